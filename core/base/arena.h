@@ -8,7 +8,7 @@
 #ifndef CORE_BASE_ARENA_H
 #define CORE_BASE_ARENA_H
 
-#include "core/base/base.h"
+#include "core/base/slice.h"
 
 struct arena_chunk;
 

@@ -6,7 +6,7 @@
 #ifndef CORE_BASE_LIST_H
 #define CORE_BASE_LIST_H
 
-#include "core/base/base.h"
+#include "core/base/types.h"
 
 struct list_link {
 	struct list_link *prev, *next;

@@ -7,7 +7,7 @@
 #ifndef CORE_BASE_OUT_H
 #define CORE_BASE_OUT_H
 
-#include "core/base/base.h"
+#include "core/base/arena.h"
 
 struct out {
 	char *buf;

@@ -7,7 +7,7 @@
 #ifndef CORE_BASE_SLICE_H
 #define CORE_BASE_SLICE_H
 
-#include "core/base/base.h"
+#include "core/base/types.h"
 
 typedef struct slice {
 	const char *ptr;
