@@ -11,11 +11,12 @@
 #	tools/wolfssl.sh		build if needed, print the prefix
 #	tools/wolfssl.sh --cached	print the prefix only if it is already built
 #
-# Sessions as a client: the internal cache is off (NO_SESSION_CACHE), and wolfSSL 5.5 resumes
-# tickets all the same. Take wolfSSL_get1_session() when the connection closes (TLS 1.3 tickets
-# arrive with the first application data), offer it with wolfSSL_set_session() before the next
-# handshake, and drop it with wolfSSL_SESSION_free(). Exporting keys wants
-# wolfSSL_KeepArrays() before the handshake.
+# Sessions. Servers: turn the cache off with wolfSSL_CTX_set_session_cache_mode(ctx,
+# WOLFSSL_SESS_CACHE_OFF), tickets do its work and nothing takes a lock. Clients: leave the mode
+# alone (nothing is stored either), call wolfSSL_get1_session() when the connection closes (TLS 1.3
+# tickets come with the first application data), wolfSSL_set_session() before the next handshake,
+# wolfSSL_SESSION_free() in the end. NO_SESSION_CACHE would compile those three away.
+# wolfSSL_export_keying_material() wants wolfSSL_KeepArrays() before the handshake.
 #
 # The configure options reach whoever includes the headers through <wolfssl/options.h>, which
 # comes first; the build file passes no wolfSSL define of its own.
@@ -37,10 +38,10 @@ features="--enable-static --disable-shared --disable-examples --disable-crypttes
 	--enable-pkcallbacks --enable-sp $asm --enable-keying-material
 	--enable-curve25519 --enable-ed25519 --enable-keygen --enable-certgen"
 
-# The TLS session cache is a global table behind a lock: tickets do its work. The seed callback
-# lets the simulation make every handshake repeatable.
-cflags="-O2 -g -fPIC -DNO_SESSION_CACHE -DWC_RNG_SEED_CB -DWC_RSA_PSS -DWOLFSSL_PUBLIC_MP
-	-DWC_RSA_DIRECT -DHAVE_EX_DATA"
+# The smallest cache there is, since nobody uses it. The seed callback lets the simulation make
+# every handshake repeatable.
+cflags="-O2 -g -fPIC -DSMALL_SESSION_CACHE -DNO_CLIENT_CACHE -DNO_SESSION_CACHE_REF
+	-DWC_RNG_SEED_CB -DWOLFSSL_PUBLIC_MP -DWC_RSA_DIRECT"
 
 say()
 {
@@ -58,12 +59,22 @@ key=$({ cat "$0"; echo "$machine"; cc -dumpversion 2>/dev/null || true; } | sha2
 version=$(candidate)
 
 # Without package lists the version is unknown; then any earlier build of this script will do.
-for found in $cache/wolfssl-$key-${version:-*}; do
-	[ -e "$found/complete" ] && { echo "$found"; exit 0; }
-done
+cached()
+{
+	for found in "$cache/wolfssl-$key-"${version:-*}; do
+		[ -d "$found" ] && { echo "$found"; return 0; }
+	done
+	return 1
+}
+
+cached && exit 0
 [ "${1:-}" = --cached ] && exit 1
 
 mkdir -p "$cache"
+# Two builds may ask at once; the second waits and finds the first one's result.
+exec 9>"$cache/lock"
+flock 9
+cached && exit 0
 work=$(mktemp -d "$cache/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
@@ -117,7 +128,7 @@ fetch()
 	[ -s "$work/parts/source.sources" ] || { say "no Debian source entry found"; return 1; }
 	private_apt update || return 1
 	( cd "$work" && private_apt source --download-only "wolfssl${version:+=$version}" ) || return 1
-	( cd "$work" && dpkg-source --no-check -x ./*.dsc tree >&2 )
+	( cd "$work" && dpkg-source --no-check -x ./*.dsc tree >/dev/null 2>&1 )
 }
 
 build()
@@ -128,7 +139,8 @@ build()
 	# shellcheck disable=SC2086
 	./configure --prefix="$prefix" $features CFLAGS="$(echo $cflags)"
 	make -j"$(nproc)"
-	make install
+	make install DESTDIR="$work/stage"
+	mv "$work/stage/$prefix" "$prefix"
 }
 
 say "fetching Debian's source package ${version:-(newest)}"
@@ -141,5 +153,4 @@ if ! (build) >"$work/log" 2>&1; then
 	say "the build failed"
 	exit 1
 fi
-touch "$prefix/complete"
 echo "$prefix"
