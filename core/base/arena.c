@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { ALIGN = _Alignof(max_align_t) };
+
 struct arena_chunk {
 	struct arena_chunk *older;
 	size_t cap, used;
@@ -40,6 +42,8 @@ void arena_reset(struct arena *a)
 
 	while (oldest && oldest->older)
 		oldest = oldest->older;
+	if (oldest && oldest->cap > (a->chunk_bytes ? a->chunk_bytes : (size_t)ARENA_CHUNK))
+		oldest = NULL; /* one big request must not stay for the life of a connection */
 	free_newer(a, oldest);
 	if (oldest)
 		oldest->used = 0;
@@ -60,7 +64,7 @@ static struct arena_chunk *add_chunk(struct arena *a, size_t bytes)
 
 void *arena_alloc(struct arena *a, size_t bytes)
 {
-	size_t need = (bytes + sizeof(max_align_t) - 1) & ~(sizeof(max_align_t) - 1);
+	size_t need = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 	struct arena_chunk *chunk = a->chunk;
 
 	must(need >= bytes);
