@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* header.h - the header block of a message: where it ends, what fields it has.
+ *
+ * A block is everything up to and including the blank line, in one piece of memory that is the
+ * caller's and bounded by its limit; every slice given out points into it. Lines end in CRLF; a
+ * lone LF is taken for a line end too, so that no reader sees other fields than we do. A line that
+ * can be no field ends the block before it, as in every large mail system: `implied` tells, and
+ * whoever sends the message on puts the blank line in. Nothing here fails on any bytes. */
+#ifndef PROTO_MIME_HEADER_H
+#define PROTO_MIME_HEADER_H
+
+#include "core/base/base.h"
+
+enum { HEADER_MAX_DEFAULT = 256 * 1024 };
+
+/* Finding the end, while bytes come in ------------------------------------------------------- */
+
+/* Initialise with { .max = limit }. */
+struct header_end {
+	size_t max;   /* longest block accepted; 0: HEADER_MAX_DEFAULT */
+	size_t bytes; /* at STEP_DONE: length of the block; the body begins there */
+	bool implied; /* it ended without a blank line */
+	/* private */
+	size_t fed, line_at;
+	unsigned char state;
+};
+
+/* Feed the message from its first byte. STEP_DONE: e->bytes counts from the first byte ever fed, and
+ * may lie before this piece when `implied`; STEP_TOO_LONG: no end within `max`. */
+enum step header_end_feed(struct header_end *e, slice in) must_use;
+/* The message is over and no end was seen: all of it is header. */
+void header_end_finish(struct header_end *e);
+
+/* Fields --------------------------------------------------------------------------------------- */
+
+struct header_field {
+	slice whole; /* with its line end(s) */
+	slice name;  /* without the blanks that RFC 5322 4.5 allows before the colon */
+	slice value; /* raw: behind the colon, folding kept, last line end cut off */
+};
+
+/* Cut the next field off the front of *rest. False at the blank line or the end. */
+bool header_next(slice *rest, struct header_field *out);
+/* The first field of that name. */
+bool header_find(slice block, slice name, struct header_field *out);
+size_t header_count(slice block, slice name);
+/* The value in one line: line ends gone, blanks trimmed at both ends. */
+void header_unfold(struct out *o, slice value);
+/* Is this a byte of a field name (RFC 5322 3.6.8)? */
+bool header_is_name_byte(unsigned char c);
+/* May this line (its end included or not) begin a field: a name, blanks, a colon? */
+bool header_line_is_field(slice line);
+
+/* Known names ---------------------------------------------------------------------------------- */
+
+enum header_flag {
+	HEADER_ONCE = 1,      /* RFC 5322 3.6: at most one */
+	HEADER_ADDRESSES = 2, /* a mailbox or address list */
+	HEADER_TRACE = 4,     /* added by each hop */
+	HEADER_MIME = 8,      /* describes the body (RFC 2045) */
+};
+
+/* id, spelling, flags */
+#define HEADER_TABLE(X)                                                                            \
+	X(FROM, "From", HEADER_ONCE | HEADER_ADDRESSES)                                            \
+	X(SENDER, "Sender", HEADER_ONCE | HEADER_ADDRESSES)                                        \
+	X(REPLY_TO, "Reply-To", HEADER_ONCE | HEADER_ADDRESSES)                                    \
+	X(TO, "To", HEADER_ONCE | HEADER_ADDRESSES)                                                \
+	X(CC, "Cc", HEADER_ONCE | HEADER_ADDRESSES)                                                \
+	X(BCC, "Bcc", HEADER_ONCE | HEADER_ADDRESSES)                                              \
+	X(RESENT_BCC, "Resent-Bcc", HEADER_ADDRESSES)                                              \
+	X(DATE, "Date", HEADER_ONCE)                                                               \
+	X(SUBJECT, "Subject", HEADER_ONCE)                                                         \
+	X(MESSAGE_ID, "Message-ID", HEADER_ONCE)                                                   \
+	X(IN_REPLY_TO, "In-Reply-To", HEADER_ONCE)                                                 \
+	X(REFERENCES, "References", HEADER_ONCE)                                                   \
+	X(RECEIVED, "Received", HEADER_TRACE)                                                      \
+	X(RETURN_PATH, "Return-Path", HEADER_TRACE)                                                \
+	X(DELIVERED_TO, "Delivered-To", HEADER_TRACE)                                              \
+	X(DKIM_SIGNATURE, "DKIM-Signature", HEADER_TRACE)                                          \
+	X(AUTH_RESULTS, "Authentication-Results", HEADER_TRACE)                                    \
+	X(MIME_VERSION, "MIME-Version", HEADER_ONCE | HEADER_MIME)                                 \
+	X(CONTENT_TYPE, "Content-Type", HEADER_ONCE | HEADER_MIME)                                 \
+	X(CONTENT_ENCODING, "Content-Transfer-Encoding", HEADER_ONCE | HEADER_MIME)                \
+	X(CONTENT_DISPOSITION, "Content-Disposition", HEADER_ONCE | HEADER_MIME)                   \
+	X(CONTENT_ID, "Content-ID", HEADER_ONCE | HEADER_MIME)                                     \
+	X(CONTENT_DESCRIPTION, "Content-Description", HEADER_ONCE | HEADER_MIME)                   \
+	X(AUTO_SUBMITTED, "Auto-Submitted", HEADER_ONCE)                                           \
+	X(LIST_ID, "List-Id", HEADER_ONCE)                                                         \
+	X(LIST_UNSUBSCRIBE, "List-Unsubscribe", HEADER_ONCE)                                       \
+	X(LIST_UNSUBSCRIBE_POST, "List-Unsubscribe-Post", HEADER_ONCE)                             \
+	X(FEEDBACK_ID, "Feedback-ID", HEADER_ONCE)
+
+enum header_id {
+	HEADER_OTHER,
+#define X(id, name, flags) HEADER_##id,
+	HEADER_TABLE(X)
+#undef X
+	HEADER_IDS
+};
+
+enum header_id header_id_of(slice name);
+slice header_name(enum header_id id);
+unsigned header_flags(enum header_id id);
+
+/* What an intake asks of a block --------------------------------------------------------------- */
+
+struct header_facts {
+	unsigned count[HEADER_IDS]; /* fields per known name; [HEADER_OTHER]: all others */
+	unsigned fields;
+	unsigned hops;     /* Received fields (RFC 5321 6.3) */
+	size_t line_max;   /* longest line without its end */
+	bool eight_bit;    /* raw bytes over 127: RFC 6532, or somebody's mistake */
+	bool utf8;         /* no such byte, or all of it well-formed UTF-8 */
+	bool nul;
+	bool bare_newline; /* a CR or LF that stands alone */
+};
+
+/* One pass over the whole block. */
+struct header_facts header_facts_of(slice block);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* part.h - walk through the MIME structure of a message that streams by (RFC 2045, 2046).
+ *
+ * A pull parser: hand in a piece, take events until PART_MORE, hand in the next. The bytes of the
+ * events HEADER, BODY and RAW, put together, are exactly the bytes handed in, so a converter can
+ * copy what it does not change. It descends into multipart/ and message/rfc822; memory is one
+ * header block and the boundaries of the open parts, bounded by the limits. No input fails: a
+ * multipart without boundary is a leaf, what is deeper or more than the limits is too (`limited`). */
+#ifndef PROTO_MIME_PART_H
+#define PROTO_MIME_PART_H
+
+#include "proto/mime/ctype.h"
+#include "proto/mime/header.h"
+
+enum part_event {
+	PART_MORE,   /* the piece is used up */
+	PART_HEADER, /* a part begins: its header block, and walker.part tells what it is */
+	PART_BODY,   /* bytes of a leaf's body, still encoded */
+	PART_RAW,    /* preamble, boundary line, epilogue; `part` is the multipart it belongs to */
+	PART_END,    /* the part is over (no bytes); its parent is `part` at the next event */
+	PART_DONE,   /* the message is over */
+	PART_LIMIT,  /* a header block over the limit: sticky, nothing follows */
+};
+
+enum part_kind { PART_LEAF, PART_MULTIPART, PART_MESSAGE };
+
+enum part_encoding {
+	PART_7BIT,
+	PART_8BIT,
+	PART_BINARY,
+	PART_QP,
+	PART_BASE64,
+	PART_UNKNOWN_ENCODING,
+};
+
+enum { PART_BOUNDARY_MAX = 200, PART_DEPTH_DEFAULT = 50, PART_COUNT_DEFAULT = 10000 };
+
+/* Zero means the default. */
+struct part_limits {
+	size_t header_max;
+	unsigned depth_max, count_max;
+};
+
+struct part {
+	unsigned number; /* 0: the message itself, then in order of appearance */
+	unsigned depth;  /* 0: the message itself */
+	unsigned index;  /* 1-based among its siblings, as in IMAP section numbers */
+	enum part_kind kind;
+	enum part_encoding encoding;
+	bool implied;        /* the header ended without a blank line */
+	bool has_type;       /* a Content-Type field stood there and could be read */
+	struct ctype type;   /* slices: valid at PART_HEADER only; defaults filled in (RFC 2046 5.1.5) */
+};
+
+struct part_frame;
+
+struct part_walker {
+	struct part part; /* of the last event */
+	unsigned count;   /* parts begun */
+	bool limited;     /* depth, count or boundary length was beyond the limits somewhere */
+	/* private */
+	struct part_limits limits;
+	struct part_frame *frames;
+	struct arena arena;
+	struct out header;
+	size_t line_at;
+	slice replay;
+	size_t held_len, held_at, held_eol;
+	unsigned depth, open;
+	unsigned char state;
+	bool line_start, ending;
+	char held[PART_BOUNDARY_MAX + 8];
+};
+
+void part_init(struct part_walker *w, const struct part_limits *limits);
+void part_done(struct part_walker *w);
+
+/* Cuts what it used off the front of *in. With `last` *in is the end of the message: then PART_DONE
+ * comes instead of PART_MORE. *bytes stays valid until the next call. */
+enum part_event part_next(struct part_walker *w, slice *in, bool last, slice *bytes);
+
+/* The value of a Content-Transfer-Encoding field (RFC 2045 6.1). */
+enum part_encoding part_encoding_of(slice value);
+
+#endif
