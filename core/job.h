@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* job.h - helper threads for what would block: password hashes, LMDB, opening files, cold reads.
+ *
+ * A job is a function run on a helper thread; its end comes back to the worker that sent it.
+ * Jobs of one queue run one after the other, in the order sent (by any worker); jobs without a
+ * queue run side by side. A job may call file_ functions, which block there. Threads start
+ * with workers_start and end in workers_join after the last job. In the simulation a job runs
+ * inline from the loop, in seeded order. */
+#ifndef CORE_JOB_H
+#define CORE_JOB_H
+
+#include "core/post.h"
+
+struct worker;
+
+/* How the pool sees what it runs. */
+struct job_item {
+	struct job_item *next;
+	void (*run)(struct job_item *item);
+};
+
+/* Zeroed is ready; must be empty when its owner goes. */
+struct job_queue {
+	struct job_item item; /* first member */
+	struct job_item *_Atomic sent;
+	struct job_item *taken; /* by whichever thread runs the queue */
+	_Atomic unsigned pending;
+};
+
+/* Callback form: set run and done, then send from a worker. `done` runs on that worker's loop
+ * and may free or send the job again. Never fails. */
+struct job {
+	struct job_item item;
+	struct post back;
+	unsigned worker;
+	struct job_queue *queue;
+	void (*run)(struct job *job); /* on a helper thread */
+	void (*done)(struct worker *w, struct job *job);
+};
+void job_send(struct job *job, struct job_queue *queue); /* NULL: no queue */
+
+/* Fiber form: returns when fn(arg) has run; uninterruptible, so arg may live on the stack.
+ * Outside a worker (start of the program, tools, inside a job) fn is simply called. */
+void job_run(void (*fn)(void *arg), void *arg);
+void job_run_in(struct job_queue *queue, void (*fn)(void *arg), void *arg);
+
+#endif
