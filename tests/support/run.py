@@ -7,6 +7,7 @@ passed; so the output is read here. The last line printed is 'N passed, N failed
 program that ran nothing, or whose exit status and counts disagree, has failed.
 """
 import re
+import resource
 import subprocess
 import sys
 
@@ -45,6 +46,8 @@ class Count:
 
 
 def main():
+    # A test may expect its process to abort; a core file of a sanitized program is huge.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     count = Count()
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT)
