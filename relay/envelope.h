@@ -3,8 +3,9 @@
  *
  * Filled by whoever takes a message in (a session, the DSN maker), then stored as the opaque `meta`
  * of the message's record. Every slice belongs to the caller, or after envelope_decode points into
- * the decoded bytes; recipients are an array of the caller or of the arena given to decode. Encoding
- * cannot fail but by overflow of the writer; decoding fails on anything foreign, never aborts. */
+ * the decoded bytes; recipients are an array of the caller or of the arena given to decode.
+ * Encoding cannot fail but by overflow of the writer; decoding fails on anything foreign, never
+ * aborts. */
 #ifndef RELAY_ENVELOPE_H
 #define RELAY_ENVELOPE_H
 
@@ -83,11 +84,11 @@ enum {
 /* Append the binary form (a version byte first). */
 void envelope_encode(const struct envelope *e, struct out *o);
 
-/* The inverse; recipients come from the arena, strings point into `meta`. ERR_CORRUPT when the bytes
- * are no envelope, ERR_UNSUPPORTED when a newer version wrote them. */
+/* The inverse; recipients come from the arena, strings point into `meta`. ERR_CORRUPT when the
+ * bytes are no envelope, ERR_UNSUPPORTED when a newer version wrote them. */
 enum err envelope_decode(slice meta, struct arena *a, struct envelope *out) must_use;
 
-/* "b" of "a@b"; empty when there is no at-sign. Works for quoted local parts: the last one counts. */
+/* "b" of "a@b"; empty when there is no at-sign. The last one counts: local parts may be quoted. */
 slice envelope_domain(slice address);
 
 /* Milliseconds to wait before the first attempt: hold_until less `now`, never negative. */

@@ -92,8 +92,8 @@ struct queue_page {
 	size_t count;
 };
 
-/* (fiber) The next at most page->max rows that fit, oldest due first within a domain. A page looks at
- * a bounded number of entries, so it may be short or empty before cursor->done. */
+/* (fiber) The next at most page->max rows that fit, oldest due first within a domain. A page looks
+ * at a bounded number of entries, so it may be short or empty before cursor->done. */
 enum err queue_list(struct worker *w, const struct queue_filter *f, struct queue_cursor *cursor,
 	struct queue_page *page) must_use;
 

@@ -13,46 +13,48 @@
 #include "relay/route.h"
 #include "relay/sign.h"
 
+struct conf;
+struct event_table;
+struct metric_table;
 struct worker;
-struct conf_row;
 
-struct relay_retry {
-	msec first_ms, max_ms, expire_ms;
-	double factor;
-	msec warn_ms; /* delay warning (RFC 3461 NOTIFY=DELAY or unset) */
-};
-
-/* Everything below relay:, resolver: and what they need of the top level. Copied as a whole by
- * relay_init and relay_reload: the caller's configuration may go afterwards. */
+/* Everything below relay: and resolver:, as bound by relay_conf. */
 struct relay_options {
-	const char *hostname; /* top level: our name in EHLO, DSNs, loop detection */
-	const char *source; /* relay.source: address connections come from; NULL: any */
-	const char *ehlo; /* relay.ehlo; NULL: hostname */
-	const char *postmaster; /* relay.postmaster: From: of DSNs; NULL: MAILER-DAEMON@hostname */
-	uint16_t port; /* relay.port: of MX hosts, 25 */
-	enum route_tls tls; /* relay.tls: policy without a route row */
-	struct route_limits limits; /* relay.connections ... : defaults toward any destination */
-	struct relay_retry retry; /* relay.retry.* */
-	struct route *routes; /* relay.routes */
-	size_t route_count;
-	struct resolver_options resolver; /* resolver.* */
-	struct sign_options sign; /* relay.dkim.* */
-	uint64_t ram_bytes; /* relay.queue.ram: bodies and entries in all, before parking */
-	uint32_t
-		path_ready_max; /* relay.queue.path_ready: recipients ready per path before parking */
-	uint32_t ready_max; /* relay.queue.ready: recipients in RAM in all, per worker */
-	msec park_after_ms; /* relay.queue.park_after: 30 s */
-	uint64_t dsn_full_max_bytes; /* relay.dsn_max: a larger original comes back as headers */
+	struct addr source; /* relay.source: address connections come from; ADDR_NONE: any */
+	slice ehlo; /* relay.ehlo; empty: the host name */
+	slice postmaster; /* relay.postmaster: From: of DSNs; empty: MAILER-DAEMON@hostname */
+	int64_t port; /* relay.port: of MX hosts */
+	int tls; /* relay.tls: enum route_tls without a word of the route */
+	slice tls_ca; /* relay.tls_ca: file of trusted roots for verify; empty: system */
+	struct route_limits limits; /* relay.connections ...: toward any destination */
+	int64_t retry_factor; /* relay.retry.factor: each wait is so much longer than the last */
+	int64_t retry_warn_ms; /* relay.retry.warn */
+	struct conf_list routes; /* relay.routes: struct route */
+	struct resolver_options resolver;
+	struct sign_options sign;
+	int64_t ram_bytes; /* relay.queue.ram: bodies and entries in all, before parking */
+	int64_t path_ready_max; /* relay.queue.path_ready: recipients ready per path */
+	int64_t ready_max; /* relay.queue.ready: recipients in RAM per worker */
+	int64_t park_after_ms; /* relay.queue.park_after */
+	int64_t dsn_max_bytes; /* relay.dsn_max: a larger original comes back as headers */
+};
+extern const struct conf_table relay_conf;
+
+/* What the relay starts from. The configuration is held until the next one took its place. */
+struct relay_setup {
+	struct conf *conf;
+	const struct relay_options *options; /* conf_options(conf, &relay_conf) */
+	slice hostname; /* our name in EHLO, DSNs and loop detection; lives as long as conf */
 };
 
 /* (main thread) Before workers_start and after the store was opened. ERR_INVALID with a line in
  * `why` when the options contradict each other. */
-enum err relay_init(const struct relay_options *o, struct out *why) must_use;
+enum err relay_init(const struct relay_setup *setup, struct out *why) must_use;
 /* (fiber, from the start hook of every worker) Resolver, keys, timers. Returns on all workers only
  * when the journal's unfinished messages have been handed back, so listeners may open then. */
 enum err relay_start(struct worker *w) must_use;
 /* (fiber, any one worker) Swap the options everywhere; running attempts end under the old ones. */
-enum err relay_reload(struct worker *w, const struct relay_options *o, struct out *why) must_use;
+enum err relay_reload(struct worker *w, const struct relay_setup *setup, struct out *why) must_use;
 /* (fiber, from the stop hook of every worker) Start nothing new; wait until the transactions in
  * flight have their replies, at most `ms`; then close what is left. */
 void relay_drain(struct worker *w, msec ms);
@@ -62,6 +64,10 @@ void relay_done(void);
 /* What doors ask; valid until the calling fiber next waits. */
 const struct route_table *relay_routes(struct worker *w);
 struct resolver *relay_resolver(struct worker *w);
+
+/* To be registered by main before threads start. */
+extern struct event_table relay_events;
+extern struct metric_table relay_metrics;
 
 /* Sums over all workers; from any thread. */
 struct relay_stats {

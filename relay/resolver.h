@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* resolver.h - names to addresses: MX, A, AAAA, TXT through libunbound.
  *
- * One resolver per worker; its descriptor is polled by the ring, its cache is libunbound's and holds
- * answers by their TTL. Fiber calls wait for the answer. Answers are made in the caller's arena.
+ * One resolver per worker; its descriptor is polled by the ring, its cache is libunbound's and
+ * holds answers by their TTL. Fiber calls wait for the answer, made in the caller's arena.
  * Errors: ERR_DNS_NXDOMAIN (no such name: permanent), ERR_NOT_FOUND (the name exists, the type does
  * not), ERR_DNS_TEMP (SERVFAIL, time-out: later), ERR_DNS_BOGUS (DNSSEC failed: later, never used),
  * ERR_INVALID (not a domain), ERR_STOPPED. A table may answer in place of the network: tests and
@@ -11,17 +11,15 @@
 #define RELAY_RESOLVER_H
 
 #include "core/base/base.h"
-#include "core/addr.h"
+#include "core/conf.h"
 
 struct worker;
 struct resolver;
 
 struct resolver_options {
-	const char *
-		*servers; /* "address" or "address@port"; none: recursive from the root, DNSSEC */
-	size_t server_count;
-	msec timeout_ms; /* of one question in all */
-	const char *root_key; /* trust anchor file; NULL: the system's dns-root-data */
+	struct conf_addresses servers; /* 127.0.0.1@5353; none: recursive from the root, DNSSEC */
+	int64_t timeout_ms; /* of one question in all */
+	slice root_key; /* trust anchor file; empty: the system's dns-root-data */
 	bool ipv4, ipv6; /* which addresses are looked up */
 };
 

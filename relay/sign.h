@@ -2,10 +2,10 @@
 /* sign.h - DKIM signatures for what leaves us.
  *
  * Keys live in the store, one row per domain and selector; here they stand parsed, in one immutable
- * key ring shared by all workers and replaced as a whole when the rows change. Only submitted mail,
- * API mail and our own DSNs are signed; d= is the From: domain or its closest parent with a key, and
- * every selector of that domain signs (rsa-sha256 and ed25519-sha256 side by side). Signing runs on
- * the delivering worker at delivery time, on a fiber, after all conversion. */
+ * key ring shared by all workers and replaced as a whole when the rows change. Only submitted
+ * mail, API mail and our own DSNs are signed; d= is the From: domain or its closest parent with a
+ * key, and every selector of that domain signs (rsa-sha256 and ed25519-sha256 side by side).
+ * Signing runs on the delivering worker at delivery time, on a fiber, after all conversion. */
 #ifndef RELAY_SIGN_H
 #define RELAY_SIGN_H
 
@@ -15,13 +15,12 @@ struct worker;
 struct blob_reader;
 
 struct sign_options {
-	const char *headers; /* colon-separated list of the fields to sign; NULL: the default */
-	bool relaxed_header, relaxed_body;
-	bool enabled;
+	bool enabled; /* relay.dkim.sign */
+	slice fields; /* relay.dkim.fields, see DKIM_FIELDS_DEFAULT */
+	int header_canon; /* relay.dkim.header, relay.dkim.body: enum dkim_canon */
+	int body_canon;
+	int64_t expire_ms; /* relay.dkim.expire: x= behind t=; 0: none */
 };
-
-/* RFC 6376 5.4.1, over-signing From, Subject, To and Date. */
-extern const char sign_headers_default[];
 
 /* The domain that would sign for this From: domain; empty when none has a key. */
 slice sign_domain_for(struct worker *w, slice from_domain, struct arena *a);
