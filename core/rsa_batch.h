@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* rsa_batch.h - RSA signatures, gathered per worker and made together.
+ *
+ * A fiber hands in {key, digest} and waits; at the end of the turn the worker makes what has
+ * gathered, a bounded number per turn (others get their share), each verified before it is given
+ * back (a faulty CRT result would give the key away). Today wolfCrypt makes them one by one; a
+ * lane kernel replaces only the maker. A key may be shared by all workers; whoever waits holds a
+ * reference. A cancel ends the wait with its error and takes the job back. Ed25519 and everything
+ * outside a fiber is signed at once. */
+#ifndef CORE_RSA_BATCH_H
+#define CORE_RSA_BATCH_H
+
+#include "core/base/base.h"
+
+struct rsa_key;
+struct sigkey;
+struct worker;
+
+enum { RSA_SIG_MAX = 512 }; /* RSA-4096 */
+
+enum rsa_padding {
+	RSA_PKCS1_SHA256, /* RFC 8017 8.2: DKIM, TLS 1.2 */
+	RSA_PSS_SHA256, /* RFC 8017 8.1, salt 32: TLS 1.3 */
+};
+
+/* --- Keys: parsed once, shared by all workers, reference-counted --- */
+/* PEM, PKCS#1 or PKCS#8. ERR_INVALID: no private key; ERR_UNSUPPORTED: not RSA, or not 2048 to
+ * 4096 bits. */
+enum err rsa_key_parse(slice pem, struct rsa_key **out) must_use;
+struct rsa_key *rsa_key_hold(struct rsa_key *key);
+void rsa_key_put(struct rsa_key *key); /* NULL is harmless; the last one wipes it */
+size_t rsa_key_bytes(const struct rsa_key *key); /* of the modulus and of a signature */
+
+struct rsa_sig {
+	size_t len;
+	unsigned char bytes[RSA_SIG_MAX];
+};
+
+/* On a fiber of `w` (waits), or elsewhere with w = NULL or on its loop (signs at once).
+ * ERR_NOMEM, ERR_CORRUPT: the signature did not verify; or the error of a cancel. */
+enum err rsa_batch_sign(struct worker *w, struct rsa_key *key, enum rsa_padding padding,
+	const unsigned char digest[32], struct rsa_sig *out) must_use;
+/* The same for a key of core/base/sigkey.h (one per worker): RSA means PKCS#1; Ed25519 does not
+ * wait. */
+enum err rsa_batch_sign_sigkey(struct worker *w, struct sigkey *key, const unsigned char digest[32],
+	struct rsa_sig *out) must_use;
+
+/* A worker's random generator for wolfCrypt (blinding, salts); seeded from core/entropy. NULL
+ * worker: the calling thread's own. NULL when memory ran out. Lives as long as the thread. */
+struct WC_RNG;
+struct WC_RNG *rsa_batch_rng(struct worker *w);
+
+/* Known answers, both paddings; at start. OK or ERR_CORRUPT. */
+enum err rsa_batch_self_test(void) must_use;
+
+struct rsa_batch_stats {
+	uint64_t signatures, batches, waiting, failed;
+};
+void rsa_batch_stats(struct worker *w, struct rsa_batch_stats *out);
+
+#endif
