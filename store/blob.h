@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* blob.h - message bodies: written while they arrive, read as streams.
+ *
+ * A writer is embedded in whoever receives the body and belongs to its worker. Small bodies stay in
+ * pooled blocks until store_message_append() writes them in the message's own record; longer ones
+ * stream to the journal as chunks while they arrive. All unfinished bodies share one budget of
+ * RAM: past it the longest of the worker goes to the journal early, then writers are told to pause.
+ * A blob's id is the journal position of its message's record. Readers get bytes from recent
+ * journal writes in RAM, the journal segment or the archive, and check what they read. */
+#ifndef STORE_BLOB_H
+#define STORE_BLOB_H
+
+#include "core/base/base.h"
+#include "store/journal.h"
+
+struct blob_block;
+struct blob_chunk;
+struct fiber_wait;
+struct store;
+
+/* Names a stored body: 24 bytes, copied freely, kept by whoever needs the body. */
+struct blob_ref {
+	uint64_t id; /* position of the message's record */
+	uint64_t low; /* position of its oldest part: what a hold holds */
+	uint64_t size; /* bytes of the body, head included */
+};
+
+struct blob_writer {
+	struct store *store; /* NULL: not begun, or ended */
+	struct list_link link; /* among the worker's open writers */
+	struct list blocks; /* bytes not yet submitted, oldest first */
+	struct list chunks; /* in the journal or on the way there */
+	struct fiber_wait *waiting; /* a fiber in blob_flush or the append */
+	/* Called from the loop after blob_write said ERR_BUSY, once, when it may go on. May be NULL. */
+	void (*resume)(struct blob_writer *b);
+	uint64_t size; /* all bytes so far */
+	uint64_t ram; /* of them in blocks */
+	journal_pos low; /* oldest chunk; held while the writer is open */
+	uint32_t chunk_count, in_flight;
+	enum err err; /* sticky */
+	uint16_t worker;
+	bool paused;
+	bool dropped; /* ended while chunks are in flight */
+};
+
+/* Takes no memory yet. Zeroed writers are "not begun". */
+void blob_begin(struct blob_writer *b, struct store *st);
+/* Copies the bytes; never waits, so it may be called from `data`. OK; ERR_BUSY: taken, but the
+ * budget is used up: read no more until resume(); ERR_IO, ERR_NOSPACE, ERR_NOMEM: the body has failed and
+ * further bytes are dropped; the append will fail with the same error. */
+enum err blob_write(struct blob_writer *b, slice bytes) must_use;
+/* Fiber form: waits instead of saying ERR_BUSY. */
+enum err blob_write_wait(struct blob_writer *b, slice bytes) must_use;
+/* Forget it. Waits (fiber) for chunks in flight; harmless when not begun or ended. */
+void blob_drop(struct blob_writer *b);
+/* The bytes still in RAM when nothing was spilled yet: false when some were. Calls `each` per block. */
+bool blob_peek(const struct blob_writer *b, void (*each)(void *arg, slice bytes), void *arg);
+
+enum { BLOB_READER_HEAD = 64 };
+
+struct blob_reader {
+	struct store *store;
+	struct blob_ref ref;
+	uint64_t offset; /* of the next byte */
+	/* Where the message's parts stand; filled by blob_open. */
+	uint64_t archive_at; /* offset in the archive segment; archive_segment != 0 */
+	uint32_t archive_segment;
+	struct journal_record record;
+	uint32_t meta_len, chunk_count, head_len;
+	uint64_t chunk_index, chunk_start; /* the chunk that holds `offset`, and its first byte */
+	struct journal_record chunk;
+	uint32_t crc; /* running, over what was read in order */
+	uint64_t crc_at; /* up to where; anything else: not checkable any more */
+	bool sequential;
+};
+
+/* May wait. The caller keeps the blob alive (a hold, or an index row) until it stops reading.
+ * ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. A reader needs no close. */
+enum err blob_open(struct blob_reader *r, struct store *st, uint64_t id) must_use;
+/* Next bytes of the body into caller's memory; *out_len 0 at its end. From RAM it does not wait. A
+ * read from begin to end has every checksum checked: ERR_CORRUPT comes at the latest with the end. */
+enum err blob_read(struct blob_reader *r, void *buf, size_t cap, size_t *out_len) must_use;
+/* Clamped to the size. Ends the check of checksums unless it goes to 0. */
+void blob_seek(struct blob_reader *r, uint64_t offset);
+
+#endif

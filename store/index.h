@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* index.h - the LMDB index: S shards, each a pure function of the journal.
+ *
+ * A shard is one LMDB environment with one writer, a serial queue of helper jobs. It applies the
+ * durable records meant for it in journal order, and every commit is synced and stores the position
+ * it contains. While somebody waits commits run back to back; otherwise they gather for
+ * `gather_ms`. Nothing visible is ever taken back. Read transactions are short, run on helper
+ * threads or (a few warm pages) on a worker, and never live across a wait; the map grows between
+ * transactions. Values are at most 2 KB; keys are big-endian and made in keys.h. This module and
+ * its index_*.c are the only ones that see lmdb.h. */
+#ifndef STORE_INDEX_H
+#define STORE_INDEX_H
+
+#include "core/base/base.h"
+#include "store/journal.h"
+
+struct index;
+struct journal;
+struct store_options;
+
+enum { INDEX_SHARDS_MAX = 16, INDEX_VALUE_MAX = 2048, INDEX_KEY_MAX = 511 };
+
+struct index_open {
+	const char *path; /* the folder that holds one folder per shard */
+	const struct store_options *options;
+	uint64_t store_id; /* of the journal; an index of another store is ERR_CORRUPT */
+	unsigned shards; /* 0: as it is on disk, or the option's default for a new one */
+	bool create;
+};
+enum err index_open(const struct index_open *args, struct index **out) must_use;
+/* Nothing may be waiting. NULL is harmless. */
+void index_close(struct index *ix);
+
+unsigned index_shard_count(const struct index *ix);
+/* Which shard a name lives in: a fixed hash. */
+unsigned index_shard_of(const struct index *ix, slice name);
+
+/* --- Writing: the journal's home worker, in journal order --- */
+/* A durable record for the shards of its mask. The bytes are copied. */
+void index_feed(struct index *ix, const struct journal_record *rec, slice payload);
+/* No more records exist before `pos`: shards that have nothing to apply may say so in their next
+ * commit. With `commit` they do so now. */
+void index_advance(struct index *ix, journal_pos pos, bool commit);
+/* Everything before this is committed in every shard (in this one). Any thread. */
+journal_pos index_position(const struct index *ix);
+journal_pos index_shard_position(const struct index *ix, unsigned shard);
+/* Bytes fed and not yet committed, for admission control. Any thread. */
+uint64_t index_lag(const struct index *ix);
+
+/* --- Waiting --- */
+/* Until the shards in `mask` (0: all) have committed past the record at `pos`, which is durable. With a worker: on a
+ * fiber, uninterruptibly. Not ERR_OK: the index stopped working (ERR_IO, ERR_NOSPACE, ERR_CORRUPT). */
+enum err index_wait(struct index *ix, journal_pos pos, uint32_t mask) must_use;
+/* The outcome a conditional record had when applied; ask on return of index_wait. */
+enum err index_outcome(struct index *ix, journal_pos pos, unsigned shard) must_use;
+/* Count of commits that changed rows of the directory (accounts, domains, keys, settings). */
+uint64_t index_generation(const struct index *ix);
+
+/* --- Reading --- */
+struct index_txn; /* one shard, one moment */
+/* Runs fn on a helper thread (or here, without a worker) inside a read transaction. */
+enum err index_read(struct index *ix, unsigned shard, enum err (*fn)(struct index_txn *txn, void *arg),
+	void *arg) must_use;
+/* The same on the calling thread at once: for a few warm pages. */
+enum err index_read_here(struct index *ix, unsigned shard,
+	enum err (*fn)(struct index_txn *txn, void *arg), void *arg) must_use;
+
+/* Slices point into the map and die with the transaction. ERR_NOT_FOUND. */
+enum err index_get(struct index_txn *txn, slice key, slice *out) must_use;
+/* The first row at or after the key, if it still starts with `prefix`; moves forward by index_next. */
+struct index_cursor {
+	void *lmdb;
+	slice prefix, key, value;
+};
+enum err index_seek(struct index_txn *txn, struct index_cursor *c, slice from, slice prefix) must_use;
+enum err index_next(struct index_cursor *c) must_use;
+void index_cursor_done(struct index_cursor *c);
+
+/* --- Care --- */
+/* A consistent copy of every shard into the folder (made by the caller, empty). Helper thread. */
+enum err index_copy(struct index *ix, const char *path) must_use;
+
+struct index_stats {
+	uint64_t commits, records, lag_bytes, map_bytes, used_bytes;
+};
+void index_stats(const struct index *ix, struct index_stats *out);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* journal.h - the one append-only, totally ordered log.
+ *
+ * Any worker appends; one worker, the home, gathers whatever arrived while its last write was in
+ * flight into a frame and writes it with one O_DIRECT write, durable on return. Nothing waits for
+ * a timer, except lazy operations, which may be up to JOURNAL_LAZY_MS older than their write. An
+ * operation is embedded in its owner; the bytes it names stay until it is done. Records of one
+ * worker keep their order, also across the two forms.
+ *
+ * A write or sync error is final for its segment: the batch goes to a fresh one, whose header
+ * names the last good frame of the failed one. Only when that fails too do waiters get an error;
+ * then nothing of the batch will ever be recovered, and messages are refused until a try, once a
+ * second, succeeds. Errors: ERR_IO, ERR_NOSPACE (messages only, while room is reserved for what
+ * frees room), ERR_BUSY (too much is waiting), ERR_TOO_LARGE, ERR_STOPPED. */
+#ifndef STORE_JOURNAL_H
+#define STORE_JOURNAL_H
+
+#include "core/base/base.h"
+#include "core/post.h"
+
+struct journal;
+struct store;
+struct worker;
+
+/* segment number << 32 | offset of the record in it. 0 is no position. */
+typedef uint64_t journal_pos;
+
+static inline uint32_t journal_segment_of(journal_pos pos)
+{
+	return (uint32_t)(pos >> 32);
+}
+
+enum journal_type {
+	JOURNAL_CHUNK = 1, /* a piece of an unfinished body */
+	JOURNAL_MESSAGE = 2,
+	JOURNAL_PARK = 3, /* from here on types the index applies */
+	JOURNAL_DONE = 4,
+	JOURNAL_STATE = 5, /* hold or release of a schedule row */
+	JOURNAL_ROW = 6, /* accounts, domains, keys, settings: a conditional put or delete */
+};
+
+enum journal_flags {
+	JOURNAL_LAZY = 1 << 0, /* may wait up to JOURNAL_LAZY_MS for company */
+	JOURNAL_RESERVED = 1 << 1, /* frees room in the end: may use the reserved segments */
+	JOURNAL_INDEXED = 1 << 2, /* kept with the record: the index must apply it */
+	JOURNAL_HOLD = 1 << 3, /* the segment of this record is held once for the caller */
+};
+
+enum { JOURNAL_LAZY_MS = 10, JOURNAL_PARTS_MAX = 4, JOURNAL_RECORD_HEAD = 16 };
+
+/* One record to be. Fill type, flags, parts (slices of which each may be long), shard and done. */
+struct journal_op {
+	struct post post; /* on its way to the home and back */
+	struct list_link link; /* the home's */
+	const slice *parts; /* the record's bytes, in this order; stay until done */
+	/* On the appending worker's loop, once, when durable or failed. Without a worker it runs inside
+	 * journal_submit. */
+	void (*done)(struct journal_op *op, enum err err);
+	journal_pos pos; /* out: where it stands */
+	enum err err;
+	uint32_t len; /* of all parts; set by the journal */
+	uint32_t crc; /* set by the journal, on the appending worker */
+	uint16_t worker; /* set by the journal */
+	uint16_t part_count;
+	uint16_t shards; /* JOURNAL_INDEXED: bit mask of the index shards that apply it */
+	uint8_t type;
+	uint8_t flags;
+};
+
+/* The largest record: a share of the segment, and at most the write buffer. */
+size_t journal_record_max(const struct journal *j);
+
+/* Callback form, from a worker's loop or a fiber. */
+void journal_submit(struct journal *j, struct journal_op *op);
+/* Fiber form: waits, uninterruptibly, until durable. op->pos says where. */
+enum err journal_append(struct journal *j, struct journal_op *op) must_use;
+
+/* Everything before this is durable. Any thread. */
+journal_pos journal_durable(const struct journal *j);
+
+/* --- Reading --- */
+/* One record's head. Its payload starts at pos + JOURNAL_RECORD_HEAD. */
+struct journal_record {
+	journal_pos pos;
+	uint32_t len, crc;
+	uint16_t shards;
+	uint8_t type, flags;
+};
+/* Copy bytes of a record's payload, from the recent writes kept in RAM or from the segment. May wait
+ * (fiber), blocks elsewhere. ERR_NOT_FOUND: the segment was freed; ERR_CORRUPT: no such record. */
+enum err journal_read_head(struct journal *j, journal_pos pos, struct journal_record *out) must_use;
+struct journal_span {
+	uint32_t offset, len; /* within the payload */
+};
+enum err journal_read(struct journal *j, const struct journal_record *rec, struct journal_span span,
+	void *buf) must_use;
+/* The checksum of a record over its head and `payload_crc`, the running CRC-32C of its payload. */
+bool journal_record_ok(const struct journal_record *rec, uint32_t payload_crc);
+
+/* --- Needed still --- */
+void journal_hold(struct journal *j, journal_pos pos);
+void journal_release(struct journal *j, journal_pos pos);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* segment.h - where journal segments live: four calls, chosen when the store is opened.
+ *
+ * append, read, seal, drop (and list, to find them again). Files are the home that exists: slots of
+ * pre-written, recycled files under <data>/journal. A test wraps it to tear, fail and reorder
+ * writes. Ownership of what is written, and which segment is needed, is the journal's business.
+ * Buffers, offsets and lengths are multiples of FILE_ALIGN. */
+#ifndef STORE_SEGMENT_H
+#define STORE_SEGMENT_H
+
+#include "core/base/base.h"
+
+struct store_options;
+struct worker;
+
+/* One place for a segment. */
+struct segment {
+	const struct segment_home *home;
+	void *place; /* the home's: for files a struct file */
+	uint64_t bytes; /* room */
+	uint32_t slot; /* the name of the place: slots are recycled, segment numbers are not */
+};
+
+/* A write in flight; embedded in the journal. */
+struct segment_op {
+	void (*done)(struct segment_op *op, enum err err);
+	void *home_op; /* the home's, made at open and kept */
+	const void *buf;
+	size_t len;
+	uint64_t offset;
+	struct segment *segment;
+};
+
+struct segment_home {
+	void *arg; /* for wrapping homes */
+	/* Slots there are, in any order; opens them. */
+	enum err (*list)(const struct segment_home *home, const struct store_options *options,
+		struct segment **out, size_t *out_len);
+	/* A new pre-written slot of options->segment_bytes. ERR_NOSPACE. */
+	enum err (*make)(const struct segment_home *home, const struct store_options *options,
+		uint32_t slot, struct segment *out);
+	/* Durable when done. With a worker: asynchronous, done runs from its loop. Without: done runs
+	 * inside the call. */
+	void (*append)(struct worker *w, struct segment_op *op);
+	/* May wait (fiber) or block. *out_len short only at the end. */
+	enum err (*read)(struct segment *s, void *buf, size_t len, uint64_t offset);
+	/* No more is appended. */
+	void (*seal)(struct segment *s);
+	/* Give the slot back to the system (`remove`), or just close it. */
+	void (*drop)(struct segment *s, bool remove);
+};
+
+extern const struct segment_home segment_files;
+
+#endif
