@@ -11,8 +11,8 @@
 
 #include "core/base/base.h"
 
-/* One id per message, never 0, unique over restarts; made by queue_id_new before the bytes arrive,
- * because the Received field names it. Recipient n of the message is written `id.n`. */
+/* One id per message: the store's, so it exists once the message is durable; never 0. Recipient n of
+ * it is written `id.n`. */
 typedef uint64_t queue_id;
 
 /* What the client declared with BODY= (RFC 6152, RFC 3030). */
@@ -31,7 +31,7 @@ enum envelope_notify {
 
 /* Where it came from; decides whether it is signed (submission, API and our own DSNs only). */
 enum envelope_origin {
-	ENVELOPE_RELAYED, /* port 25, LMTP: never signed */
+	ENVELOPE_RELAYED,    /* port 25, LMTP: never signed */
 	ENVELOPE_SUBMISSION, /* 587, 465 */
 	ENVELOPE_API,
 	ENVELOPE_DSN, /* made by relay/bounce */
@@ -45,31 +45,32 @@ enum envelope_lane { ENVELOPE_TRANSACTIONAL, ENVELOPE_BULK, ENVELOPE_LANE_COUNT 
 enum envelope_hash { ENVELOPE_HASH_NONE, ENVELOPE_HASH_SIMPLE, ENVELOPE_HASH_RELAXED };
 
 struct envelope_rcpt {
-	slice address; /* local@domain, domain in lower case, no brackets; "" never */
-	slice orcpt; /* decoded "rfc822;a@b" of ORCPT=, or empty */
+	slice address;  /* local@domain, domain in lower case, no brackets; "" never */
+	slice orcpt;    /* decoded "rfc822;a@b" of ORCPT=, or empty */
 	uint32_t index; /* the n of id.n; set by position when encoded */
 	uint8_t notify; /* set of enum envelope_notify */
 };
 
 struct envelope {
-	queue_id id;
+	queue_id id;    /* 0 until stored; not part of the binary form */
+	uint64_t trace; /* what our Received field calls it, from queue_trace_new; 0: nothing */
 	wall_ms received_at;
 	wall_ms hold_until; /* FUTURERELEASE (RFC 4865); 0: none */
-	slice sender; /* "" is the null sender <> */
-	slice envid; /* decoded ENVID=, or empty */
-	slice account; /* who logged in, or empty */
+	slice sender;       /* "" is the null sender <> */
+	slice envid;        /* decoded ENVID=, or empty */
+	slice account;      /* who logged in, or empty */
 	uint64_t size; /* bytes as stored: trace fields included, CRLF line ends, no dots added */
-	uint32_t header_bytes; /* from byte 0 through the empty line that ends the header */
-	uint8_t body; /* enum envelope_body */
-	uint8_t ret; /* enum envelope_ret */
-	uint8_t origin; /* enum envelope_origin */
-	uint8_t lane; /* enum envelope_lane */
-	uint8_t body_hash_form; /* enum envelope_hash: of body_hash */
-	bool smtputf8; /* SMTPUTF8 was given at MAIL (RFC 6531 3.4) */
-	bool has_8bit; /* an octet over 127 stands behind the header */
-	bool header_8bit; /* an octet over 127 stands in the header */
-	bool tls; /* it came in over TLS */
-	uint8_t hops; /* Received fields counted at intake, ours included */
+	uint32_t header_bytes;       /* from byte 0 through the empty line that ends the header */
+	uint8_t body;                /* enum envelope_body */
+	uint8_t ret;                 /* enum envelope_ret */
+	uint8_t origin;              /* enum envelope_origin */
+	uint8_t lane;                /* enum envelope_lane */
+	uint8_t body_hash_form;      /* enum envelope_hash: of body_hash */
+	bool smtputf8;               /* SMTPUTF8 was given at MAIL (RFC 6531 3.4) */
+	bool has_8bit;               /* an octet over 127 stands behind the header */
+	bool header_8bit;            /* an octet over 127 stands in the header */
+	bool tls;                    /* it came in over TLS */
+	uint8_t hops;                /* Received fields counted at intake, ours included */
 	unsigned char body_hash[32]; /* SHA-256 of the body bytes as stored */
 	struct envelope_rcpt *rcpts;
 	uint32_t rcpt_count; /* >= 1 */
@@ -78,7 +79,7 @@ struct envelope {
 enum {
 	ENVELOPE_VERSION = 1,
 	ENVELOPE_RCPTS_MAX = 50000, /* of one record; the session's own limits are lower */
-	ENVELOPE_TEXT_MAX = 4096, /* of one string */
+	ENVELOPE_TEXT_MAX = 4096,   /* of one string */
 };
 
 /* Append the binary form (a version byte first). */

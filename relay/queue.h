@@ -15,13 +15,15 @@
 #include "relay/envelope.h"
 
 struct blob_writer;
+struct store_replay_ops;
 struct worker;
 
 enum { QUEUE_ID_TEXT = 14 }; /* longest text form of an id, without terminator */
 
-/* A new id for a message that is about to arrive on this worker. */
-queue_id queue_id_new(struct worker *w);
-/* Lower-case base32 without padding, as in logs, Received and the 250 reply. */
+/* A name for a message that is about to arrive, to stand in its Received field (its id does not
+ * exist yet). The `accepted` event shows both. */
+uint64_t queue_trace_new(struct worker *w);
+/* Lower-case base32 without padding, as in logs and the 250 reply; for trace names too. */
 void queue_id_put(struct out *o, queue_id id);
 /* `id.n`. */
 void queue_id_put_rcpt(struct out *o, queue_id id, uint32_t index);
@@ -30,9 +32,9 @@ bool queue_id_parse(slice text, queue_id *out, uint32_t *out_index) must_use;
 #define QUEUE_ALL UINT32_MAX
 
 /* (fiber) Make the message durable and give its recipients to their paths. `body` holds all of its
- * bytes and is consumed in every outcome. e->id must come from queue_id_new on this worker; 0 lets
- * this call choose. OK: it is on disk, it will be delivered or bounced. Any error: nothing was
- * accepted (ERR_NOSPACE and ERR_IO are 452, ERR_STOPPED is 421). */
+ * bytes, trace fields included, and is consumed in every outcome. OK: it is on disk, it will be
+ * delivered or bounced. Any error: nothing was accepted (ERR_NOSPACE, ERR_IO and ERR_BUSY are 452,
+ * ERR_STOPPED is 421, ERR_TOO_LARGE: too many recipients). */
 enum err queue_submit(struct worker *w, const struct envelope *e, struct blob_writer *body,
 	queue_id *out) must_use;
 
@@ -40,26 +42,30 @@ enum err queue_submit(struct worker *w, const struct envelope *e, struct blob_wr
  * before its body is sent. Never waits. */
 enum err queue_admit(struct worker *w) must_use;
 
+/* For store_open, with arg NULL, after relay_init: what was accepted and not finished is collected
+ * here, and handed out when relay_start has run on every worker. */
+extern const struct store_replay_ops queue_replay_ops;
+
 /* Where a recipient stands. */
 enum queue_state {
-	QUEUE_READY, /* waits for its path's next slot */
+	QUEUE_READY,  /* waits for its path's next slot */
 	QUEUE_ACTIVE, /* on a connection now */
 	QUEUE_PARKED, /* waits for `due` */
-	QUEUE_HELD, /* waits for a release: an operator's, or a key that is missing */
+	QUEUE_HELD,   /* waits for a release: an operator's, or a key that is missing */
 	QUEUE_STATE_COUNT
 };
 const char *queue_state_name(enum queue_state state);
 
 /* All members given must fit; zeroed with index = QUEUE_ALL and state = -1 everything does. */
 struct queue_filter {
-	queue_id id; /* 0: any */
-	uint32_t index; /* QUEUE_ALL: any recipient of it */
-	slice sender; /* address, or @domain; empty: any. "<>" is the null sender */
+	queue_id id;     /* 0: any */
+	uint32_t index;  /* QUEUE_ALL: any recipient of it */
+	slice sender;    /* address, or @domain; empty: any. "<>" is the null sender */
 	slice recipient; /* address */
-	slice domain; /* of the recipient */
-	msec older_ms; /* at least this old */
-	msec newer_ms; /* at most this old; 0: any */
-	int state; /* enum queue_state, or -1 */
+	slice domain;    /* of the recipient */
+	msec older_ms;   /* at least this old */
+	msec newer_ms;   /* at most this old; 0: any */
+	int state;       /* enum queue_state, or -1 */
 };
 
 /* One recipient as an operator sees it. */
@@ -69,9 +75,9 @@ struct queue_row {
 	enum queue_state state;
 	slice sender, recipient;
 	slice domain, path; /* path: "source>site", empty when not known yet */
-	slice last_reply; /* the remote's words at the last attempt, or what went wrong */
-	slice held_by; /* who or what holds it: "operator", "sign: no usable key", ... */
-	slice waits_for; /* one line: why it is not being sent now */
+	slice last_reply;   /* the remote's words at the last attempt, or what went wrong */
+	slice held_by;      /* who or what holds it: "operator", "sign: no usable key", ... */
+	slice waits_for;    /* one line: why it is not being sent now */
 	wall_ms received_at, due_at, expires_at;
 	uint64_t size;
 	uint32_t attempts;
@@ -87,7 +93,7 @@ struct queue_cursor {
 
 struct queue_page {
 	struct arena *arena; /* in: holds the rows */
-	size_t max; /* in */
+	size_t max;          /* in */
 	struct queue_row *rows;
 	size_t count;
 };
@@ -101,17 +107,17 @@ enum err queue_list(struct worker *w, const struct queue_filter *f, struct queue
 struct queue_counts {
 	uint64_t by_state[QUEUE_STATE_COUNT];
 	uint64_t messages_bytes; /* of what waits, as stored */
-	wall_ms oldest_at; /* 0 when empty */
+	wall_ms oldest_at;       /* 0 when empty */
 };
-enum err queue_count(
-	struct worker *w, const struct queue_filter *f, struct queue_counts *out) must_use;
+enum err queue_count(struct worker *w, const struct queue_filter *f,
+	struct queue_counts *out) must_use;
 
 enum queue_action {
-	QUEUE_RETRY, /* due now */
-	QUEUE_HOLD, /* stays until released */
+	QUEUE_RETRY,   /* due now */
+	QUEUE_HOLD,    /* stays until released */
 	QUEUE_RELEASE, /* due now, if held */
-	QUEUE_BOUNCE, /* fails with a DSN to its sender */
-	QUEUE_REMOVE, /* ends without one */
+	QUEUE_BOUNCE,  /* fails with a DSN to its sender */
+	QUEUE_REMOVE,  /* ends without one */
 };
 /* (fiber) Apply to all that fit, by pages; *out counts the recipients changed. What is ACTIVE is
  * changed only if its present attempt does not finish it. */

@@ -16,27 +16,28 @@
 struct conf;
 struct event_table;
 struct metric_table;
+struct store;
 struct worker;
 
 /* Everything below relay: and resolver:, as bound by relay_conf. */
 struct relay_options {
 	struct addr source; /* relay.source: address connections come from; ADDR_NONE: any */
-	slice ehlo; /* relay.ehlo; empty: the host name */
-	slice postmaster; /* relay.postmaster: From: of DSNs; empty: MAILER-DAEMON@hostname */
-	int64_t port; /* relay.port: of MX hosts */
-	int tls; /* relay.tls: enum route_tls without a word of the route */
-	slice tls_ca; /* relay.tls_ca: file of trusted roots for verify; empty: system */
+	slice ehlo;         /* relay.ehlo; empty: the host name */
+	slice postmaster;   /* relay.postmaster: From: of DSNs; empty: MAILER-DAEMON@hostname */
+	int64_t port;       /* relay.port: of MX hosts */
+	int tls;            /* relay.tls: enum route_tls without a word of the route */
+	slice tls_ca;       /* relay.tls_ca: file of trusted roots for verify; empty: system */
 	struct route_limits limits; /* relay.connections ...: toward any destination */
-	int64_t retry_factor; /* relay.retry.factor: each wait is so much longer than the last */
-	int64_t retry_warn_ms; /* relay.retry.warn */
+	int64_t retry_factor;    /* relay.retry.factor: each wait is so much longer than the last */
+	int64_t retry_warn_ms;   /* relay.retry.warn */
 	struct conf_list routes; /* relay.routes: struct route */
 	struct resolver_options resolver;
 	struct sign_options sign;
-	int64_t ram_bytes; /* relay.queue.ram: bodies and entries in all, before parking */
+	int64_t ram_bytes;      /* relay.queue.ram: bodies and entries in all, before parking */
 	int64_t path_ready_max; /* relay.queue.path_ready: recipients ready per path */
-	int64_t ready_max; /* relay.queue.ready: recipients in RAM per worker */
-	int64_t park_after_ms; /* relay.queue.park_after */
-	int64_t dsn_max_bytes; /* relay.dsn_max: a larger original comes back as headers */
+	int64_t ready_max;      /* relay.queue.ready: recipients in RAM per worker */
+	int64_t park_after_ms;  /* relay.queue.park_after */
+	int64_t dsn_max_bytes;  /* relay.dsn_max: a larger original comes back as headers */
 };
 extern const struct conf_table relay_conf;
 
@@ -47,12 +48,12 @@ struct relay_setup {
 	slice hostname; /* our name in EHLO, DSNs and loop detection; lives as long as conf */
 };
 
-/* (main thread) Before workers_start and after the store was opened. ERR_INVALID with a line in
+/* (main thread) Before workers_start. ERR_INVALID with a line in
  * `why` when the options contradict each other. */
 enum err relay_init(const struct relay_setup *setup, struct out *why) must_use;
-/* (fiber, from the start hook of every worker) Resolver, keys, timers. Returns on all workers only
- * when the journal's unfinished messages have been handed back, so listeners may open then. */
-enum err relay_start(struct worker *w) must_use;
+/* (fiber, from the start hook of every worker) Resolver, keys, timers. The store was opened with
+ * queue_replay_ops; when the last worker has started, what it replayed goes to its paths. */
+enum err relay_start(struct worker *w, struct store *st) must_use;
 /* (fiber, any one worker) Swap the options everywhere; running attempts end under the old ones. */
 enum err relay_reload(struct worker *w, const struct relay_setup *setup, struct out *why) must_use;
 /* (fiber, from the stop hook of every worker) Start nothing new; wait until the transactions in
@@ -71,12 +72,12 @@ extern struct metric_table relay_metrics;
 
 /* Sums over all workers; from any thread. */
 struct relay_stats {
-	uint64_t accepted_messages, accepted_rcpts; /* since start */
+	uint64_t accepted_messages, accepted_rcpts;                    /* since start */
 	uint64_t delivered, deferred, bounced, expired, removed, dsns; /* recipients; DSNs made */
 	uint64_t attempts, connections_opened, connections_failed, tls_failed, dns_failed;
 	uint64_t signatures;
 	uint64_t rcpts_ready, rcpts_active, rcpts_parked, rcpts_held; /* now */
-	uint64_t connections, paths, ram_bytes; /* now */
+	uint64_t connections, paths, ram_bytes;                       /* now */
 };
 void relay_stats(struct relay_stats *out);
 

@@ -18,23 +18,23 @@ struct resolver;
 
 struct resolver_options {
 	struct conf_addresses servers; /* 127.0.0.1@5353; none: recursive from the root, DNSSEC */
-	int64_t timeout_ms; /* of one question in all */
-	slice root_key; /* trust anchor file; empty: the system's dns-root-data */
-	bool ipv4, ipv6; /* which addresses are looked up */
+	int64_t timeout_ms;            /* of one question in all */
+	slice root_key;                /* trust anchor file; empty: the system's dns-root-data */
+	bool ipv4, ipv6;               /* which addresses are looked up */
 };
 
 /* Answers one question for a test: append records in wire form of the type (RDATA) by
  * resolver_answer_add, or return the error. Runs on the worker, must not wait. */
 struct resolver_answer;
-typedef enum err resolver_hook_fn(
-	void *arg, const char *name, int rrtype, struct resolver_answer *out);
+typedef enum err resolver_hook_fn(void *arg, const char *name, int rrtype,
+	struct resolver_answer *out);
 void resolver_answer_add(struct resolver_answer *answer, slice rdata, uint32_t ttl_s);
 /* For all resolvers opened afterwards; NULL: the network again. */
 void resolver_hook(resolver_hook_fn *hook, void *arg);
 
 /* On the worker that will use it. */
-enum err resolver_open(
-	struct worker *w, const struct resolver_options *o, struct resolver **out) must_use;
+enum err resolver_open(struct worker *w, const struct resolver_options *o,
+	struct resolver **out) must_use;
 /* Every question in flight ends with ERR_STOPPED. */
 void resolver_close(struct resolver *r);
 
@@ -71,16 +71,16 @@ struct resolver_mx_set {
 /* (fiber) Who takes mail for the domain. ERR_DENIED: null MX (RFC 7505), 556 5.1.10. An address
  * literal "[192.0.2.1]", "[IPv6:...]" is its own host. The root, "localhost" and names below
  * "localhost" or "invalid" are ERR_DNS_NXDOMAIN without a question asked. */
-enum err resolver_mx(
-	struct resolver *r, slice domain, struct arena *a, struct resolver_mx_set *out) must_use;
+enum err resolver_mx(struct resolver *r, slice domain, struct arena *a,
+	struct resolver_mx_set *out) must_use;
 
 /* Mix hosts of equal preference (RFC 5321 5.1) with the caller's random number. */
 void resolver_mx_shuffle(struct resolver_mx_set *set, uint64_t random);
 
 /* Drop the hosts at and behind our own preference (RFC 5321 5.1: loop detection). `self` says
  * whether a host name is ours. False when nothing is left: mail would loop back to us (5.4.6). */
-bool resolver_mx_drop_self(
-	struct resolver_mx_set *set, bool (*self)(void *arg, slice host), void *arg);
+bool resolver_mx_drop_self(struct resolver_mx_set *set, bool (*self)(void *arg, slice host),
+	void *arg);
 
 /* (fiber) The addresses of a host, families taking turns, IPv6 first when enabled; port 0. An
  * address literal answers itself. */
@@ -89,8 +89,8 @@ struct resolver_addrs {
 	size_t count;
 	uint32_t ttl_s;
 };
-enum err resolver_addrs(
-	struct resolver *r, slice host, struct arena *a, struct resolver_addrs *out) must_use;
+enum err resolver_addrs(struct resolver *r, slice host, struct arena *a,
+	struct resolver_addrs *out) must_use;
 
 /* "192.0.2.1", "2001:db8::1", also "[192.0.2.1]" and "[IPv6:2001:db8::1]". */
 bool resolver_parse_literal(slice text, struct addr *out) must_use;

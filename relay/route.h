@@ -15,10 +15,10 @@ enum route_proto { ROUTE_SMTP, ROUTE_LMTP };
 
 /* What TLS must reach before a message may leave. */
 enum route_tls {
-	ROUTE_TLS_NONE, /* never STARTTLS */
+	ROUTE_TLS_NONE,          /* never STARTTLS */
 	ROUTE_TLS_OPPORTUNISTIC, /* when offered; any certificate; clear after a failure */
-	ROUTE_TLS_REQUIRED, /* encrypted, any certificate; else deferred */
-	ROUTE_TLS_VERIFY, /* encrypted and the host's name verified; else deferred */
+	ROUTE_TLS_REQUIRED,      /* encrypted, any certificate; else deferred */
+	ROUTE_TLS_VERIFY,        /* encrypted and the host's name verified; else deferred */
 };
 
 /* Limits toward one destination. CONF_UNSET in a route row: relay.* holds. */
@@ -37,13 +37,13 @@ struct route {
 	/* "name", "name:port", "192.0.2.1", "[2001:db8::1]:25", "unix:/path"; none: by MX, the row
 	 * only sets policy. Tried in this order, preference by place. */
 	struct conf_strings hosts;
-	int64_t port; /* of hosts without one */
-	int proto; /* enum route_proto */
-	int tls; /* enum route_tls, or -1: relay.tls */
+	int64_t port;         /* of hosts without one */
+	int proto;            /* enum route_proto */
+	int tls;              /* enum route_tls, or -1: relay.tls */
 	slice user, password; /* login at the next hop; empty: none */
-	struct addr source; /* ADDR_NONE: relay.source */
-	slice ehlo; /* empty: relay.ehlo */
-	bool accept; /* port 25 takes this domain's mail (never for `*`) */
+	struct addr source;   /* ADDR_NONE: relay.source */
+	slice ehlo;           /* empty: relay.ehlo */
+	bool accept;          /* port 25 takes this domain's mail (never for `*`) */
 	struct route_limits limits;
 };
 extern const struct conf_table route_conf;
@@ -61,13 +61,13 @@ bool route_exact(const struct route_table *t, slice domain);
 
 /* Build over rows that outlive the table (items of a held configuration, each a struct route).
  * ERR_INVALID and a line in `why`: twice the same domain. */
-enum err route_table_make(
-	const struct conf_list *rows, struct route_table **out, struct out *why) must_use;
+enum err route_table_make(const struct conf_list *rows, struct route_table **out,
+	struct out *why) must_use;
 /* NULL is harmless. */
 void route_table_free(struct route_table *t);
 
 /* Host and port of a hosts item; `*out_unix`: it names a socket, and host is its path. */
-bool route_parse_host(
-	slice text, uint16_t port, slice *out_host, uint16_t *out_port, bool *out_unix) must_use;
+bool route_parse_host(slice text, uint16_t port, slice *out_host, uint16_t *out_port,
+	bool *out_unix) must_use;
 
 #endif

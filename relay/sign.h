@@ -15,8 +15,8 @@ struct worker;
 struct blob_reader;
 
 struct sign_options {
-	bool enabled; /* relay.dkim.sign */
-	slice fields; /* relay.dkim.fields, see DKIM_FIELDS_DEFAULT */
+	bool enabled;     /* relay.dkim.sign */
+	slice fields;     /* relay.dkim.fields, see DKIM_FIELDS_DEFAULT */
 	int header_canon; /* relay.dkim.header, relay.dkim.body: enum dkim_canon */
 	int body_canon;
 	int64_t expire_ms; /* relay.dkim.expire: x= behind t=; 0: none */
