@@ -141,7 +141,8 @@ static void mutate_once(void)
 		break;
 	default: { /* a piece of another input */
 		const struct input *other = &corpus[random_below(corpus_len)];
-		size_t from = random_below(other->len + 1), len = random_below(other->len - from + 1);
+		size_t from = random_below(other->len + 1),
+		       len = random_below(other->len - from + 1);
 		len = len < sizeof part ? len : sizeof part;
 		splice(at, random_below(left + 1), other->bytes + from, len);
 	}
@@ -166,8 +167,8 @@ static unsigned long run_mutations(double seconds)
 		run_current();
 		runs++;
 		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while ((double)(now.tv_sec - start.tv_sec) +
-			(double)(now.tv_nsec - start.tv_nsec) / 1e9 < seconds);
+	} while ((double)(now.tv_sec - start.tv_sec) + (double)(now.tv_nsec - start.tv_nsec) / 1e9 <
+		seconds);
 	return runs;
 }
 

@@ -54,12 +54,12 @@ struct feed_parser {
 /* True when every way gave the same text; it is then in *result (a writer of the caller's, may be
  * NULL). False after printing to standard error the first way that differs, with both texts.
  * Inputs over 600 bytes are cut at the first and last 100 points and at 400 between. */
-bool feed_all_ways(const struct feed_parser *p, const void *arg, slice bytes, struct out *result)
-	must_use;
+bool feed_all_ways(const struct feed_parser *p, const void *arg, slice bytes,
+	struct out *result) must_use;
 
 /* For fuzzers: whole, byte by byte, and three random divisions. */
-bool feed_few_ways(const struct feed_parser *p, const void *arg, slice bytes, struct out *result)
-	must_use;
+bool feed_few_ways(const struct feed_parser *p, const void *arg, slice bytes,
+	struct out *result) must_use;
 
 /* True when `part` lies inside `whole` (empty slices always do): the oracle of slice parsers. */
 bool feed_inside(slice part, slice whole);
