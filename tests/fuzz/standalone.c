@@ -106,7 +106,7 @@ static void read_corpus(const char *folder)
 }
 
 /* Replace current[at, at + cut) by the given bytes, as far as there is room. */
-static void splice(size_t at, size_t cut, const uint8_t *bytes, size_t len)
+static void replace_run(size_t at, size_t cut, const uint8_t *bytes, size_t len)
 {
 	if (current_len - cut + len > INPUT_MAX)
 		len = INPUT_MAX - (current_len - cut);
@@ -126,10 +126,10 @@ static void mutate_once(void)
 			current[at] ^= (uint8_t)(1 << random_below(8));
 		break;
 	case 1: /* overwrite or insert a byte that matters to parsers */
-		splice(at, left ? random_below(2) : 0, &odd[random_below(sizeof odd - 1)], 1);
+		replace_run(at, left ? random_below(2) : 0, &odd[random_below(sizeof odd - 1)], 1);
 		break;
 	case 2: /* cut a run out */
-		splice(at, random_below(left + 1), part, 0);
+		replace_run(at, random_below(left + 1), part, 0);
 		break;
 	case 3: /* end early */
 		current_len = at;
@@ -137,14 +137,14 @@ static void mutate_once(void)
 	case 4: /* say it twice */
 		left = left < sizeof part ? left : sizeof part;
 		memcpy(part, current + at, left);
-		splice(at, 0, part, left);
+		replace_run(at, 0, part, left);
 		break;
 	default: { /* a piece of another input */
 		const struct input *other = &corpus[random_below(corpus_len)];
 		size_t from = random_below(other->len + 1),
 		       len = random_below(other->len - from + 1);
 		len = len < sizeof part ? len : sizeof part;
-		splice(at, random_below(left + 1), other->bytes + from, len);
+		replace_run(at, random_below(left + 1), other->bytes + from, len);
 	}
 	}
 }
