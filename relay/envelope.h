@@ -11,8 +11,8 @@
 
 #include "core/base/base.h"
 
-/* One id per message: the store's, so it exists once the message is durable; never 0. Recipient n of
- * it is written `id.n`. */
+/* One id per message: the store's, so it exists once the message is durable; never 0. Recipient n
+ * of it is written `id.n`. */
 typedef uint64_t queue_id;
 
 /* What the client declared with BODY= (RFC 6152, RFC 3030). */

@@ -26,7 +26,6 @@ struct relay_options {
 	slice postmaster;   /* relay.postmaster: From: of DSNs; empty: MAILER-DAEMON@hostname */
 	int64_t port;       /* relay.port: of MX hosts */
 	int tls;            /* relay.tls: enum route_tls without a word of the route */
-	slice tls_ca;       /* relay.tls_ca: file of trusted roots for verify; empty: system */
 	struct route_limits limits; /* relay.connections ...: toward any destination */
 	int64_t retry_factor;    /* relay.retry.factor: each wait is so much longer than the last */
 	int64_t retry_warn_ms;   /* relay.retry.warn */

@@ -6,16 +6,25 @@
  * attempt; from RCPT on it does, or a peer that drops every message would be asked for ever. */
 #include "relay/retry.h"
 
+/* Short names, so that the table fits a screen. */
+enum {
+	OKAY = RETRY_DELIVERED,
+	LATER = RETRY_DEFER,
+	NEXT = RETRY_NEXT_HOST,
+	AGAIN = RETRY_AGAIN,
+	FAIL = RETRY_FAIL,
+};
+
 static const uint8_t actions[RETRY_PHASES][RETRY_CLASSES] = {
 	/* clang-format off */
-/*                  2XX               4XX              421              5XX         BROKEN           SLOW             NONE */
-[RETRY_ROUTE]   = { RETRY_DEFER,      RETRY_DEFER,     RETRY_DEFER,     RETRY_FAIL, RETRY_DEFER,     RETRY_DEFER,     RETRY_DEFER },
-[RETRY_CONNECT] = { RETRY_NEXT_HOST,  RETRY_NEXT_HOST, RETRY_NEXT_HOST, RETRY_NEXT_HOST, RETRY_NEXT_HOST, RETRY_NEXT_HOST, RETRY_NEXT_HOST },
-[RETRY_HELLO]   = { RETRY_NEXT_HOST,  RETRY_NEXT_HOST, RETRY_NEXT_HOST, RETRY_NEXT_HOST, RETRY_NEXT_HOST, RETRY_NEXT_HOST, RETRY_NEXT_HOST },
-[RETRY_MAIL]    = { RETRY_DEFER,      RETRY_DEFER,     RETRY_AGAIN,     RETRY_FAIL, RETRY_AGAIN,     RETRY_DEFER,     RETRY_FAIL },
-[RETRY_RCPT]    = { RETRY_DEFER,      RETRY_DEFER,     RETRY_DEFER,     RETRY_FAIL, RETRY_DEFER,     RETRY_DEFER,     RETRY_FAIL },
-[RETRY_DATA]    = { RETRY_DEFER,      RETRY_DEFER,     RETRY_DEFER,     RETRY_FAIL, RETRY_DEFER,     RETRY_DEFER,     RETRY_FAIL },
-[RETRY_DOT]     = { RETRY_DELIVERED,  RETRY_DEFER,     RETRY_DEFER,     RETRY_FAIL, RETRY_DEFER,     RETRY_DEFER,     RETRY_FAIL },
+/*                   2XX    4XX    421    5XX    BROKEN SLOW   NONE  */
+[RETRY_ROUTE]    = { LATER, LATER, LATER, FAIL,  LATER, LATER, LATER },
+[RETRY_CONNECT]  = { NEXT,  NEXT,  NEXT,  NEXT,  NEXT,  NEXT,  NEXT  },
+[RETRY_HELLO]    = { NEXT,  NEXT,  NEXT,  NEXT,  NEXT,  NEXT,  NEXT  },
+[RETRY_MAIL]     = { LATER, LATER, AGAIN, FAIL,  AGAIN, LATER, FAIL  },
+[RETRY_RCPT]     = { LATER, LATER, LATER, FAIL,  LATER, LATER, FAIL  },
+[RETRY_DATA]     = { LATER, LATER, LATER, FAIL,  LATER, LATER, FAIL  },
+[RETRY_DOT]      = { OKAY,  LATER, LATER, FAIL,  LATER, LATER, FAIL  },
 	/* clang-format on */
 };
 
