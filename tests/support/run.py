@@ -13,13 +13,14 @@ import sys
 
 REPORT = re.compile(rb"ERROR: (Leak|Address|Undefined\w*|Thread)Sanitizer|WARNING: ThreadSanitizer"
                     rb"|: runtime error: |AddressSanitizer:DEADLYSIGNAL")
+CRITERION = re.compile(rb"\[====\] Synthesis: Tested: (\d+) \| Passing: (\d+) ")
 PLAIN = re.compile(rb"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*")
 SKIP = 77  # Meson's exit status for a test that could not run here
 
 
 class Count:
     def __init__(self):
-        self.tap = [0, 0, 0]
+        self.seen = [0, 0, 0]
         self.plain = None
         self.reports = 0
 
@@ -28,15 +29,21 @@ class Count:
         if REPORT.search(line):
             self.reports += 1
         if line.startswith(b"ok "):
-            self.tap[2 if b"# SKIP" in line.upper() else 0] += 1
+            self.seen[2 if b"# SKIP" in line.upper() else 0] += 1
         elif line.startswith(b"not ok "):
-            self.tap[1] += 1
+            self.seen[1] += 1
+        elif line.startswith(b"[SKIP]"):
+            self.seen[2] += 1
+        elif match := CRITERION.search(line):
+            tested, passed = map(int, match.groups())
+            self.seen[0] += passed
+            self.seen[1] += tested - passed
         elif match := PLAIN.fullmatch(line):
             self.plain = [int(n or 0) for n in match.groups()]
 
     def total(self, status):
         """Passed, failed, skipped; `status` is the program's exit status."""
-        passed, failed, skipped = self.plain or self.tap
+        passed, failed, skipped = self.plain or self.seen
         if status == SKIP and not passed + failed + skipped:
             return 0, 0, 1
         failed += self.reports

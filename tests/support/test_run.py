@@ -13,6 +13,8 @@ CASES = [
      0, "2 passed, 0 failed, 1 skipped"),
     ("tap failure though the exit status is 0", "print('ok - a\\nnot ok - b')",
      1, "1 passed, 1 failed, 0 skipped"),
+    ("criterion's own line", "print('[SKIP] a::c: no\\n[====] Synthesis: Tested: 4 | Passing: 3 |"
+     " Failing: 1 | Crashing: 1 ')", 1, "3 passed, 1 failed, 1 skipped"),
     ("plain line is counted", "print('3 passed, 0 failed, 2 skipped')",
      0, "3 passed, 0 failed, 2 skipped"),
     ("plain failure", "print('3 passed, 1 failed, 0 skipped')",
