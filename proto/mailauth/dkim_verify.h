@@ -13,7 +13,7 @@
 enum { DKIM_SIGS_MAX = 8 };
 
 /* RFC 8601 2.7.1 */
-enum dkim_result { DKIM_PENDING, DKIM_PASS, DKIM_FAIL, DKIM_TEMPERROR, DKIM_PERMERROR, DKIM_POLICY };
+enum dkim_result { DKIM_PENDING, DKIM_PASS, DKIM_FAIL, DKIM_TEMPERROR, DKIM_PERMERROR };
 
 struct dkim_check {
 	struct dkim_signature sig;
