@@ -13,27 +13,29 @@
 #include "core/base/base.h"
 #include "core/addr.h"
 
-enum conf_type { /*       the member at `at`      the YAML                                     */
-	CONF_STRING, /* slice, NUL behind it  a scalar                                    */
-	CONF_PATH, /* slice, NUL behind it  made absolute from the file's own folder    */
-	CONF_BOOL, /* bool                  true/false, yes/no, on/off                  */
-	CONF_INT, /* int64_t               decimal                                     */
-	CONF_SIZE, /* int64_t, bytes        50M 256K 1G 10                              */
-	CONF_DURATION, /* int64_t, milliseconds 250ms 30s 15m 4h 5d, or bare seconds        */
-	CONF_ENUM, /* int, index in `words` one of the words                            */
-	CONF_ADDRESS, /* struct addr           192.0.2.1  192.0.2.1:25  [::1]:25  1.2.3.4@53  unix:/path */
-	CONF_STRINGS, /* struct conf_strings   a list of scalars, or one scalar            */
-	CONF_ADDRESSES, /* struct conf_addresses a list of addresses, or one                 */
-	CONF_CIDRS, /* struct conf_cidrs     a list of networks, or one                  */
-	CONF_STRUCTS, /* struct conf_list      a list of mappings, each bound by `sub`     */
-	CONF_MAP, /* struct conf_list      name: {mapping bound by `sub`}, in file order; the
-			   *                       first member of the item struct is `slice name`     */
+/* What stands at `at` in the struct, and in the file. */
+enum conf_type {
+	CONF_STRING,    /* slice with a NUL behind it: a scalar */
+	CONF_PATH,      /* the same, made absolute from the folder of the file */
+	CONF_BOOL,      /* bool: true/false, yes/no, on/off */
+	CONF_INT,       /* int64_t: decimal */
+	CONF_SIZE,      /* int64_t, bytes: 50M 256K 1G 10 */
+	CONF_DURATION,  /* int64_t, milliseconds: 250ms 30s 15m 4h 5d, or bare seconds */
+	CONF_ENUM,      /* int, index in `words`: one of the words */
+	CONF_ADDRESS,   /* struct addr: 192.0.2.1 192.0.2.1:25 192.0.2.1@25 [::1]:25 unix:/path */
+	CONF_STRINGS,   /* struct conf_strings: a list of scalars, or one */
+	CONF_ADDRESSES, /* struct conf_addresses: a list of addresses, or one */
+	CONF_CIDRS,     /* struct conf_cidrs: a list of networks, or one */
+	CONF_STRUCTS,   /* struct conf_list: a list of mappings, each bound by `sub` */
+	/* struct conf_list: name: {mapping bound by `sub`}, in the file's order; the first member
+	 * of the item struct is `slice name`. */
+	CONF_MAP,
 };
 
 enum {
-	CONF_RELOAD = 1, /* may change at reload; otherwise a change waits for a restart */
+	CONF_RELOAD = 1,   /* may change at reload; otherwise a change waits for a restart */
 	CONF_REQUIRED = 2, /* must stand in the file */
-	CONF_SECRET = 4, /* never printed */
+	CONF_SECRET = 4,   /* never printed */
 };
 
 /* A row without a default (.def = NULL) that is not in the file is "unset": numbers
@@ -46,11 +48,11 @@ struct conf_row {
 	enum conf_type type;
 	uint32_t at; /* offsetof(struct x_options, member) */
 	uint32_t flags;
-	const char *def; /* as it would stand in the file (scalars and one-item lists) */
-	int64_t min, max; /* numbers; length of strings; items of lists. max 0: no limit */
+	const char *def;          /* as it would stand in the file (scalars and one-item lists) */
+	int64_t min, max;         /* numbers; length of strings; items of lists. max 0: no limit */
 	const char *const *words; /* CONF_ENUM: NULL-terminated */
 	const struct conf_table *sub; /* CONF_STRUCTS, CONF_MAP */
-	const char *doc; /* one line */
+	const char *doc;              /* one line */
 };
 
 struct conf_check;
