@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The house rules, as 'file:line: what'. With no argument the whole tree, else the named files.
 

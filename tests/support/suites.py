@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run Meson's tests in a build folder, show each suite's time, sum up what the programs counted.
 
