@@ -62,7 +62,7 @@ Test(dkim_sign, default_list_over_signs)
 
 Test(dkim_sign, bad_lists_are_refused)
 {
-	static const char *const rows[] = { "", "To", "From:", "From:To:from", "From:Received",
+	static const char *const rows[] = { "", "To", "From::To", "From:To:from", "From:Received",
 		"From:Return-Path", "From:a b", "From:+", "From:x;y" };
 	struct dkim_fields fields;
 

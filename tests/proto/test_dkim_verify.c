@@ -64,6 +64,41 @@ Test(dkim_verify, rfc8463_appendix_a)
 
 static struct arena arena;
 
+/* RFC 6376 appendix A.2 with the key of A.3: simple/simple. */
+#define RFC6376_HEADER                                                                             \
+	"DKIM-Signature: v=1; a=rsa-sha256; s=brisbane; d=example.com;\r\n"                        \
+	"      c=simple/simple; q=dns/txt; i=joe@football.example.com;\r\n"                        \
+	"      h=Received : From : To : Subject : Date : Message-ID;\r\n"                          \
+	"      bh=" RFC8463_BODY_HASH ";\r\n"                                                      \
+	"      b=AuUoFEfDxTDkHlLXSZEpZj79LICEps6eda7W3deTVFOk4yAUoqOB\r\n"                         \
+	"      4nujc7YopdG5dWLSdNg6xNAZpOPr+kHxt1IrE+NahM6L/LbvaHut\r\n"                           \
+	"      KVdkLLkpVaVVQPzeRDI009SO2Il5Lu7rDNH6mZckBdrIx0orEtZV\r\n"                           \
+	"      4bmp/YzhwvcubU4=;\r\n"                                                              \
+	"Received: from client1.football.example.com  [192.0.2.1]\r\n"                            \
+	"      by submitserver.example.com with SUBMISSION;\r\n"                                   \
+	"      Fri, 11 Jul 2003 21:01:54 -0700 (PDT)\r\n" RFC8463_HEADER
+#define RFC6376_RECORD                                                                             \
+	"v=DKIM1; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQ"                                            \
+	"KBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYt"                                           \
+	"IxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v"                                           \
+	"/RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhi"                                           \
+	"tdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB"
+
+Test(dkim_verify, rfc6376_appendix_a)
+{
+	static struct dkim_verifier v;
+
+	/* The RFC claims i=joe@football.example.com for d=example.com: a subdomain is fine. */
+	dkim_verify_init(&v, &arena);
+	dkim_verify_header(&v, SLICE(RFC6376_HEADER), 0);
+	dkim_verify_body(&v, SLICE("Hi.\r\n\r\nWe lost the game. Are you hungry yet?\r\n\r\nJoe.\r\n"));
+	dkim_verify_body_end(&v);
+	cr_assert_eq(v.count, 1);
+	cr_expect_eq(dkim_verify_key(&v, 0, OK, SLICE(RFC6376_RECORD)), DKIM_PASS, "%s",
+		v.checks[0].why);
+	arena_done(&arena);
+}
+
 /* The first signature of the RFC's message with a part of its text replaced. */
 static struct dkim_check check_with(const char *from, const char *to, enum err err, slice record)
 {
