@@ -44,7 +44,7 @@ struct smtp_body {
 
 void smtp_body_init(struct smtp_body *b, unsigned options);
 /* STEP_DONE (DATA only): *piece is the last one, and *in is what follows the end: the next command.
- * Otherwise STEP_MORE. Some of *in is always used. */
+ * Otherwise STEP_MORE. Each call uses some of *in or gives a piece. */
 enum step smtp_body_take(struct smtp_body *b, slice *in, slice *piece) must_use;
 /* BDAT ... LAST is over: what the decoder still held back (a final CR), often nothing. */
 slice smtp_body_end(struct smtp_body *b) must_use;
