@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Many sessions that do nothing: opened, greeted, over TLS if asked, then left alone. What the server
+ * weighs is measured outside, once "ready" was printed. */
+#include "bench/args.h"
+#include "bench/commands.h"
+#include "bench/talk.h"
+
+#include "core/conn.h"
+#include "core/fiber.h"
+#include "core/tls.h"
+#include "core/worker.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { OPENERS = 32 }; /* at a time, so that the backlog is not what is measured */
+
+struct idle_args {
+	const char *target, *tls, *host;
+	uint64_t sessions;
+	msec hold_ms;
+};
+
+#define AT(member) offsetof(struct idle_args, member)
+static const struct arg_row rows[] = {
+	{ "target", ARG_STRING, AT(target), 0, 0, "ADDR:PORT", "the server" },
+	{ "sessions", ARG_COUNT, AT(sessions), 1, 1000000, "N", "how many (default 1000)" },
+	{ "tls", ARG_STRING, AT(tls), 0, 0, "HOW", "none (default), starttls, implicit" },
+	{ "host", ARG_STRING, AT(host), 0, 0, "NAME", "server name asked for in TLS" },
+	{ "hold", ARG_DURATION, AT(hold_ms), 0, 0, "TIME",
+		"keep them this long (default: until SIGTERM)" },
+	{ 0 },
+};
+
+struct idle {
+	struct talk_target target;
+	uint64_t wanted;
+	uint64_t next; /* one worker: plain numbers */
+	atomic_uint_fast64_t open, failed, lost, openers;
+};
+
+static void on_closed(struct conn *c, enum err why)
+{
+	struct idle *idle = conn_owner(c);
+
+	atomic_fetch_add(&idle->lost, 1);
+}
+
+static size_t on_data(struct conn *c, slice in)
+{
+	return in.len; /* a 421 at the end; whatever it is, the session is not needed any more */
+}
+
+static const struct conn_ops ops = { .data = on_data, .closed = on_closed };
+
+static void open_some(void *arg)
+{
+	struct idle *idle = arg;
+
+	while (idle->next < idle->wanted) {
+		struct talk talk = { .target = &idle->target, .worker = worker_self() };
+
+		idle->next++;
+		if (!talk_open(&talk)) {
+			if (atomic_fetch_add(&idle->failed, 1) == 0)
+				fprintf(stderr, "%s: %u %s\n", talk.verb, talk.code, talk.text);
+			continue;
+		}
+		conn_set_owner(talk.conn, &ops, idle);
+		atomic_fetch_add(&idle->open, 1);
+	}
+	atomic_fetch_sub(&idle->openers, 1);
+}
+
+static enum err start_worker(struct worker *w, void *arg)
+{
+	struct idle *idle = arg;
+
+	for (int i = 0; i < OPENERS; i++) {
+		enum err err = fiber_start(w, open_some, idle);
+
+		if (err)
+			return err;
+	}
+	return OK;
+}
+
+static int hold(struct idle *idle, msec hold_ms)
+{
+	struct workers_config config = { .count = 1, .start = start_worker, .arg = idle };
+	struct timespec step = { .tv_nsec = 50 * 1000000 };
+	sigset_t signals;
+	char why[256];
+	msec ready_at = 0;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	atomic_store(&idle->openers, OPENERS);
+	if (workers_start(&config, why, sizeof(why)) != OK) {
+		fprintf(stderr, "%s\n", why);
+		return 1;
+	}
+	while (sigtimedwait(&signals, NULL, &step) <= 0) {
+		if (!ready_at && atomic_load(&idle->openers) == 0) {
+			ready_at = clock_now();
+			printf("ready %" PRIuFAST64 " failed %" PRIuFAST64 "\n",
+				atomic_load(&idle->open), atomic_load(&idle->failed));
+			fflush(stdout);
+		}
+		if (ready_at && hold_ms && clock_now() - ready_at >= hold_ms)
+			break;
+	}
+	printf("lost %" PRIuFAST64 "\n", atomic_load(&idle->lost));
+	bool good = atomic_load(&idle->failed) == 0 && atomic_load(&idle->lost) == 0;
+
+	workers_stop();
+	workers_join();
+	return good ? 0 : 1;
+}
+
+int bench_idle(char **argv)
+{
+	struct idle_args args = { .target = "127.0.0.1:25", .sessions = 1000, .host = "localhost" };
+	struct tls_options options = { .client_sessions = 0 };
+	struct idle idle = { .target = { .timeout_ms = 60000 } };
+	struct arena arena = { 0 };
+	bool help;
+	bool good = args_parse(rows, argv, &args, &help);
+	struct out ignored = out_heap(4096);
+
+	if (help) {
+		args_help("idle", "hold idle sessions", rows);
+		return 0;
+	}
+	if (!good || !addr_parse(&arena, slice_str(args.target), &idle.target.addr) ||
+		tls_start() != OK ||
+		tls_client_new(&options, &ignored, &idle.target.client) != OK) {
+		fprintf(stderr, "--target wants ADDR:PORT (see --help)\n");
+		return 2;
+	}
+	idle.target.host = args.host;
+	idle.target.tls = !args.tls || slice_eq(slice_str(args.tls), SLICE("none")) ? TALK_PLAIN :
+		slice_eq(slice_str(args.tls), SLICE("starttls")) ? TALK_STARTTLS :
+								   TALK_IMPLICIT;
+	idle.wanted = args.sessions;
+	int status = hold(&idle, args.hold_ms);
+
+	tls_client_put(idle.target.client);
+	out_heap_done(&ignored);
+	arena_done(&arena);
+	return status;
+}

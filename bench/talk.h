@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* talk.h - a client's dialogue in straight lines, on a fiber.
+ *
+ * The generator's own small client: it measures each step and never retries, because what a server
+ * does wrong is the result. A talk belongs to its fiber and is used there only; talk_close ends it.
+ * Steps are false when the reply was not the wanted one or the connection is gone: talk->code is the
+ * reply (0: none) and talk->text its words. */
+#ifndef BENCH_TALK_H
+#define BENCH_TALK_H
+
+#include "core/addr.h"
+#include "core/base/base.h"
+
+struct conn;
+struct tls_client;
+struct worker;
+
+enum talk_tls { TALK_PLAIN, TALK_STARTTLS, TALK_IMPLICIT };
+
+struct talk_target {
+	struct addr addr;
+	const char *host; /* for SNI */
+	enum talk_tls tls;
+	struct tls_client *client;
+	slice login; /* base64 of NUL user NUL password; empty: no AUTH */
+	bool lmtp;
+	msec timeout_ms;
+};
+
+struct talk {
+	const struct talk_target *target;
+	struct worker *worker;
+	struct conn *conn; /* NULL: not open */
+	const char *verb;  /* which step the last reply answered; static */
+	unsigned code;
+	char text[96];
+	uint64_t connect_us, tls_us, auth_us; /* of the last talk_open */
+	unsigned caps;                        /* SMTP_CAP_* */
+};
+
+/* Connect, greet, EHLO, TLS and AUTH as the target says. */
+bool talk_open(struct talk *t);
+/* Read one whole reply; true when its first digit is `want`. */
+bool talk_expect(struct talk *t, const char *verb, char want);
+/* Write bytes, waiting while the connection is congested. */
+bool talk_send(struct talk *t, slice bytes);
+/* QUIT when `polite`, then close. Harmless when not open. */
+void talk_close(struct talk *t, bool polite);
+
+uint64_t talk_now_ns(void);
+
+#endif
