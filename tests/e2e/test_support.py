@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 
+from postfix import Postfix
 from support import Dns, Place, Process, Sink, Suite, accepts, message, merge, program, run, until
 
 suite = Suite()
@@ -36,6 +37,16 @@ def postfix_programs_reach_the_sink():
         run(program("smtp-source", "postfix"), "-m", 7, "-s", 2, "-f", "a@example.test",
             "-t", "b@example.org", f"127.0.0.1:{sink.port}")
         assert len(sink.wait(7)) == 7
+
+
+@suite.test
+def real_postfix_relays_to_the_sink():
+    with Place() as place, Sink() as sink, Postfix(place, relay_to=sink.port, tls=True) as postfix:
+        with smtplib.SMTP("127.0.0.1", postfix.port, timeout=30) as client:
+            client.starttls()
+            client.sendmail("a@example.test", ["b@example.org"], message(subject="through postfix"))
+        assert b"through postfix" in sink.wait(1)[0]["data"]
+        until(lambda: not postfix.queued(), "an empty queue of Postfix")
 
 
 @suite.test

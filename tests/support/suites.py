@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
+ENDED = re.compile(r"\s*\d+/\d+ ")
 OUTPUT_LINES = 80  # shown of a program that failed
 
 
@@ -35,6 +36,18 @@ def show_failure(test):
     print("\n".join(lines[-OUTPUT_LINES:]))
 
 
+def run_meson(command):
+    """Meson's exit status and output; each program's line is shown as it ends."""
+    said = []
+    meson = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True)
+    for line in meson.stdout:
+        said.append(line)
+        if ENDED.match(line):
+            print(line.rstrip(), flush=True)
+    return meson.wait(), "".join(said)
+
+
 def main():
     build, suites = sys.argv[1], sys.argv[2:]
     log = os.path.join(build, "meson-logs", "testlog.json")
@@ -43,10 +56,9 @@ def main():
     command = ["meson", "test", "-C", build, "--no-rebuild"]
     for suite in suites:
         command += ["--suite", suite]
-    meson = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True)
+    status, said = run_meson(command)
     if not os.path.exists(log):
-        print(meson.stdout)
+        print(said)
         print("0 passed, 1 failed, 0 skipped")
         return 1
 
@@ -67,9 +79,9 @@ def main():
     print(f"\n{'suite':<12}{'programs':>9}{'passed':>9}{'failed':>8}{'skipped':>9}{'seconds':>9}")
     for name, (passed, failed, skipped, seconds, programs) in sorted(by_suite.items()):
         print(f"{name:<12}{programs:>9}{passed:>9}{failed:>8}{skipped:>9}{seconds:>9.1f}")
-    if meson.returncode and not total[1] or not total[0]:
+    if (status and not total[1]) or not total[0]:
         total[1] += 1
-        print(meson.stdout[-3000:])
+        print(said[-3000:])
     print("{} passed, {} failed, {} skipped".format(*total), flush=True)
     return 1 if total[1] else 0
 
