@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The helpers themselves: a sink that keeps mail, a name server that answers, processes that end."""
+import base64
 import smtplib
 import socket
 import struct
 import sys
 
+import opendkim
 from postfix import Postfix
-from support import Dns, Place, Process, Sink, Suite, accepts, message, merge, program, run, until
+from support import Dns, Place, Process, Sink, Skip, Suite, accepts, message, merge, program, run, until
 
 suite = Suite()
 
@@ -59,6 +61,27 @@ def name_server_answers():
             s.sendto(question, ("127.0.0.1", dns.port))
             answer = s.recv(512)
         assert socket.inet_aton("127.0.0.9") in answer
+
+
+@suite.test
+def opendkim_tells_good_from_altered():
+    try:
+        import dkim
+    except ImportError:
+        raise Skip("python3-dkim is not here") from None
+    with Place() as place:
+        key = place.file("dkim.key")
+        run("openssl", "genrsa", "-out", key, "2048")
+        run("openssl", "rsa", "-in", key, "-pubout", "-outform", "DER", "-out", key + ".der")
+        with open(key, "rb") as private, open(key + ".der", "rb") as public:
+            record = "v=DKIM1; k=rsa; p=" + base64.b64encode(public.read()).decode()
+            text = message(Date="Sat, 21 Nov 2026 10:00:00 +0000", Message_ID="<1@example.test>")
+            signed = dkim.sign(text.encode(), b"s1", b"example.test", private.read(),
+                               canonicalize=(b"relaxed", b"relaxed")) + text.encode()
+        altered = signed.replace(b"Hello", b"Hullo")
+        said = opendkim.verify(place, [signed, altered, signed, text.encode()],
+                               {"s1._domainkey.example.test": record})
+        assert [why == "" for why in said] == [True, False, True, False], said
 
 
 @suite.test
