@@ -40,7 +40,7 @@ void file_close(struct file *f);
  * same. */
 bool file_is_direct(const struct file *f);
 
-/* At `offset`. A read may come short only at the end of the file; *out_len may be NULL when
+/* At `offset`; at most 64 iovecs. A read may come short only at the end of the file; *out_len may be NULL when
  * short is an error (ERR_CORRUPT). */
 enum err file_read(
 	struct file *f, void *buf, size_t len, uint64_t offset, size_t *out_len) must_use;

@@ -19,7 +19,7 @@ struct job_item {
 	void (*run)(struct job_item *item);
 };
 
-/* Zeroed is ready; must be empty when its owner goes. */
+/* Zeroed is ready; empty when workers_join is called, and not freed before that returned. */
 struct job_queue {
 	struct job_item item; /* first member */
 	struct job_item *_Atomic sent;
