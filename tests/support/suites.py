@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run Meson's tests in a build folder, show each suite's time, sum up what the programs counted.
+"""Run Meson's tests in build folders, show each suite's time, sum up what the programs counted.
 
-	suites.py BUILD [SUITE...]
+	suites.py BUILD [SUITE...] [+ BUILD TEST...]
 
-Each program runs inside run.py, whose closing line is read back from Meson's log. The last line
-is 'N passed, N failed, N skipped'; the exit status is non-zero on any failure, and when nothing ran.
+Behind the '+' stands a second build folder, with the names of its tests to run. Each program runs
+inside run.py, whose closing line is read back from Meson's log. The last line is
+'N passed, N failed, N skipped'; the exit status is non-zero on any failure, and when nothing ran.
 """
 import json
 import os
@@ -48,42 +49,51 @@ def run_meson(command):
     return meson.wait(), "".join(said)
 
 
-def main():
-    build, suites = sys.argv[1], sys.argv[2:]
+def run_build(build, selection, label=""):
+    """Run and return a list of (suite, counts, seconds); a build that cannot run is one failure."""
     log = os.path.join(build, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.unlink(log)
-    command = ["meson", "test", "-C", build, "--no-rebuild"]
-    for suite in suites:
-        command += ["--suite", suite]
-    status, said = run_meson(command)
-    if not os.path.exists(log):
-        print(said)
-        print("0 passed, 1 failed, 0 skipped")
-        return 1
-
-    total, by_suite = [0, 0, 0], {}
-    with open(log, encoding="utf-8") as lines:
-        for test in map(json.loads, lines):
-            row = counts(test)
-            name = test["name"].split(":")[-1].split(" / ")[0].strip()
-            entry = by_suite.setdefault(name, [0, 0, 0, 0.0, 0])
-            for i in range(3):
-                entry[i] += row[i]
-                total[i] += row[i]
-            entry[3] += test["duration"]
-            entry[4] += 1
-            if row[1]:
-                show_failure(test)
-
-    print(f"\n{'suite':<12}{'programs':>9}{'passed':>9}{'failed':>8}{'skipped':>9}{'seconds':>9}")
-    for name, (passed, failed, skipped, seconds, programs) in sorted(by_suite.items()):
-        print(f"{name:<12}{programs:>9}{passed:>9}{failed:>8}{skipped:>9}{seconds:>9.1f}")
-    if (status and not total[1]) or not total[0]:
-        total[1] += 1
+    status, said = run_meson(["meson", "test", "-C", build, *selection])
+    rows = []
+    if os.path.exists(log):
+        with open(log, encoding="utf-8") as lines:
+            for test in map(json.loads, lines):
+                row = counts(test)
+                suite = test["name"].split(":")[-1].split(" / ")[0].strip()
+                rows.append((label + suite, row, test["duration"]))
+                if row[1]:
+                    show_failure(test)
+    failed = sum(row[1] for _, row, _ in rows)
+    if not rows or (status and not failed):
         print(said[-3000:])
-    print("{} passed, {} failed, {} skipped".format(*total), flush=True)
-    return 1 if total[1] else 0
+        rows.append((label + "build", (0, 1, 0), 0.0))
+    return rows
+
+
+def show_table(rows):
+    print(f"\n{'suite':<14}{'programs':>9}{'passed':>9}{'failed':>8}{'skipped':>9}{'seconds':>9}")
+    for name in sorted({name for name, _, _ in rows}):
+        mine = [(row, seconds) for other, row, seconds in rows if other == name]
+        passed, failed, skipped = (sum(row[i] for row, _ in mine) for i in range(3))
+        print(f"{name:<14}{len(mine):>9}{passed:>9}{failed:>8}{skipped:>9}"
+              f"{sum(seconds for _, seconds in mine):>9.1f}")
+
+
+def main():
+    args = sys.argv[1:]
+    plus = args.index("+") if "+" in args else len(args)
+    first, second = args[:plus], args[plus + 1:]
+    selection = ["--no-rebuild"]
+    for suite in first[1:]:
+        selection += ["--suite", suite]
+    rows = run_build(first[0], selection)
+    if second:
+        rows += run_build(second[0], second[1:], "tsan-")
+    show_table(rows)
+    passed, failed, skipped = (sum(row[i] for _, row, _ in rows) for i in range(3))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 1 if failed or not passed else 0
 
 
 if __name__ == "__main__":
