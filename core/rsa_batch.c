@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* rsa_batch.c - the queue of each worker, and the hook that empties it.
+ *
+ * A job lives on the stack of the fiber that waits for it. The hook runs once per turn, makes
+ * what has gathered in one call of make_batch() and wakes the fibers, so the loop does not sleep
+ * while jobs are left. make_batch() is the place of a kernel that signs several at once. */
+#include <wolfssl/options.h>
+
+#include "core/rsa_batch.h"
+
+#include "core/base/sigkey.h"
+#include "core/entropy.h"
+#include "core/fiber.h"
+#include "core/rsa_batch_int.h"
+#include "core/worker.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <wolfssl/wolfcrypt/random.h>
+
+/* 0.7 ms each for RSA-2048: more in one turn would be felt by the other connections. */
+enum { PER_TURN = 4 };
+
+struct job {
+	struct list_link link;
+	struct fiber_wait wait;
+	struct rsa_key *key;
+	struct sigkey *sigkey; /* instead of `key` */
+	enum rsa_padding padding;
+	const unsigned char *digest;
+	struct rsa_sig *out;
+};
+
+struct batch {
+	struct worker_hook hook;
+	struct list waiting;
+	WC_RNG rng;
+	bool seeded;
+	struct rsa_batch_stats stats;
+};
+
+/* Kept over the end of a worker for the next one with its number; *worker_slot() says whether
+ * this worker has hooked it up. */
+static struct batch *batches[WORKERS_MAX];
+static unsigned slot;
+static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
+static _Thread_local struct {
+	WC_RNG rng;
+	bool seeded;
+} own;
+
+/* --- Making signatures --- */
+
+static enum err sign_one(const struct job *job, unsigned worker, WC_RNG *rng)
+{
+	if (!job->sigkey)
+		return rsa_key_sign(job->key, worker, rng,
+			&(struct rsa_request){ job->padding, job->digest, job->out });
+	enum err err = sigkey_sign(job->sigkey, rng, job->digest, job->out->bytes, &job->out->len);
+
+	if (err)
+		return err;
+	/* A fault in one half of the CRT would give the key away. */
+	if (!sigkey_verify(job->sigkey, job->digest, slice_of(job->out->bytes, job->out->len)))
+		return ERR_CORRUPT;
+	return OK;
+}
+
+static void make_batch(struct worker *w, struct batch *b, struct job **jobs, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		enum err err = sign_one(jobs[i], worker_index(w), &b->rng);
+
+		b->stats.signatures += !err;
+		b->stats.failed += err != OK;
+		fiber_wake(&jobs[i]->wait, err);
+	}
+	b->stats.batches++;
+}
+
+static void on_turn_end(struct worker *w, struct worker_hook *hook)
+{
+	struct batch *b = container_of(hook, struct batch, hook);
+	struct job *jobs[PER_TURN];
+	size_t count = 0;
+
+	while (count < PER_TURN && !list_empty(&b->waiting)) {
+		jobs[count++] = container_of(list_pop(&b->waiting), struct job, link);
+		b->stats.waiting--;
+	}
+	if (count) {
+		make_batch(w, b, jobs, count);
+		worker_touch_clock(w);
+	}
+}
+
+/* --- The queue --- */
+
+static int seed(OS_Seed *os, byte *bytes, word32 len)
+{
+	entropy_fill(bytes, len);
+	return 0;
+}
+
+static void once(void)
+{
+	slot = worker_slot_new();
+	wc_SetSeed_Cb(seed);
+}
+
+void rsa_batch_prepare(void)
+{
+	pthread_once(&slot_once, once);
+}
+
+/* NULL: out of memory. */
+static struct batch *batch_of(struct worker *w)
+{
+	rsa_batch_prepare();
+	void **mine = worker_slot(w, slot);
+	struct batch **kept = &batches[worker_index(w)];
+
+	if (*mine)
+		return *mine;
+	if (!*kept)
+		*kept = calloc(1, sizeof(**kept));
+	if (!*kept)
+		return NULL;
+	if ((*kept)->seeded)
+		wc_FreeRng(&(*kept)->rng);
+	**kept = (struct batch){ .hook.run = on_turn_end };
+	(*kept)->seeded = wc_InitRng(&(*kept)->rng) == 0;
+	if (!(*kept)->seeded)
+		return NULL;
+	list_init(&(*kept)->waiting);
+	worker_hook_add(w, &(*kept)->hook);
+	*mine = *kept;
+	return *mine;
+}
+
+struct WC_RNG *rsa_batch_rng(struct worker *w)
+{
+	rsa_batch_prepare();
+	if (w) {
+		struct batch *b = batch_of(w);
+
+		return b ? &b->rng : NULL;
+	}
+	if (!own.seeded)
+		own.seeded = wc_InitRng(&own.rng) == 0;
+	return own.seeded ? &own.rng : NULL;
+}
+
+static enum err wait_for(struct batch *b, struct job *job)
+{
+	list_push(&b->waiting, &job->link);
+	b->stats.waiting++;
+	enum err err = fiber_wait(&job->wait, FIBER_FOREVER);
+
+	/* A cancel while it still waits in the queue. */
+	if (list_has(&job->link)) {
+		list_remove(&job->link);
+		b->stats.waiting--;
+	}
+	return err;
+}
+
+static enum err run(struct worker *w, struct job *job)
+{
+	struct WC_RNG *rng = rsa_batch_rng(w);
+
+	if (!rng)
+		return ERR_NOMEM;
+	if (!w || !fiber_self())
+		return sign_one(job, w ? worker_index(w) : RSA_NO_WORKER, rng);
+	return wait_for(batch_of(w), job);
+}
+
+enum err rsa_batch_sign(struct worker *w, struct rsa_key *key, enum rsa_padding padding,
+	const unsigned char digest[32], struct rsa_sig *out)
+{
+	struct job job = {
+		.key = rsa_key_hold(key), .padding = padding, .digest = digest, .out = out
+	};
+	enum err err = run(w, &job);
+
+	rsa_key_put(key);
+	return err;
+}
+
+enum err rsa_batch_sign_sigkey(struct worker *w, struct sigkey *key, const unsigned char digest[32],
+	struct rsa_sig *out)
+{
+	struct job job = { .sigkey = key, .digest = digest, .out = out };
+
+	if (sigkey_type_of(key) == SIGKEY_RSA)
+		return run(w, &job);
+	return sigkey_sign(key, NULL, digest, out->bytes, &out->len);
+}
+
+void rsa_batch_stats(struct worker *w, struct rsa_batch_stats *out)
+{
+	const struct batch *b = batch_of(w);
+
+	*out = b ? b->stats : (struct rsa_batch_stats){ 0 };
+}
