@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* ctype.h - Content-Type and Content-Disposition values: a type and its parameters.
  *
- * RFC 2045 5.1, RFC 2183, and RFC 2231 continuations and charsets: parameter values come out whole
- * and in UTF-8. Everything lives in the caller's arena or in the value. Lenient: what cannot be
- * understood is skipped, the rest still counts; parameters beyond CTYPE_PARAMS_MAX are dropped. */
+ * RFC 2045 5.1, RFC 2183, and RFC 2231: continued and percent-encoded values come out whole.
+ * Everything lives in the caller's arena or in the value. Lenient: what cannot be understood is
+ * skipped, the rest still counts; parameters beyond CTYPE_PARAMS_MAX are dropped. */
 #ifndef PROTO_MIME_CTYPE_H
 #define PROTO_MIME_CTYPE_H
 
@@ -13,6 +13,7 @@ enum { CTYPE_PARAMS_MAX = 64 };
 
 struct ctype_param {
 	slice name, value;
+	slice charset; /* of the value, when RFC 2231 names one: word_to_utf8 converts; else empty */
 };
 
 struct ctype {
