@@ -19,8 +19,9 @@
  *
  * Memory: the struct is the caller's (embed it), the transaction and what it points to stay valid
  * until SMTP_EV_DONE, the reply text is in the caller's buffer and valid until the next step.
- * Writers without `more` get each command whole or not at all: give at least SMTP_CLIENT_ROOM.
- * Nothing fails but by an event. */
+ * Every step needs SMTP_CLIENT_ROOM free bytes in a writer without `more`; recipients for which there
+ * is no room are written by later steps. While a body is being written received bytes wait: call
+ * step again after smtp_client_body_end. Nothing fails but by an event. */
 #ifndef PROTO_SMTP_CLIENT_H
 #define PROTO_SMTP_CLIENT_H
 
@@ -43,7 +44,8 @@ struct smtp_client_conf {
 	bool lmtp;
 	enum smtp_tls_use tls;
 	bool no_pipelining, no_chunking; /* as if not offered */
-	unsigned mechanisms;             /* SASL_* allowed; 0 with a login: SASL_ALL */
+	/* SASL_* allowed with a login; 0: all under TLS, without TLS only those that hide the password. */
+	unsigned mechanisms;
 };
 
 struct smtp_txn {
@@ -71,11 +73,14 @@ enum smtp_event {
 
 /* How a transaction ended for the recipients that have no verdict of their own yet. */
 enum smtp_outcome {
-	SMTP_NOT_TRIED, /* 421 or a break before MAIL was answered: no attempt (design: not counted) */
+	SMTP_NOT_TRIED, /* 421 or a break before MAIL was answered: no attempt */
 	SMTP_REFUSED,   /* `reply` to `phase` refuses them all */
 	SMTP_NOBODY,    /* every recipient was refused by name; nothing was delivered */
 	SMTP_DELIVERED, /* `reply` to the body: the accepted ones are the server's now */
-	SMTP_LOST,      /* broke in `phase`; in SMTP_PHASE_BODY after its end: delivered or not */
+	SMTP_ANSWERED,  /* LMTP: each accepted recipient had its SMTP_EV_FINAL */
+	/* Broke in `phase`, by a 421 if there is a `reply`. SMTP_PHASE_BODY: behind the end of the body,
+	 * so without a reply nobody knows whether it was delivered. */
+	SMTP_LOST,
 };
 enum smtp_phase { SMTP_PHASE_MAIL, SMTP_PHASE_RCPT, SMTP_PHASE_DATA, SMTP_PHASE_BODY };
 
@@ -94,9 +99,11 @@ struct smtp_client_event {
 /* One transaction on the wire; the machine's own. */
 struct smtp_flight {
 	struct smtp_txn *txn; /* NULL: its outcome was told, replies are still to come */
-	uint8_t send, recv;   /* enum of client.c */
-	bool busy, bdat, body_ended;
-	uint32_t rcpts_sent, rcpts_answered, accepted, finals;
+	uint8_t send, recv;   /* enums of client_int.h */
+	uint8_t outcome;
+	bool busy, bdat, unwaited, body_ended, done_due, rset_open;
+	uint32_t rcpts, rcpts_sent, rcpts_answered, accepted; /* rcpts: within the peer's RCPTMAX */
+	uint32_t surplus, finals, final_at;
 };
 
 struct smtp_client {
@@ -105,14 +112,15 @@ struct smtp_client {
 	struct arena *arena; /* for AUTH only */
 	struct sasl_client sasl;
 	struct smtp_caps caps;
+	unsigned params; /* SMTP_P_* the server understands */
 	struct smtp_replies replies;
 	struct smtp_reply reply;
 	struct smtp_flight flight[2]; /* the one being answered, and the next */
 	struct smtp_stuff stuff;
 	uint64_t body_left; /* BDAT: still to be written */
 	uint32_t mails;     /* MAIL commands of this session, for MAILMAX */
-	uint8_t state;      /* enum of client.c */
-	bool tls, helo, ready_due, body_due, rset_due, rset_sent, shaky, down_told, quit_sent;
+	uint8_t state;      /* enum of client_int.h */
+	bool tls, enter_due, ready_due, body_due, rset_due, shaky, has_reply;
 	enum err down;
 };
 
@@ -138,7 +146,7 @@ void smtp_client_offer(struct smtp_client *c, struct smtp_txn *txn);
 bool smtp_client_full(const struct smtp_client *c);
 
 /* After SMTP_EV_BODY: content into `o`, as much as fits, taken off *in; dots are doubled for DATA.
- * Return to smtp_client_step when *in is not empty. */
+ * Send and call again while *in is not empty. */
 void smtp_client_body(struct smtp_client *c, slice *in, struct out *o);
 /* The same without a copy: one piece at a time, pointing into *in or static. */
 slice smtp_client_body_piece(struct smtp_client *c, slice *in) must_use;
