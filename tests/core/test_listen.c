@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Who gets in: limits, refusals, and a process without descriptors. */
+#include "core/listen.h"
+
+#include "core/conn.h"
+#include "core/dial.h"
+#include "core/fiber.h"
+#include "core/post.h"
+#include "core/ring.h"
+#include "tests/core/workers.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static unsigned open_now, accepted_all;
+
+static size_t echo(struct conn *c, slice in)
+{
+	out_slice(conn_out(c), in);
+	return in.len;
+}
+
+static void gone(struct conn *c, enum err why)
+{
+	(void)c;
+	(void)why;
+	open_now--;
+}
+
+static const struct conn_ops ops = { .data = echo, .closed = gone };
+
+static void on_accept(struct listener *l, int fd, const struct addr *peer)
+{
+	struct conn *c;
+
+	open_now++;
+	accepted_all++;
+	check(conn_open(listener_worker(l),
+		      &(struct conn_open){ .fd = fd, .peer = peer, .ops = &ops, .listener = l },
+		      &c) == OK);
+}
+
+static struct listener *serve(struct worker *w, const struct addr *at, struct listen_config config)
+{
+	struct listener *l = NULL;
+
+	config.accepted = on_accept;
+	check(listen_open(at, 0, &config.fd) == OK);
+	check(listener_start(w, &config, &l) == OK);
+	return l;
+}
+
+static struct conn *connect_to(struct worker *w, const struct addr *at)
+{
+	struct conn *c = NULL;
+
+	check(dial(w, at, NULL, &c) == OK);
+	return c;
+}
+
+static bool answers(struct conn *c)
+{
+	slice in = { 0 };
+
+	out_str(conn_out(c), "?");
+	bool ok = conn_wait_data(c, &in, 200) == OK;
+
+	if (ok)
+		conn_consume(c, in.len);
+	return ok;
+}
+
+static void body_limit(struct worker *w)
+{
+	struct addr any = addr_ip4(0x7f000001, 0);
+	struct listener *l = serve(w, &any, (struct listen_config){ .conns_max = 3 });
+	struct addr at = listener_addr(l);
+	struct conn *conns[4];
+	struct listener_stats stats;
+
+	for (unsigned i = 0; i < 4; i++)
+		conns[i] = connect_to(w, &at);
+	for (unsigned i = 0; i < 3; i++)
+		check(answers(conns[i]));
+	check(!answers(conns[3])); /* waits in the backlog */
+	listener_stats(l, &stats);
+	check(stats.conns == 3 && stats.pauses == 1);
+	conn_close(conns[0]);
+	check(answers(conns[3]));
+	for (unsigned i = 1; i < 4; i++)
+		conn_close(conns[i]);
+	while (open_now)
+		check(fiber_sleep(1) == OK);
+	check(accepted_all == 4);
+}
+
+Test(listen, stops_at_its_limit_and_resumes)
+{
+	run_on_workers(1, body_limit);
+}
+
+static void body_client(struct worker *w)
+{
+	struct listen_clients *clients = listen_clients_new();
+	struct addr any = addr_ip4(0x7f000001, 0);
+	struct listener *l = serve(w, &any,
+		(struct listen_config){ .client_conns_max = 2, .clients = clients,
+			.refusal = SLICE("421 too many\r\n") });
+	struct addr at = listener_addr(l);
+	struct conn *conns[3];
+	slice in = { 0 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		conns[i] = connect_to(w, &at);
+		check(answers(conns[i]));
+	}
+	conns[2] = connect_to(w, &at);
+	check(conn_wait_data(conns[2], &in, 5000) == OK);
+	check(slice_eq(in, SLICE("421 too many\r\n")));
+	conn_close(conns[2]);
+	conn_close(conns[0]);
+	while (open_now > 1)
+		check(fiber_sleep(1) == OK);
+	conns[0] = connect_to(w, &at);
+	check(answers(conns[0]));
+	conn_close(conns[0]);
+	conn_close(conns[1]);
+	while (open_now)
+		check(fiber_sleep(1) == OK);
+	listener_stop(l);
+	check(fiber_sleep(5) == OK);
+	listen_clients_free(clients);
+}
+
+Test(listen, one_client_cannot_take_everything)
+{
+	run_on_workers(1, body_client);
+}
+
+/* --- No descriptors left --- */
+
+static void body_emfile(struct worker *w)
+{
+	struct addr any = addr_ip4(0x7f000001, 0);
+	struct listener *l = serve(w, &any, (struct listen_config){ 0 });
+	struct addr at = listener_addr(l);
+	struct rlimit was, low;
+	struct listener_stats stats;
+	struct conn *c = connect_to(w, &at), *late;
+
+	check(answers(c));
+	/* Descriptors are enough for the next connection's own end, not for the one to accept. */
+	int next = dup(0);
+
+	close(next);
+	check(getrlimit(RLIMIT_NOFILE, &was) == 0);
+	low = was;
+	low.rlim_cur = (rlim_t)next + 1;
+	check(setrlimit(RLIMIT_NOFILE, &low) == 0);
+	late = connect_to(w, &at);
+	check(!answers(late));
+	listener_stats(l, &stats);
+	check(stats.errors >= 1 && stats.errors < 20); /* it neither gave up nor spins */
+	check(answers(c));
+	check(setrlimit(RLIMIT_NOFILE, &was) == 0);
+	slice in = { 0 };
+
+	check(conn_wait_data(late, &in, 5000) == OK);
+	conn_close(late);
+	conn_close(c);
+}
+
+Test(listen, out_of_descriptors_it_waits)
+{
+	run_on_workers(1, body_emfile);
+}
+
+/* --- Unix and IPv6 --- */
+
+static void body_unix(struct worker *w)
+{
+	char dir[] = "/tmp/listen-XXXXXX", path[64];
+
+	check(mkdtemp(dir) != NULL);
+	snprintf(path, sizeof(path), "%s/sock", dir);
+	struct addr at = { .kind = ADDR_UNIX, .path = path };
+	struct listener *l = serve(w, &at, (struct listen_config){ 0 });
+	struct conn *c = connect_to(w, &at);
+
+	check(conn_peer(c)->kind == ADDR_UNIX);
+	check(answers(c));
+	conn_close(c);
+	listener_stop(l);
+	/* The file of a listener that is gone does not keep the next one out. */
+	l = serve(w, &at, (struct listen_config){ 0 });
+	c = connect_to(w, &at);
+	check(answers(c));
+	conn_close(c);
+	unlink(path);
+	rmdir(dir);
+}
+
+Test(listen, unix_sockets)
+{
+	run_on_workers(1, body_unix);
+}
+
+static _Atomic unsigned per_worker[2];
+static struct addr shared_at;
+
+static void count_worker(struct listener *l, int fd, const struct addr *peer)
+{
+	atomic_fetch_add(&per_worker[worker_index(listener_worker(l))], 1);
+	ring_close(fd);
+	listener_gone(l, peer);
+}
+
+static enum err listen_there(struct worker *w, void *arg)
+{
+	struct listen_config config = { .accepted = count_worker };
+	struct listener *l;
+
+	(void)arg;
+	enum err err = listen_open(&shared_at, 0, &config.fd);
+
+	return err ? err : listener_start(w, &config, &l);
+}
+
+static void body_shared(struct worker *w)
+{
+	struct listen_config config = { .accepted = count_worker };
+	struct listener *l;
+
+	shared_at = addr_ip4(0x7f000001, 0);
+	check(listen_open(&shared_at, 0, &config.fd) == OK);
+	shared_at = listen_addr(config.fd);
+	check(listener_start(w, &config, &l) == OK);
+	check(post_call_fiber(1, listen_there, NULL) == OK);
+	for (unsigned i = 0; i < 200; i++)
+		conn_close(connect_to(w, &shared_at));
+	while (per_worker[0] + per_worker[1] < 200)
+		check(fiber_sleep(1) == OK);
+	check(per_worker[0] && per_worker[1]);
+}
+
+Test(listen, workers_share_a_port)
+{
+	run_on_workers(2, body_shared);
+}
