@@ -60,15 +60,16 @@ struct part_walker {
 	bool limited;     /* depth, count or boundary length was beyond the limits somewhere */
 	/* private */
 	struct part_limits limits;
-	struct part_frame *frames;
-	struct arena arena;
+	struct part_frame *frames; /* the open parts, outermost first */
+	unsigned open, pop_to;
+	struct arena arena;        /* of the header block at hand */
 	struct out header;
-	size_t line_at;
-	slice replay;
-	size_t held_len, held_at, held_eol;
-	unsigned depth, open;
+	size_t line_at;            /* where its last line begins */
+	slice replay;              /* a line that ended a header without belonging to it */
+	size_t longest;            /* of the boundaries that may come; 0: none may */
+	size_t held_len, held_eol; /* a line end and what may be a boundary line behind it */
 	unsigned char state;
-	bool line_start, ending;
+	bool fresh, line_start, begins_part;
 	char held[PART_BOUNDARY_MAX + 8];
 };
 

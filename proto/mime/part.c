@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A stack of open parts and one machine that looks at line starts.
+ *
+ * A boundary line belongs to its multipart together with the line end before it (RFC 2046 5.1.1), so
+ * at every line end that a '-' may follow the machine holds back: the line end and as much of the
+ * next line as still fits some boundary of an open multipart. The longest boundary that fits wins,
+ * the inner one among equals. Headers are collected whole; their lines may be boundaries too. */
+#include "proto/mime/part.h"
+
+#include <stdlib.h>
+
+enum { IN_HEADER, IN_BODY, IN_TAIL, POPPING, ENDING, OVER, FAILED };
+
+struct part_frame {
+	struct part part;
+	unsigned children;
+	bool digest; /* children are message/rfc822 by default (RFC 2046 5.1.5) */
+	bool closed; /* the last boundary was seen: what follows is epilogue */
+	size_t boundary_len;
+	char boundary[PART_BOUNDARY_MAX];
+};
+
+static struct part_frame *top(struct part_walker *w)
+{
+	return &w->frames[w->open - 1];
+}
+
+static void find_longest(struct part_walker *w)
+{
+	w->longest = 0;
+	for (unsigned i = 0; i < w->open; i++)
+		if (!w->frames[i].closed)
+			w->longest = MAX(w->longest, w->frames[i].boundary_len);
+}
+
+/* A part begins; its header comes next. */
+static void push(struct part_walker *w)
+{
+	struct part_frame *frame = &w->frames[w->open];
+
+	*frame = (struct part_frame){ .part = { .number = w->count, .depth = w->open } };
+	frame->part.index = w->open ? ++top(w)->children : 1;
+	w->open++;
+	w->count++;
+	w->state = IN_HEADER;
+	w->fresh = true;
+}
+
+void part_init(struct part_walker *w, const struct part_limits *limits)
+{
+	*w = (struct part_walker){ .limits = *limits };
+	if (!w->limits.header_max)
+		w->limits.header_max = HEADER_MAX_DEFAULT;
+	if (!w->limits.depth_max)
+		w->limits.depth_max = PART_DEPTH_DEFAULT;
+	if (!w->limits.count_max)
+		w->limits.count_max = PART_COUNT_DEFAULT;
+	w->frames = calloc(w->limits.depth_max, sizeof(*w->frames));
+	must(w->frames);
+	w->header = out_heap(w->limits.header_max);
+	push(w);
+}
+
+void part_done(struct part_walker *w)
+{
+	free(w->frames);
+	out_heap_done(&w->header);
+	arena_done(&w->arena);
+	*w = (struct part_walker){ .state = FAILED };
+}
+
+enum part_encoding part_encoding_of(slice value)
+{
+	static const struct {
+		slice name;
+		enum part_encoding encoding;
+	} rows[] = {
+		{ SLICE_INIT("7bit"), PART_7BIT },
+		{ SLICE_INIT("8bit"), PART_8BIT },
+		{ SLICE_INIT("binary"), PART_BINARY },
+		{ SLICE_INIT("quoted-printable"), PART_QP },
+		{ SLICE_INIT("base64"), PART_BASE64 },
+	};
+	size_t end = 0;
+
+	while (value.len && strchr(" \t\r\n", value.ptr[0]) && value.ptr[0])
+		value = slice_skip(value, 1);
+	while (end < value.len && value.ptr[end] && !strchr(" \t\r\n;(", value.ptr[end]))
+		end++;
+	for (size_t i = 0; i < array_len(rows); i++)
+		if (slice_eq_nocase(slice_sub(value, 0, end), rows[i].name))
+			return rows[i].encoding;
+	return end ? PART_UNKNOWN_ENCODING : PART_7BIT;
+}
+
+/* Boundaries ---------------------------------------------------------------------------------- */
+
+/* The frame whose boundary begins this line, the longest one; -1: none. */
+static int find_boundary(const struct part_walker *w, slice line)
+{
+	size_t best = 0;
+	int found = -1;
+
+	if (!slice_starts(line, SLICE("--")))
+		return -1;
+	for (unsigned i = 0; i < w->open; i++) {
+		const struct part_frame *frame = &w->frames[i];
+		slice boundary = slice_of(frame->boundary, frame->boundary_len);
+
+		if (frame->closed || boundary.len == 0 || boundary.len < best ||
+			!slice_starts(slice_skip(line, 2), boundary))
+			continue;
+		best = boundary.len;
+		found = (int)i;
+	}
+	return found;
+}
+
+/* May this beginning of a line still become a boundary line? */
+static bool may_be_boundary(const struct part_walker *w, slice line)
+{
+	if (!slice_starts(SLICE("--"), slice_sub(line, 0, 2)))
+		return false;
+	line = slice_skip(line, 2);
+	for (unsigned i = 0; i < w->open; i++) {
+		const struct part_frame *frame = &w->frames[i];
+		size_t shared = MIN(line.len, frame->boundary_len);
+
+		if (!frame->closed && frame->boundary_len &&
+			memcmp(line.ptr, frame->boundary, shared) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The held line is a boundary of that frame: the parts above it end. */
+static void begin_boundary(struct part_walker *w, int at)
+{
+	const struct part_frame *frame = &w->frames[at];
+	slice line = slice_of(w->held + w->held_eol, w->held_len - w->held_eol);
+
+	w->begins_part = !slice_starts(slice_skip(line, 2 + frame->boundary_len), SLICE("--"));
+	w->pop_to = (unsigned)at + 1;
+	w->state = POPPING;
+}
+
+/* Header -------------------------------------------------------------------------------------- */
+
+static void read_type(struct part_walker *w, slice block, struct part *part)
+{
+	struct header_field field;
+	bool digest = w->open > 1 && w->frames[w->open - 2].digest;
+
+	arena_reset(&w->arena);
+	part->type = (struct ctype){ .type = SLICE("text"), .subtype = SLICE("plain") };
+	if (header_find(block, SLICE("Content-Type"), &field))
+		part->has_type = ctype_parse(field.value, &w->arena, &part->type);
+	else if (digest)
+		part->type = (struct ctype){ .type = SLICE("message"), .subtype = SLICE("rfc822") };
+	if (header_find(block, SLICE("Content-Transfer-Encoding"), &field))
+		part->encoding = part_encoding_of(field.value);
+}
+
+/* What may have parts inside, and may be looked into within the limits. */
+static void read_kind(struct part_walker *w, struct part_frame *frame)
+{
+	struct part *part = &frame->part;
+	slice boundary = { 0 };
+	bool multipart = slice_eq_nocase(part->type.type, SLICE("multipart")) &&
+			 ctype_param(&part->type, "boundary", &boundary);
+	bool message = ctype_is(&part->type, "message", "rfc822") && !part->implied;
+
+	while (boundary.len && boundary.ptr[boundary.len - 1] == ' ')
+		boundary.len--;
+	/* RFC 2045 6.4: neither may be encoded; one that is cannot be looked into. */
+	if (part->encoding > PART_BINARY || (!message && boundary.len == 0) ||
+		(!message && !multipart))
+		return;
+	if (w->open == w->limits.depth_max || w->count == w->limits.count_max ||
+		boundary.len > PART_BOUNDARY_MAX) {
+		w->limited = true;
+		return;
+	}
+	part->kind = message ? PART_MESSAGE : PART_MULTIPART;
+	if (multipart) {
+		memcpy(frame->boundary, boundary.ptr, boundary.len);
+		frame->boundary_len = boundary.len;
+		frame->digest = ctype_is(&part->type, "multipart", "digest");
+		find_longest(w);
+	}
+}
+
+/* The first `len` bytes collected are the header; what is behind them is taken again. */
+static enum part_event end_header(struct part_walker *w, size_t len, bool implied, slice *bytes)
+{
+	struct part_frame *frame = top(w);
+	slice block = slice_of(w->header.buf, len);
+
+	frame->part.implied = implied;
+	w->replay = slice_skip(out_written(&w->header), len);
+	read_type(w, block, &frame->part);
+	read_kind(w, frame);
+	w->part = frame->part;
+	w->state = IN_BODY;
+	w->line_start = true;
+	w->held_len = w->held_eol = 0;
+	if (frame->part.kind == PART_MESSAGE)
+		push(w);
+	*bytes = block;
+	return PART_HEADER;
+}
+
+/* A whole line stands at w->line_at: does the header go on behind it? */
+static bool judge_line(struct part_walker *w, enum part_event *out, slice *bytes)
+{
+	slice line = slice_skip(out_written(&w->header), w->line_at);
+	bool blank = slice_eq(line, SLICE("\r\n")) || slice_eq(line, SLICE("\n"));
+	bool folded = w->line_at > 0 && (line.ptr[0] == ' ' || line.ptr[0] == '\t');
+
+	if (!blank && find_boundary(w, line) < 0 && (folded || header_line_is_field(line))) {
+		w->line_at = w->header.len;
+		return false;
+	}
+	*out = end_header(w, blank ? w->header.len : w->line_at, !blank, bytes);
+	return true;
+}
+
+static bool step_header(struct part_walker *w, slice *in, bool end, enum part_event *out,
+	slice *bytes)
+{
+	ptrdiff_t lf = slice_find(*in, '\n');
+	slice piece = slice_sub(*in, 0, lf < 0 ? in->len : (size_t)lf + 1);
+
+	if (w->fresh) {
+		w->header.len = w->line_at = 0;
+		w->fresh = false;
+	}
+	if (end) {
+		if (w->header.len > w->line_at)
+			return judge_line(w, out, bytes);
+		*out = end_header(w, w->header.len, true, bytes);
+		return true;
+	}
+	out_slice(&w->header, piece);
+	*in = slice_skip(*in, piece.len);
+	if (!out_ok(&w->header)) {
+		w->state = FAILED;
+		*out = PART_LIMIT;
+		return true;
+	}
+	return lf >= 0 && judge_line(w, out, bytes);
+}
+
+/* Body ---------------------------------------------------------------------------------------- */
+
+static bool emit(struct part_walker *w, slice piece, enum part_event *out, slice *bytes)
+{
+	w->part = top(w)->part;
+	*out = w->part.kind == PART_LEAF ? PART_BODY : PART_RAW;
+	*bytes = piece;
+	return piece.len > 0;
+}
+
+/* What was held is body after all. */
+static bool emit_held(struct part_walker *w, enum part_event *out, slice *bytes)
+{
+	slice held = slice_of(w->held, w->held_len);
+
+	w->held_len = w->held_eol = 0;
+	w->line_start = false;
+	return emit(w, held, out, bytes);
+}
+
+/* How much of the piece is body for certain; the line end behind it may belong to a boundary. */
+static size_t certain_len(slice in)
+{
+	const char *end = in.ptr + in.len, *lf = in.ptr;
+
+	while ((lf = memchr(lf, '\n', (size_t)(end - lf)))) {
+		if (lf + 1 == end || lf[1] == '-')
+			return (size_t)(lf - in.ptr) - (lf > in.ptr && lf[-1] == '\r');
+		lf++;
+	}
+	return in.len - (end[-1] == '\r');
+}
+
+/* Hold the CR and LF that may belong to a boundary line. */
+static bool hold_line_end(struct part_walker *w, slice *in, enum part_event *out, slice *bytes)
+{
+	char c = in->ptr[0];
+
+	if (w->held_len && c != '\n')
+		return emit_held(w, out, bytes);
+	w->held[w->held_len++] = c;
+	*in = slice_skip(*in, 1);
+	w->line_start = c == '\n';
+	w->held_eol = w->held_len;
+	return false;
+}
+
+/* One byte more of what may be a boundary line. */
+static bool hold_line(struct part_walker *w, slice *in, bool end, enum part_event *out, slice *bytes)
+{
+	slice line = slice_of(w->held + w->held_eol, w->held_len - w->held_eol);
+	bool whole = end || in->ptr[0] == '\n' || line.len == w->longest + 4;
+
+	if (!whole) {
+		w->held[w->held_len] = in->ptr[0];
+		line.len++;
+		if (may_be_boundary(w, line)) {
+			w->held_len++;
+			*in = slice_skip(*in, 1);
+			return false;
+		}
+	} else if (find_boundary(w, line) >= 0) {
+		begin_boundary(w, find_boundary(w, line));
+		return false;
+	}
+	return emit_held(w, out, bytes);
+}
+
+static bool step_body(struct part_walker *w, slice *in, bool end, enum part_event *out,
+	slice *bytes)
+{
+	size_t len;
+
+	if (w->longest && w->line_start)
+		return hold_line(w, in, end, out, bytes);
+	if (end) {
+		w->state = ENDING;
+		return emit_held(w, out, bytes);
+	}
+	len = w->longest ? certain_len(*in) : in->len;
+	if (w->longest && (w->held_len || len == 0))
+		return hold_line_end(w, in, out, bytes);
+	slice piece = slice_sub(*in, 0, len);
+
+	*in = slice_skip(*in, len);
+	return emit(w, piece, out, bytes);
+}
+
+/* The rest of a boundary line, then what it announced. */
+static bool step_tail(struct part_walker *w, slice *in, bool end, enum part_event *out,
+	slice *bytes)
+{
+	ptrdiff_t lf = slice_find(*in, '\n');
+	slice piece = slice_sub(*in, 0, lf < 0 ? in->len : (size_t)lf + 1);
+
+	*in = slice_skip(*in, piece.len);
+	emit(w, piece, out, bytes);
+	if (lf < 0 && !end)
+		return true;
+	w->state = end ? ENDING : IN_BODY;
+	w->line_start = true;
+	if (!w->begins_part) {
+		top(w)->closed = true;
+		find_longest(w);
+	} else if (w->count < w->limits.count_max && w->open < w->limits.depth_max) {
+		if (!end)
+			push(w);
+	} else {
+		w->limited = true;
+	}
+	return piece.len > 0;
+}
+
+static enum part_event pop(struct part_walker *w)
+{
+	w->part = top(w)->part;
+	w->open--;
+	find_longest(w);
+	return PART_END;
+}
+
+/* Steps that need no byte. */
+static bool step_pop(struct part_walker *w, enum part_event *out, slice *bytes)
+{
+	if (w->open > w->pop_to) {
+		*out = pop(w);
+		return true;
+	}
+	w->state = IN_TAIL;
+	return emit_held(w, out, bytes);
+}
+
+static bool step_end(struct part_walker *w, enum part_event *out)
+{
+	*out = PART_DONE;
+	if (w->open)
+		*out = pop(w);
+	else
+		w->state = OVER;
+	return true;
+}
+
+static bool step(struct part_walker *w, slice *in, bool end, enum part_event *out, slice *bytes)
+{
+	switch (w->state) {
+	case IN_HEADER:
+		return step_header(w, in, end, out, bytes);
+	case IN_BODY:
+		return step_body(w, in, end, out, bytes);
+	case IN_TAIL:
+		return step_tail(w, in, end, out, bytes);
+	case POPPING:
+		return step_pop(w, out, bytes);
+	case ENDING:
+		return step_end(w, out);
+	default:
+		*out = w->state == OVER ? PART_DONE : PART_LIMIT;
+		return true;
+	}
+}
+
+enum part_event part_next(struct part_walker *w, slice *in, bool last, slice *bytes)
+{
+	enum part_event event;
+
+	*bytes = (slice){ 0 };
+	for (;;) {
+		slice *from = w->replay.len ? &w->replay : in;
+		bool hungry = w->state == IN_HEADER || w->state == IN_BODY || w->state == IN_TAIL;
+
+		if (hungry && from->len == 0 && !last)
+			return PART_MORE;
+		if (step(w, from, from->len == 0, &event, bytes))
+			return event;
+	}
+}
