@@ -44,8 +44,10 @@ struct dsn {
 
 /* Up to and including the blank line that opens the third part. */
 void dsn_put_head(const struct dsn *d, struct out *o);
-/* Behind the original; `ended_in_newline`: its last bytes were CRLF. */
-void dsn_put_tail(const struct dsn *d, bool ended_in_newline, struct out *o);
+/* Behind the original, whatever it ended in. */
+void dsn_put_tail(const struct dsn *d, struct out *o);
+/* The report has bytes over 127: it wants 8BITMIME (and SMTPUTF8 when d->utf8). */
+bool dsn_is_8bit(const struct dsn *d);
 
 /* "failed", "delayed", ... */
 const char *dsn_action_name(enum dsn_action action);
