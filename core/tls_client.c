@@ -252,6 +252,16 @@ static void store(struct tls_client *client, struct part *p, slice key, WOLFSSL_
 		drop(p, container_of(p->used.head.prev, struct kept, used));
 }
 
+/* wolfSSL has a question for this only in its OpenSSL layer, which the lean build leaves out; a
+ * ticket that does not fit the buffer comes back as none. */
+static bool has_ticket(WOLFSSL *ssl)
+{
+	unsigned char ticket[4096];
+	word32 len = sizeof(ticket);
+
+	return wolfSSL_get_SessionTicket(ssl, ticket, &len) == WOLFSSL_SUCCESS && len > 0;
+}
+
 void tls_client_keep(struct tls *t)
 {
 	struct part *p = t->client->parts[worker_index(t->w)];
@@ -266,7 +276,7 @@ void tls_client_keep(struct tls *t)
 		session = wolfSSL_get1_session(t->ssl);
 	/* A connection that ended before the server sent a ticket leaves what an earlier one got.
 	 */
-	if (session && !wolfSSL_SESSION_has_ticket(session)) {
+	if (session && !has_ticket(t->ssl)) {
 		wolfSSL_SESSION_free(session);
 		return;
 	}
