@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* admin.c - finds the row of a request, and the small helpers all rows use. */
+#include "server/admin_int.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/text.h"
+#include "proto/smtp/idn.h"
+
+json_t *admin_error(const char *fmt, ...)
+{
+	char text[512];
+	va_list args;
+	json_t *answer;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	answer = json_pack("{s:o}", "error", admin_slice(slice_str(text)));
+	must(answer);
+	return answer;
+}
+
+slice admin_text(const json_t *request, const char *member)
+{
+	const json_t *value = json_object_get(request, member);
+
+	return json_is_string(value) ?
+		slice_of(json_string_value(value), json_string_length(value)) :
+		SLICE("");
+}
+
+bool admin_flag(const json_t *request, const char *member)
+{
+	return json_is_true(json_object_get(request, member));
+}
+
+json_t *admin_slice(slice text)
+{
+	json_t *value = json_stringn(text.len ? text.ptr : "", text.len);
+	struct out o;
+
+	if (value)
+		return value;
+	o = out_heap(text.len * 3 + 8);
+	for (size_t i = 0; i < text.len; i++)
+		out_char(&o, (unsigned char)text.ptr[i] < 128 ? text.ptr[i] : '?');
+	value = json_stringn(o.buf, o.len);
+	out_heap_done(&o);
+	return value;
+}
+
+json_t *admin_result(enum err err, const char *what, slice name)
+{
+	if (!err)
+		return json_object();
+	return admin_error("%s %.*s: %s", what, SLICE_ARG(name), err_text(err));
+}
+
+bool admin_domain(struct admin *admin, const json_t *request, slice *out)
+{
+	slice text = admin_text(request, "name");
+
+	return text.len && !idn_to_ascii(&admin->arena, text, out) && text_is_domain(*out);
+}
+
+static const struct admin_row *find(const struct admin_row *rows, slice name)
+{
+	for (; rows->name; rows++)
+		if (slice_eq(name, slice_str(rows->name)))
+			return rows;
+	return NULL;
+}
+
+json_t *admin_run(struct admin *admin, json_t *request)
+{
+	slice name = admin_text(request, "do");
+	const struct admin_row *row = find(admin_names, name);
+	json_t *answer;
+
+	if (!row)
+		row = find(admin_queue, name);
+	if (!row)
+		row = find(admin_status, name);
+	if (!row)
+		return admin_error("no such request: %.*s", SLICE_ARG(name));
+	if (row->running && !admin->service)
+		return admin_error("the server is not running");
+	answer = row->run(admin, request);
+	arena_done(&admin->arena);
+	must(answer);
+	return answer;
+}

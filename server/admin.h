@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* admin.h - what an operator can ask of the server, as JSON in and JSON out.
+ *
+ * One table of requests, served through the control socket of a running server, or by the command line
+ * itself on the data folder of a stopped one (then `service` and `w` are NULL and calls block). A request is
+ * {"do": "queue list", ...}; an answer is {"rows": [...], "next": cursor}, an object, or
+ * {"error": "..."}. Lists come a page at a time: give "next" back as "after". */
+#ifndef SERVER_ADMIN_H
+#define SERVER_ADMIN_H
+
+#include <jansson.h>
+
+#include "core/base/base.h"
+
+struct service;
+struct setup;
+struct store;
+struct worker;
+
+struct admin {
+	struct service *service; /* NULL: no server runs */
+	struct worker *w;
+	struct store *store;
+	const struct setup *setup;
+	struct arena arena; /* of the request; zeroed */
+};
+
+/* (fiber, or no worker) Never NULL; the caller drops the reference. */
+json_t *admin_run(struct admin *admin, json_t *request) must_use;
+json_t *admin_error(const char *fmt, ...) printf_like(1, 2);
+
+#endif

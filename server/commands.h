@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* commands.h - the handlers of the command rows in main.c. Each returns the exit status. */
+#ifndef SERVER_COMMANDS_H
+#define SERVER_COMMANDS_H
+
+#include "server/cli.h"
+
+int command_serve(struct cli *cli);
+int command_check(struct cli *cli);
+int command_version(struct cli *cli);
+int command_fsck(struct cli *cli);
+int command_top(struct cli *cli);
+/* "noun verb" as it is: the operand as "name", flags as members; rows or an object come back. */
+int command_ask(struct cli *cli);
+/* With a password, read or made. */
+int command_password(struct cli *cli);
+/* With the key of --key-file. */
+int command_dkim_add(struct cli *cli);
+/* The operand is a queue id. */
+int command_queue(struct cli *cli);
+
+#endif

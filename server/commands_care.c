@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* commands_care.c - `top`, a live screen, and `fsck`, which reads everything. */
+#include "server/commands.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/tls.h"
+#include "server/door.h"
+#include "server/remote.h"
+#include "store/check.h"
+#include "store/store.h"
+
+enum { WHY_BYTES = 64 * 1024 };
+
+/* --- top ------------------------------------------------------------------------------------------ */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+	(void)signal_number;
+	interrupted = 1;
+}
+
+/* A line of the screen: where the number stands, and whether it is shown as a rate. */
+static const struct top_row {
+	const char *part, *member, *title;
+	bool rate;
+} top_rows[] = {
+	{ "smtp", "sessions", "sessions open", false },
+	{ "smtp", "connections", "connections /s", true },
+	{ "smtp", "messages", "messages in /s", true },
+	{ "smtp", "bytes", "bytes in /s", true },
+	{ "relay", "delivered", "delivered /s", true },
+	{ "relay", "deferred", "deferred /s", true },
+	{ "relay", "bounced", "bounced /s", true },
+	{ "relay", "signatures", "signatures /s", true },
+	{ "relay", "connections", "outgoing open", false },
+	{ "relay", "ready", "ready", false },
+	{ "relay", "active", "active", false },
+	{ "relay", "parked", "parked", false },
+	{ "relay", "held", "held", false },
+	{ "store", "batches", "journal writes /s", true },
+	{ "store", "appended_bytes", "journal bytes /s", true },
+	{ "store", "index_lag_bytes", "index behind", false },
+	{ "store", "disk_free_bytes", "disk free", false },
+};
+
+static json_int_t top_value(const json_t *stats, const struct top_row *row)
+{
+	return json_integer_value(json_object_get(json_object_get(stats, row->part), row->member));
+}
+
+static void print_screen(const json_t *stats, const json_t *before, double seconds)
+{
+	if (isatty(STDOUT_FILENO))
+		fputs("\033[H\033[2J", stdout);
+	printf("ringpost  up %" JSON_INTEGER_FORMAT " s, %" JSON_INTEGER_FORMAT " workers\n\n",
+		json_integer_value(json_object_get(stats, "uptime_s")),
+		json_integer_value(json_object_get(stats, "workers")));
+	for (size_t i = 0; i < array_len(top_rows); i++) {
+		const struct top_row *row = &top_rows[i];
+		json_int_t value = top_value(stats, row);
+
+		if (!row->rate)
+			printf("  %-20s %14" JSON_INTEGER_FORMAT "\n", row->title, value);
+		else if (before)
+			printf("  %-20s %14.1f\n", row->title,
+				(double)(value - top_value(before, row)) / seconds);
+		else
+			printf("  %-20s %14s\n", row->title, "-");
+	}
+	fflush(stdout);
+}
+
+static double seconds_now(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
+}
+
+static int watch(struct cli *cli, struct remote *r)
+{
+	json_t *before = NULL;
+	double last = seconds_now();
+	int status = CLI_OK;
+
+	while (!interrupted && status == CLI_OK) {
+		json_t *stats = remote_call(r, json_pack("{s:s}", "do", "stats"));
+		const json_t *error = json_object_get(stats, "error");
+		double now = seconds_now();
+
+		if (error)
+			status = cli_fail("%s", json_string_value(error));
+		else if (cli->json)
+			cli_print_object(cli, stats);
+		else
+			print_screen(stats, before, MAX(now - last, 0.001));
+		last = now;
+		json_decref(before);
+		before = stats;
+		if (status == CLI_OK)
+			sleep(1);
+	}
+	json_decref(before);
+	return status;
+}
+
+int command_top(struct cli *cli)
+{
+	struct out why = out_heap(WHY_BYTES);
+	struct sigaction act = { .sa_handler = on_interrupt };
+	struct remote *r = NULL;
+	enum err err = remote_open(cli_config_path(cli), &why, &r);
+	int status;
+
+	sigaction(SIGINT, &act, NULL);
+	if (err)
+		status = cli_fail("%.*s", (int)why.len, why.len ? why.buf : err_text(err));
+	else
+		status = watch(cli, r);
+	remote_close(r);
+	out_heap_done(&why);
+	return status;
+}
+
+/* --- fsck ----------------------------------------------------------------------------------------- */
+
+static void say(void *arg, const char *line)
+{
+	const struct cli *cli = arg;
+
+	fprintf(cli->json ? stderr : stdout, "%s\n", line);
+}
+
+static void progress(void *arg, uint64_t done, uint64_t all)
+{
+	(void)arg;
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r%3u %%\r", (unsigned)(all ? done * 100 / all : 100));
+}
+
+static const char *result_word(enum check_result result)
+{
+	static const char *const words[] = { [CHECK_CLEAN] = "clean", [CHECK_REPAIRED] = "repaired",
+		[CHECK_DAMAGED] = "damaged", [CHECK_LOST] = "lost" };
+
+	return words[result];
+}
+
+static json_t *report_of(const struct check_report *r)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = { { "segments", r->segments }, { "frames", r->frames }, { "records", r->records },
+		{ "bytes", r->bytes }, { "messages", r->messages }, { "entries", r->entries },
+		{ "accounts", r->accounts }, { "domains", r->domains }, { "keys", r->keys },
+		{ "archived", r->archived }, { "bad_frames", r->bad_frames },
+		{ "bad_records", r->bad_records }, { "bad_bodies", r->bad_bodies },
+		{ "missing_bodies", r->missing_bodies }, { "dead_bodies", r->dead_bodies },
+		{ "bad_rows", r->bad_rows }, { "bad_counters", r->bad_counters },
+		{ "unapplied_records", r->unapplied_records },
+		{ "restored_entries", r->restored_entries }, { "held_entries", r->held_entries } };
+	json_t *o = json_pack("{s:s}", "result", result_word(r->result));
+
+	for (size_t i = 0; i < array_len(rows); i++)
+		json_object_set_new(o, rows[i].name, json_integer((json_int_t)rows[i].value));
+	return o;
+}
+
+static int check_folder(struct cli *cli, const struct setup *setup)
+{
+	struct store_options options = *(const struct store_options *)conf_options(setup->conf,
+		&store_conf_table);
+	struct check_run run = { .options = &options, .rebuild = cli_flag(cli, "rebuild") != NULL,
+		.say = say, .progress = progress, .arg = cli };
+	struct check_report report = { 0 };
+	enum err err;
+
+	options.path = setup->service->data.ptr;
+	err = check_store(&run, &report);
+	if (err == ERR_BUSY)
+		return cli_fail("%s is in use: stop the server first", options.path);
+	if (err)
+		return cli_fail("%s: %s", options.path, err_text(err));
+	json_t *answer = report_of(&report);
+
+	cli_print_object(cli, answer);
+	json_decref(answer);
+	return check_exit_status(report.result);
+}
+
+int command_fsck(struct cli *cli)
+{
+	struct out why = out_heap(WHY_BYTES);
+	struct setup *setup = NULL;
+	enum err err = tls_start();
+	int status = CLI_FAILED;
+
+	if (!err)
+		err = setup_load_options(cli_config_path(cli), &why, &setup);
+	if (err)
+		cli_fail("%.*s", (int)(why.len ? why.len : strlen(err_text(err))),
+			why.len ? why.buf : err_text(err));
+	else
+		status = check_folder(cli, setup);
+	setup_put(setup);
+	out_heap_done(&why);
+	return status;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* door.h - what a session knows of the house: its listener, and the configuration in force.
+ *
+ * A setup is one loaded configuration with what was made from it. It is shared by all workers and
+ * reference-counted: sessions hold the one they began with, a reload makes another. A door is one
+ * listener on one worker. It is the service's, and lives until its last session has gone. Nothing
+ * here fails. */
+#ifndef SERVER_DOOR_H
+#define SERVER_DOOR_H
+
+#include "core/base/base.h"
+#include "server/options.h"
+
+struct binding;
+struct listener;
+struct login;
+struct rate;
+struct store;
+struct tls_client;
+struct tls_server;
+struct worker;
+
+struct setup {
+	_Atomic unsigned refs;
+	struct conf *conf;
+	const struct service_options *service;
+	const struct smtp_options *smtp;
+	const struct auth_options *auth;
+	struct tls_server *tls; /* NULL: no certificates */
+	struct tls_client *tls_client;
+};
+/* Reads the file; what is wrong is appended to `errors`, one a line, all at once. Blocks. */
+enum err setup_load(const char *path, struct out *errors, struct setup **out) must_use;
+/* The same without certificates, for commands that serve nobody. */
+enum err setup_load_options(const char *path, struct out *errors, struct setup **out) must_use;
+/* The option tables of the whole program. */
+struct conf_schema;
+extern const struct conf_schema setup_schema;
+struct setup *setup_hold(struct setup *setup);
+void setup_put(struct setup *setup); /* NULL is harmless */
+
+struct door {
+	struct list_link link; /* in its worker's list */
+	struct worker *w;
+	struct setup *setup; /* of the next session; held */
+	const struct listen_options *row; /* of that setup */
+	enum door_kind service;
+	struct listener *listener;
+	const struct binding *binding; /* whose sockets it listens on */
+	struct store *store;
+	struct login *login;
+	struct rate *rate; /* the worker's: new connections by client */
+	struct arena scratch; /* of the verb that is running; empty between two */
+	struct list sessions; /* struct door_session */
+	unsigned session_count;
+	bool stopping; /* finish what is in flight, take nothing new */
+	bool detached; /* no listener any more: free it with the last session */
+};
+
+/* The head of every session, whatever it speaks. */
+struct door_session {
+	struct list_link link;
+	struct door *door;
+	/* The door begins to stop: say goodbye now if idle, else when the work is done. `now`: the time
+	 * for that is over, abort. */
+	void (*stop)(struct door_session *ds, bool now);
+};
+void door_join(struct door *door, struct door_session *ds);
+/* The door may be gone afterwards. */
+void door_leave(struct door_session *ds);
+/* Without sessions, on its worker. */
+void door_free(struct door *door);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* intake.c - from the bytes of a client to a message in the queue.
+ *
+ * Rules by origin: a submitted message gets the Date and Message-ID it lacks and loses its Bcc
+ * (RFC 6409 8, RFC 5322 3.6.3); Return-Path goes from every message, as only the last hop may write
+ * it (RFC 5321 4.4); a From: of somebody else's is refused. The queue id is where the message will
+ * stand in the journal, so the Received field carries a trace name made before it. */
+#include "server/intake.h"
+
+#include "core/base/text.h"
+#include "core/worker.h"
+#include "proto/mime/addrlist.h"
+#include "proto/mime/edit.h"
+#include "relay/queue.h"
+#include "server/login.h"
+#include "store/store.h"
+
+static void may_resume(struct blob_writer *blob)
+{
+	struct intake *in = container_of(blob, struct intake, blob);
+
+	if (in->resume)
+		in->resume(in);
+}
+
+void intake_begin(struct intake *in)
+{
+	in->end = (struct header_end){ .max = (size_t)in->door->setup->smtp->header_max };
+	in->header = out_arena(in->arena);
+	in->env->trace = queue_trace_new(in->door->w);
+	in->env->received_at = worker_wall(in->door->w);
+	blob_begin(&in->blob, in->door->store);
+	in->blob.resume = may_resume;
+	if (in->env->origin != ENVELOPE_RELAYED) {
+		dkim_body_init(&in->hash, DKIM_RELAXED);
+		in->env->body_hash_form = ENVELOPE_HASH_RELAXED;
+	}
+}
+
+bool intake_busy(const struct intake *in)
+{
+	return in->blob.store && in->blob.chunk_count > 0;
+}
+
+void intake_drop(struct intake *in)
+{
+	if (in->blob.store)
+		blob_drop(&in->blob);
+}
+
+void intake_fail(struct intake *in, enum fault fault)
+{
+	if (in->fault)
+		return;
+	in->fault = fault;
+	if (!intake_busy(in))
+		intake_drop(in);
+}
+
+/* True: the budget of bodies in memory is used up. */
+static bool keep(struct intake *in, slice bytes)
+{
+	enum err err;
+
+	if (in->fault)
+		return false;
+	err = blob_write(&in->blob, bytes);
+	if (err && err != ERR_BUSY)
+		intake_fail(in, fault_of_err(err));
+	return err == ERR_BUSY;
+}
+
+/* --- The header ---------------------------------------------------------------------------- */
+
+static bool may_send_from(struct intake *in, slice block)
+{
+	struct addrlist list = { .arena = in->arena };
+	struct addrlist_item item;
+	struct header_field from;
+	size_t found = 0;
+
+	if (!header_find(block, SLICE("From"), &from))
+		return false;
+	list.rest = from.value;
+	while (addrlist_next(&list, &item)) {
+		slice address = arena_printf(in->arena, "%.*s@%.*s", SLICE_ARG(item.local),
+			SLICE_ARG(item.domain));
+
+		if (!login_may_send_as(in->door->login, in->env->account, address))
+			return false;
+		found++;
+	}
+	return found > 0 && !list.bad;
+}
+
+static enum fault check_header(struct intake *in, slice block, const struct header_facts *facts)
+{
+	const struct smtp_options *o = in->door->setup->smtp;
+
+	if (facts->hops >= (unsigned)o->hops_max)
+		return FAULT_LOOP;
+	/* Well-formed UTF-8 without SMTPUTF8 is common and harmless: the relay knows what the next
+	 * hop can take. Anything else cannot be repaired by anybody behind us. */
+	if (facts->eight_bit && !facts->utf8)
+		return FAULT_UTF8_HEADER;
+	if (in->env->origin != ENVELOPE_SUBMISSION)
+		return FAULT_NONE;
+	if (facts->count[HEADER_FROM] > 1 || facts->count[HEADER_SENDER] > 1)
+		return FAULT_BAD_MESSAGE;
+	return !o->check_from || may_send_from(in, block) ? FAULT_NONE : FAULT_FROM_DENIED;
+}
+
+/* RFC 5321 4.4, with the comment of RFC 8314 for what protected the way. */
+static slice received_field(struct intake *in)
+{
+	const struct intake_trace *t = &in->trace;
+	const struct envelope *env = in->env;
+	slice host = in->door->setup->service->hostname;
+	struct out o = out_arena(in->arena);
+
+	out_str(&o, "Received: ");
+	if (t->peer) {
+		out_printf(&o, "from %.*s (", SLICE_ARG(t->helo));
+		addr_put_literal(&o, t->peer);
+		out_str(&o, ")\r\n\t");
+	}
+	out_printf(&o, "by %.*s with %s", SLICE_ARG(host), t->with);
+	if (t->tls_version)
+		out_printf(&o, "\r\n\t(%s %s)", t->tls_version, t->tls_cipher);
+	out_str(&o, " id ");
+	queue_id_put(&o, env->trace);
+	/* More than one recipient would tell each of the others. */
+	if (env->rcpt_count == 1)
+		out_printf(&o, "\r\n\tfor <%.*s>", SLICE_ARG(env->rcpts[0].address));
+	out_str(&o, ";\r\n\t");
+	text_put_date(&o, env->received_at, 0);
+	out_str(&o, "\r\n");
+	return out_written(&o);
+}
+
+/* What RFC 6409 8 lets a submission server add. */
+static slice missing_fields(struct intake *in, const struct header_facts *facts)
+{
+	struct out o = out_arena(in->arena);
+
+	if (!facts->count[HEADER_DATE]) {
+		out_str(&o, "Date: ");
+		text_put_date(&o, in->env->received_at, 0);
+		out_str(&o, "\r\n");
+	}
+	if (!facts->count[HEADER_MESSAGE_ID]) {
+		out_str(&o, "Message-ID: <");
+		queue_id_put(&o, in->env->trace);
+		out_printf(&o, ".%llx@%.*s>\r\n", (unsigned long long)in->env->received_at,
+			SLICE_ARG(in->door->setup->service->hostname));
+	}
+	return out_written(&o);
+}
+
+/* Write the edited header; what of `block` lies behind its end goes on as body. */
+static bool header_is_whole(struct intake *in)
+{
+	slice seen = out_written(&in->header), block = slice_sub(seen, 0, in->end.bytes), piece;
+	struct header_facts facts = header_facts_of(block);
+	struct edit edit = { .arena = in->arena };
+	struct edit_run run;
+	bool pause = false;
+	enum fault fault = check_header(in, block, &facts);
+
+	in->header_done = true;
+	if (fault) {
+		intake_fail(in, fault);
+		return false;
+	}
+	edit_remove(&edit, SLICE("Return-Path"));
+	if (in->env->origin == ENVELOPE_SUBMISSION) {
+		slice added = missing_fields(in, &facts);
+
+		edit_remove(&edit, SLICE("Bcc"));
+		edit_remove(&edit, SLICE("Resent-Bcc"));
+		if (added.len)
+			edit_append(&edit, added);
+	}
+	edit_prepend(&edit, received_field(in));
+	in->env->hops = (uint8_t)MIN(facts.hops + 1, 255u);
+	in->env->header_8bit = facts.eight_bit;
+	run = edit_run(&edit, block);
+	while (edit_next(&run, &piece))
+		pause = keep(in, piece);
+	in->env->header_bytes = (uint32_t)in->blob.size;
+	return pause;
+}
+
+/* --- The bytes ------------------------------------------------------------------------------ */
+
+static bool add_body(struct intake *in, slice piece)
+{
+	if (in->fault || piece.len == 0)
+		return false;
+	if (in->env->header_8bit && !in->env->has_8bit)
+		in->env->has_8bit = !text_is_ascii(piece);
+	if (in->env->body_hash_form)
+		dkim_body_add(&in->hash, piece);
+	return keep(in, piece);
+}
+
+bool intake_add(struct intake *in, slice piece)
+{
+	bool pause;
+
+	if (in->fault || piece.len == 0)
+		return false;
+	if (in->header_done)
+		return add_body(in, piece);
+	out_slice(&in->header, piece);
+	switch (header_end_feed(&in->end, piece)) {
+	case STEP_MORE:
+		return false;
+	case STEP_DONE:
+		break;
+	default:
+		intake_fail(in, FAULT_HEADER_TOO_LARGE);
+		return false;
+	}
+	pause = header_is_whole(in);
+	return add_body(in, slice_skip(out_written(&in->header), in->end.bytes)) || pause;
+}
+
+enum fault intake_finish(struct intake *in)
+{
+	enum err err;
+	queue_id id;
+
+	if (!in->fault && !in->header_done) {
+		header_end_finish(&in->end);
+		(void)header_is_whole(in);
+		(void)add_body(in, slice_skip(out_written(&in->header), in->end.bytes));
+	}
+	if (in->fault) {
+		intake_drop(in);
+		return in->fault;
+	}
+	if (in->env->body_hash_form)
+		dkim_body_end(&in->hash, in->env->body_hash);
+	in->env->size = in->blob.size;
+	err = queue_submit(in->door->w, in->env, &in->blob, &id);
+	if (err)
+		return fault_of_err(err);
+	in->env->id = id;
+	in->submitted = true;
+	return FAULT_NONE;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* intake.h - the one road of a finished message: trace and header edits, body, queue.
+ *
+ * Bytes of a message enter as they arrive, from SMTP, LMTP or an API. The header is collected up to
+ * its limit, checked and edited once it is whole; the body streams on into the store, hashed on the
+ * way if it will be signed. The envelope and the intake live in the transaction's memory, which is the
+ * caller's. A message that was refused midway swallows the rest without a trace; the fault is told at the
+ * end. Between two pieces nothing waits. */
+#ifndef SERVER_INTAKE_H
+#define SERVER_INTAKE_H
+
+#include "core/addr.h"
+#include "proto/mailauth/dkim_canon.h"
+#include "proto/mime/header.h"
+#include "relay/envelope.h"
+#include "server/door.h"
+#include "server/errmap.h"
+#include "store/blob.h"
+
+/* What the trace field says (RFC 5321 4.4). */
+struct intake_trace {
+	slice helo;
+	const struct addr *peer; /* NULL: not to be named */
+	const char *with;        /* "ESMTPSA" (RFC 3848, RFC 6531 4.3) */
+	const char *tls_version, *tls_cipher; /* NULL: in clear */
+};
+
+struct intake {
+	struct door *door;
+	struct envelope *env; /* the caller's: id and sizes are filled here */
+	struct arena *arena;  /* the transaction's */
+	struct intake_trace trace;
+	struct blob_writer blob;
+	struct header_end end;
+	struct out header;
+	struct dkim_body hash;
+	enum fault fault; /* first one; sticky */
+	bool header_done, submitted;
+	/* Called from the loop after intake_add was true. May be NULL. */
+	void (*resume)(struct intake *in);
+};
+
+/* Set door, env (origin, sender, account, smtputf8), arena, trace and resume before. */
+void intake_begin(struct intake *in);
+/* True: taken, but give no more before resume(). */
+bool intake_add(struct intake *in, slice piece) must_use;
+/* Refuse the message whatever else comes. The first fault counts. */
+void intake_fail(struct intake *in, enum fault fault);
+/* (fiber) The last byte was added: make it durable and give it to the queue. FAULT_NONE: it is
+ * accepted, and its id is env->id. The intake has ended in every outcome. */
+enum fault intake_finish(struct intake *in) must_use;
+/* (fiber, if intake_busy) Forget it. Harmless when it has ended. */
+void intake_drop(struct intake *in);
+/* Dropping it would have to wait. */
+bool intake_busy(const struct intake *in);
+
+#endif

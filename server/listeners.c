@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* listeners.c - from the rows of `listen:` to sockets, and from sockets to doors.
+ *
+ * Sockets are bound by the main thread while it may (before privileges drop, or through the root
+ * helper), one per worker with SO_REUSEPORT; each worker then opens a door on its own. A reload marks
+ * what is still wanted, binds what is new and closes what is not; a door whose row changed gets
+ * the new row, and the sessions behind it never notice. */
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "core/proc.h"
+#include "core/tls.h"
+#include "server/rate.h"
+#include "server/service_int.h"
+#include "server/smtp/smtp_session.h"
+
+enum { SPARE_FILES = 256 };
+
+static const struct listen_options default_rows[] = {
+	{ .service = SERVICE_SMTP, .port = CONF_UNSET, .tls = true, .client_conns_max = CONF_UNSET },
+	{ .service = SERVICE_SUBMISSION, .port = CONF_UNSET, .tls = true, .client_conns_max = CONF_UNSET },
+	{ .service = SERVICE_SUBMISSIONS, .port = CONF_UNSET, .tls = true, .client_conns_max = CONF_UNSET },
+};
+
+static size_t row_count(const struct setup *setup)
+{
+	if (setup->service->listen.count)
+		return setup->service->listen.count;
+	return array_len(default_rows) - (setup->tls ? 0 : 1); /* no certificate: no 465 */
+}
+
+static const struct listen_options *row_at(const struct setup *setup, size_t i)
+{
+	if (setup->service->listen.count)
+		return conf_item(&setup->service->listen, struct listen_options, i);
+	return &default_rows[i];
+}
+
+/* --- Binding ---------------------------------------------------------------------------------- */
+
+static struct binding *find_binding(struct service *svc, const struct addr *asked, enum door_kind kind)
+{
+	list_each(&svc->bindings, link)
+	{
+		struct binding *b = container_of(link, struct binding, link);
+
+		if (!b->gone && b->service == kind && addr_eq(&b->asked, asked))
+			return b;
+	}
+	return NULL;
+}
+
+static void close_fds(struct service *svc, struct binding *b)
+{
+	for (unsigned i = 0; i < svc->workers; i++)
+		if (b->fds[i] >= 0 && (i == 0 || !b->shared))
+			close(b->fds[i]);
+	for (unsigned i = 0; i < svc->workers; i++)
+		b->fds[i] = -1;
+}
+
+/* One socket per worker; the first decides the port when any will do. */
+static enum err open_fds(struct service *svc, struct binding *b, char why[PROC_WHY])
+{
+	struct addr at = b->asked;
+
+	for (unsigned i = 0; i < svc->workers; i++) {
+		enum err err = b->shared ? OK : proc_bind(&at, 0660, &b->fds[i], why);
+
+		/* A socket that systemd made is one for all. */
+		if (i > 0 && err == ERR_BUSY) {
+			b->shared = true;
+			err = OK;
+		}
+		if (err)
+			return err;
+		if (b->shared)
+			b->fds[i] = b->fds[0];
+		if (i == 0) {
+			b->shared = at.kind == ADDR_UNIX;
+			b->actual = listen_addr(b->fds[0]);
+			if (at.kind != ADDR_UNIX)
+				at.port = b->actual.port;
+			else
+				b->actual = at;
+		}
+	}
+	return OK;
+}
+
+static enum err bind_one(struct service *svc, const struct addr *asked, enum door_kind kind, struct out *why)
+{
+	struct binding *b = calloc(1, sizeof(*b));
+	char text[ADDR_TEXT], reason[PROC_WHY] = "";
+	enum err err = ERR_NOMEM;
+
+	if (b) {
+		*b = (struct binding){ .asked = *asked, .service = kind, .wanted = true };
+		for (unsigned i = 0; i < WORKERS_MAX; i++)
+			b->fds[i] = -1;
+		b->clients = listen_clients_new();
+		err = b->clients ? open_fds(svc, b, reason) : ERR_NOMEM;
+	}
+	if (!err) {
+		list_push(&svc->bindings, &b->link);
+		return OK;
+	}
+	out_printf(why, "cannot listen on %s: %s\n", addr_text(asked, text),
+		reason[0] ? reason : err_text(err));
+	if (b) {
+		close_fds(svc, b);
+		listen_clients_free(b->clients);
+		free(b);
+	}
+	return err;
+}
+
+static enum err want(struct service *svc, const struct addr *asked, const struct listen_options *row,
+	unsigned index, struct out *why)
+{
+	struct binding *b = find_binding(svc, asked, (enum door_kind)row->service);
+
+	if (!b) {
+		enum err err = bind_one(svc, asked, (enum door_kind)row->service, why);
+
+		if (err)
+			return err;
+		b = container_of(svc->bindings.head.prev, struct binding, link);
+	}
+	b->wanted = true;
+	b->row = index;
+	return OK;
+}
+
+static enum err want_row(struct service *svc, const struct listen_options *row, unsigned index,
+	struct out *why)
+{
+	struct addr at = row->address;
+	uint16_t port = row->port != CONF_UNSET ? (uint16_t)row->port :
+			at.port                 ? at.port :
+						  service_port((enum door_kind)row->service);
+	struct addr any6 = { .kind = ADDR_IP6, .port = port };
+	char buf[PROC_WHY];
+	struct out ignored = out_fixed(buf, sizeof(buf));
+	enum err err;
+
+	if (at.kind == ADDR_UNIX)
+		return want(svc, &at, row, index, why);
+	at.port = port;
+	if (at.kind != ADDR_NONE)
+		return want(svc, &at, row, index, why);
+	at = addr_ip4(0, port);
+	err = want(svc, &at, row, index, why);
+	/* A machine without IPv6 is no error when no address was named. */
+	if (!err && want(svc, &any6, row, index, &ignored))
+		log_text(LOG_WARN, "not listening on IPv6 port %u: %.*s", port, (int)ignored.len, buf);
+	return err;
+}
+
+enum err listeners_bind(struct service *svc, const struct setup *setup, struct out *why)
+{
+	enum err err = OK;
+
+	list_each(&svc->bindings, link)
+	{
+		struct binding *b = container_of(link, struct binding, link);
+
+		b->gone = !b->wanted; /* dropped by the last load: its sockets are closed */
+		b->wanted = false;
+	}
+	for (size_t i = 0; i < row_count(setup); i++) {
+		enum err bad = want_row(svc, row_at(setup, i), (unsigned)i, why);
+
+		err = err ? err : bad;
+	}
+	return err;
+}
+
+size_t listeners_own(const struct service *svc, struct addr *out, size_t max)
+{
+	size_t count = 0;
+
+	list_each(&svc->bindings, link)
+	{
+		const struct binding *b = container_of(link, struct binding, link);
+
+		if (b->service == SERVICE_SMTP && b->actual.kind != ADDR_UNIX && count < max)
+			out[count++] = b->actual;
+	}
+	return count;
+}
+
+/* --- Doors ------------------------------------------------------------------------------------ */
+
+static void on_accepted(struct listener *l, int fd, const struct addr *peer)
+{
+	smtp_session_start(listener_owner(l), fd, peer);
+}
+
+static unsigned conns_max(const struct setup *setup, unsigned workers)
+{
+	int64_t files = (int64_t)proc_files_max() - SPARE_FILES;
+
+	if (setup->service->conns_max)
+		return (unsigned)setup->service->conns_max;
+	/* A quarter is left for deliveries and files. */
+	return (unsigned)MAX(files * 3 / 4 / workers, 16);
+}
+
+static struct listen_config config_of(struct service *svc, struct binding *b, struct door *door)
+{
+	int64_t own = door->row->client_conns_max;
+	struct listen_config config = { .owner = door, .accepted = on_accepted, .clients = b->clients,
+		.shared_fd = b->shared, .worker_conns_max = conns_max(door->setup, svc->workers) };
+
+	config.client_conns_max =
+		(unsigned)(own == CONF_UNSET ? door->setup->service->client_conns_max : own);
+	if (door->row->proxy_from.count) /* one proxy speaks for many */
+		config.client_conns_max = 0;
+	if (door->service != SERVICE_SUBMISSIONS)
+		config.refusal = SLICE("421 4.7.0 Too many connections from your address\r\n");
+	return config;
+}
+
+static struct door *find_door(struct station *st, const struct binding *b)
+{
+	list_each(&st->doors, link)
+	{
+		struct door *door = container_of(link, struct door, link);
+
+		if (door->binding == b && !door->detached)
+			return door;
+	}
+	return NULL;
+}
+
+static void use_setup(struct service *svc, struct door *door, const struct binding *b)
+{
+	struct setup *old = door->setup;
+
+	door->setup = setup_hold(svc->setup);
+	door->row = row_at(svc->setup, b->row);
+	setup_put(old);
+}
+
+static enum err open_door(struct service *svc, struct worker *w, struct binding *b)
+{
+	struct station *st = &svc->stations[worker_index(w)];
+	struct door *door = calloc(1, sizeof(*door));
+	struct listen_config config;
+	enum err err;
+
+	if (!door)
+		return ERR_NOMEM;
+	*door = (struct door){ .w = w, .service = b->service, .store = svc->store,
+		.login = svc->login, .rate = st->rate, .binding = b };
+	list_init(&door->sessions);
+	list_push(&st->doors, &door->link);
+	use_setup(svc, door, b);
+	config = config_of(svc, b, door);
+	config.fd = b->fds[worker_index(w)];
+	b->fds[worker_index(w)] = -1;
+	err = listener_start(w, &config, &door->listener);
+	if (err)
+		door_free(door);
+	else if (worker_index(w) == 0)
+		log_event(LOG_INFO, "listening", log_str("service", service_words[b->service]),
+			log_addr("address", &b->actual), log_uint("port", b->actual.port));
+	return err;
+}
+
+static void close_door(struct door *door)
+{
+	door->stopping = true;
+	if (door->listener)
+		listener_stop(door->listener);
+	door->listener = NULL;
+	list_each(&door->sessions, link)
+	{
+		struct door_session *ds = container_of(link, struct door_session, link);
+
+		ds->stop(ds, false);
+	}
+}
+
+static void drop_unwanted(struct station *st)
+{
+	list_each(&st->doors, link)
+	{
+		struct door *door = container_of(link, struct door, link);
+		const struct binding *b = door->binding;
+
+		if (door->detached || b->wanted)
+			continue;
+		close_door(door);
+		door->detached = true;
+		if (door->session_count == 0)
+			door_free(door);
+	}
+}
+
+enum err listeners_apply(struct service *svc, struct worker *w)
+{
+	struct station *st = &svc->stations[worker_index(w)];
+
+	drop_unwanted(st);
+	list_each(&svc->bindings, link)
+	{
+		struct binding *b = container_of(link, struct binding, link);
+		struct door *door = find_door(st, b);
+		enum err err = OK;
+
+		if (!b->wanted)
+			continue;
+		if (door) {
+			struct listen_config limits;
+
+			use_setup(svc, door, b);
+			limits = config_of(svc, b, door);
+			listener_set_limits(door->listener, &limits);
+		} else {
+			err = open_door(svc, w, b);
+		}
+		if (err)
+			return err;
+	}
+	return OK;
+}
+
+void listeners_stop(struct service *svc, struct worker *w)
+{
+	list_each(&svc->stations[worker_index(w)].doors, link)
+		close_door(container_of(link, struct door, link));
+}
+
+void listeners_abort(struct service *svc, struct worker *w)
+{
+	list_each(&svc->stations[worker_index(w)].doors, link)
+	{
+		struct door *door = container_of(link, struct door, link);
+
+		list_each(&door->sessions, member)
+		{
+			struct door_session *ds = container_of(member, struct door_session, link);
+
+			ds->stop(ds, true);
+		}
+	}
+}
+
+unsigned listeners_sessions(struct service *svc, struct worker *w)
+{
+	unsigned count = 0;
+
+	list_each(&svc->stations[worker_index(w)].doors, link)
+		count += container_of(link, struct door, link)->session_count;
+	return count;
+}
+
+/* Bindings that a reload dropped stay until here: their doors may have outlived it. */
+void listeners_done(struct service *svc)
+{
+	struct list_link *link;
+
+	while ((link = list_pop(&svc->bindings))) {
+		struct binding *b = container_of(link, struct binding, link);
+
+		close_fds(svc, b);
+		listen_clients_free(b->clients);
+		free(b);
+	}
+}
+
+/* --- What the root helper asks ------------------------------------------------------------------- */
+
+bool listeners_named(const struct conf *conf, const struct addr *addr)
+{
+	const struct service_options *o = conf_options(conf, &service_options_table);
+
+	if (addr->kind == ADDR_UNIX && addr->path && !strcmp(addr->path, o->control.ptr))
+		return true;
+	if (addr_eq(addr, &o->metrics))
+		return true;
+	for (size_t i = 0; i < o->listen.count; i++) {
+		const struct listen_options *row = conf_item(&o->listen, struct listen_options, i);
+		uint16_t port = row->port != CONF_UNSET ? (uint16_t)row->port :
+				row->address.port       ? row->address.port :
+							  service_port((enum door_kind)row->service);
+		bool any = row->address.kind == ADDR_NONE;
+
+		if (addr->kind == ADDR_UNIX ? addr_eq(addr, &row->address) :
+					      port == addr->port &&
+					(any || addr_same_host(addr, &row->address)))
+			return true;
+	}
+	for (size_t i = 0; !o->listen.count && i < array_len(default_rows); i++)
+		if (addr->kind != ADDR_UNIX &&
+			addr->port == service_port((enum door_kind)default_rows[i].service))
+			return true;
+	return false;
+}
+
+bool files_named(const struct conf *conf, const char *path)
+{
+	const struct tls_options *tls = conf_options(conf, &tls_options_table);
+	slice asked = slice_str(path);
+
+	if (slice_eq(asked, conf_path(conf)) || slice_eq(asked, tls->ca_file))
+		return true;
+	for (size_t i = 0; i < tls->certificates.count; i++) {
+		const struct tls_cert_options *pair =
+			conf_item(&tls->certificates, struct tls_cert_options, i);
+
+		if (slice_eq(asked, pair->cert) || slice_eq(asked, pair->key))
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* remote.c - ask the running server, or be the server for a moment.
+ *
+ * An answer is one line of at most CONTROL_ANSWER_MAX bytes. */
+#include "server/remote.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/tls.h"
+#include "server/admin.h"
+#include "server/control.h"
+#include "server/door.h"
+#include "store/store.h"
+
+enum { READ_BYTES = 65536 };
+
+struct remote {
+	struct setup *setup;
+	struct store *store; /* open here: nobody serves */
+	int fd;              /* -1: none */
+};
+
+static int dial(const char *path)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || strlen(path) >= sizeof(at.sun_path))
+		return fd;
+	memcpy(at.sun_path, path, strlen(path) + 1);
+	if (connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static enum err open_folder(struct remote *r, struct out *why)
+{
+	struct store_options options = *(const struct store_options *)conf_options(r->setup->conf,
+		&store_conf_table);
+	char reason[256] = "";
+	struct store_open args = { .options = &options, .why = reason, .why_bytes = sizeof(reason) };
+	enum err err = tls_start();
+
+	options.path = r->setup->service->data.ptr;
+	if (!err)
+		err = store_open(&args, &r->store);
+	if (err)
+		out_printf(why, "%s: %s\n", options.path, reason[0] ? reason : err_text(err));
+	return err;
+}
+
+enum err remote_open(const char *config, struct out *why, struct remote **out)
+{
+	struct remote *r = calloc(1, sizeof(*r));
+	const char *path;
+	enum err err;
+
+	if (!r)
+		return ERR_NOMEM;
+	r->fd = -1;
+	err = setup_load_options(config, why, &r->setup);
+	if (!err) {
+		path = r->setup->service->control.ptr;
+		r->fd = dial(path);
+		if (r->fd < 0 && errno == EACCES) {
+			out_printf(why, "%s: not permitted; use the server's user, or root\n", path);
+			err = ERR_DENIED;
+		} else if (r->fd < 0) {
+			err = open_folder(r, why);
+		}
+	}
+	if (err) {
+		remote_close(r);
+		return err;
+	}
+	*out = r;
+	return OK;
+}
+
+void remote_close(struct remote *r)
+{
+	if (!r)
+		return;
+	if (r->fd >= 0)
+		close(r->fd);
+	store_close(r->store);
+	setup_put(r->setup);
+	free(r);
+}
+
+static bool send_all(int fd, const char *bytes, size_t len)
+{
+	while (len) {
+		ssize_t sent = send(fd, bytes, len, MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent <= 0)
+			return false;
+		bytes += sent;
+		len -= (size_t)sent;
+	}
+	return true;
+}
+
+static bool receive_line(int fd, struct out *line)
+{
+	char buf[READ_BYTES];
+
+	for (;;) {
+		ssize_t got = recv(fd, buf, sizeof(buf), 0);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return false;
+		out_bytes(line, buf, (size_t)got);
+		if (!out_ok(line))
+			return false;
+		if (buf[got - 1] == '\n')
+			return true;
+	}
+}
+
+static json_t *ask(int fd, const json_t *request)
+{
+	char *text = json_dumps(request, JSON_COMPACT);
+	struct out line = out_heap(CONTROL_ANSWER_MAX + READ_BYTES);
+	json_t *answer = NULL;
+	json_error_t error;
+
+	if (text && send_all(fd, text, strlen(text)) && send_all(fd, "\n", 1) && receive_line(fd, &line))
+		answer = json_loadb(line.buf, line.len, 0, &error);
+	free(text);
+	out_heap_done(&line);
+	return answer ? answer : admin_error("the server closed the connection");
+}
+
+json_t *remote_call(struct remote *r, json_t *request)
+{
+	struct admin admin = { .store = r->store, .setup = r->setup };
+	json_t *answer = r->fd >= 0 ? ask(r->fd, request) : admin_run(&admin, request);
+
+	json_decref(request);
+	return answer;
+}

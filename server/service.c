@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* service.c - the life of the process: start, signals, reload, drain, end.
+ *
+ * Order of a start: configuration, sockets, privileges, then the workers. The first worker opens the
+ * store and becomes its home; the others wait for it. Order of an end: every worker stops listening
+ * and lets its sessions finish, then drains the relay; when the last one is done the first
+ * closes the store. The main thread holds no mail state: it loads files and waits for signals. */
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/fiber.h"
+#include "core/log.h"
+#include "core/metric.h"
+#include "core/proc.h"
+#include "core/tls.h"
+#include "relay/queue.h"
+#include "relay/relay.h"
+#include "server/control.h"
+#include "server/login.h"
+#include "server/rate.h"
+#include "server/scrape.h"
+#include "server/service_int.h"
+#include "server/smtp/smtp_session.h"
+#include "store/store.h"
+
+enum { POLL_MS = 5, OWN_MAX = 64, WHY_BYTES = 8192 };
+
+struct store *service_store(struct service *svc)
+{
+	return svc->store;
+}
+
+const struct setup *service_setup(struct service *svc)
+{
+	return svc->setup;
+}
+
+wall_ms service_started_at(const struct service *svc)
+{
+	return svc->started_at;
+}
+
+uint64_t service_sessions(struct service *svc)
+{
+	return (uint64_t)MAX(metric_value(&smtp_metrics, SMTP_METRIC_OPEN), 0);
+}
+
+/* --- On the workers ------------------------------------------------------------------------- */
+
+static enum err open_store(struct service *svc)
+{
+	struct store_options options = *(const struct store_options *)conf_options(svc->setup->conf,
+		&store_conf_table);
+	struct store_open args = { .options = &options, .ops = &queue_replay_ops, .why = svc->why,
+		.why_bytes = sizeof(svc->why) };
+	enum err err;
+
+	options.path = svc->setup->service->data.ptr;
+	err = store_open(&args, &svc->store);
+	if (!err)
+		err = login_open(svc->store, svc->setup->auth, &svc->login);
+	return err;
+}
+
+static enum err wait_for_store(struct service *svc)
+{
+	int state;
+
+	while (!(state = atomic_load_explicit(&svc->store_state, memory_order_acquire))) {
+		enum err err = fiber_sleep(POLL_MS);
+
+		if (err)
+			return err;
+	}
+	return state > 0 ? OK : ERR_STOPPED;
+}
+
+static enum err open_side_doors(struct service *svc, struct worker *w)
+{
+	enum err err = control_start(svc, w, svc->control_fd, &svc->control);
+
+	svc->control_fd = -1;
+	if (!err && svc->scrape_fd >= 0)
+		err = scrape_start(svc, w, svc->scrape_fd, &svc->scrape);
+	svc->scrape_fd = -1;
+	return err;
+}
+
+static enum err start_worker(struct worker *w, void *arg)
+{
+	struct service *svc = arg;
+	struct station *st = &svc->stations[worker_index(w)];
+	enum err err;
+
+	if (worker_index(w) == 0) {
+		svc->store_err = open_store(svc);
+		atomic_store_explicit(&svc->store_state, svc->store_err ? -1 : 1, memory_order_release);
+		err = svc->store_err;
+	} else {
+		err = wait_for_store(svc);
+	}
+	if (err)
+		return err;
+	st->rate = rate_new();
+	err = st->rate ? login_worker_start(svc->login, w, svc->setup->auth) : ERR_NOMEM;
+	if (!err)
+		err = relay_start(w, svc->store);
+	if (!err)
+		err = listeners_apply(svc, w);
+	if (!err && worker_index(w) == 0)
+		err = open_side_doors(svc, w);
+	return err;
+}
+
+/* Until the sessions of this worker are gone, or the time is over. */
+static void drain_sessions(struct service *svc, struct worker *w)
+{
+	msec until = worker_now(w) + svc->setup->service->drain_ms;
+
+	listeners_stop(svc, w);
+	while (listeners_sessions(svc, w) && worker_now(w) < until)
+		if (fiber_sleep(POLL_MS))
+			break;
+	while (listeners_sessions(svc, w)) {
+		listeners_abort(svc, w);
+		if (fiber_sleep(POLL_MS))
+			continue;
+	}
+}
+
+static void stop_worker(struct worker *w, void *arg)
+{
+	struct service *svc = arg;
+
+	drain_sessions(svc, w);
+	if (worker_index(w) == 0) {
+		control_stop(svc->control);
+		scrape_stop(svc->scrape);
+	}
+	relay_drain(w, svc->setup->service->drain_ms);
+	if (svc->login)
+		login_worker_stop(svc->login, w);
+	atomic_fetch_add(&svc->drained, 1);
+	if (worker_index(w) != 0)
+		return;
+	/* The store's home is the last to leave. */
+	while (atomic_load(&svc->drained) < svc->workers)
+		if (fiber_sleep(POLL_MS))
+			continue;
+	store_close(svc->store);
+	svc->store = NULL;
+}
+
+/* --- Start -------------------------------------------------------------------------------------- */
+
+static enum err start_relay(struct service *svc, struct out *why)
+{
+	struct addr own[OWN_MAX];
+	struct relay_setup setup = { .conf = svc->setup->conf,
+		.options = conf_options(svc->setup->conf, &relay_conf),
+		.hostname = svc->setup->service->hostname,
+		.tls = svc->setup->tls_client,
+		.own = own };
+
+	setup.own_count = listeners_own(svc, own, OWN_MAX);
+	return relay_init(&setup, why);
+}
+
+static enum err bind_side_doors(struct service *svc, struct out *why)
+{
+	const struct service_options *o = svc->setup->service;
+	struct addr control = { .kind = ADDR_UNIX, .path = o->control.ptr };
+	char reason[PROC_WHY] = "";
+	enum err err = proc_bind(&control, 0600, &svc->control_fd, reason);
+
+	if (err) {
+		out_printf(why, "control socket %s: %s\n", o->control.ptr, reason);
+		return err;
+	}
+	if (o->metrics.kind == ADDR_NONE)
+		return OK;
+	err = proc_bind(&o->metrics, 0660, &svc->scrape_fd, reason);
+	if (err)
+		out_printf(why, "metrics: %s\n", reason);
+	return err;
+}
+
+static void free_service(struct service *svc)
+{
+	listeners_done(svc);
+	if (svc->control_fd >= 0)
+		close(svc->control_fd);
+	if (svc->scrape_fd >= 0)
+		close(svc->scrape_fd);
+	for (unsigned i = 0; i < svc->workers; i++)
+		rate_free(svc->stations[i].rate);
+	login_close(svc->login);
+	setup_put(svc->setup);
+	free(svc);
+}
+
+static unsigned worker_count(const struct setup *setup)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (setup->service->workers)
+		return (unsigned)setup->service->workers;
+	return (unsigned)MIN(MAX(cores, 1), WORKERS_MAX);
+}
+
+static enum err start_workers(struct service *svc, struct out *why)
+{
+	const struct service_options *o = svc->setup->service;
+	struct workers_config config = { .count = svc->workers,
+		.job_threads = (unsigned)o->job_threads,
+		.bufs_max_bytes = (size_t)o->memory_bytes,
+		.start = start_worker,
+		.stop = stop_worker,
+		.arg = svc };
+	char reason[PROC_WHY] = "";
+	enum err err = workers_start(&config, reason, sizeof(reason));
+
+	if (err)
+		out_printf(why, "%s\n", svc->why[0] ? svc->why : reason[0] ? reason : err_text(err));
+	return err;
+}
+
+enum err service_start(struct setup *setup, struct out *why, struct service **out)
+{
+	struct service *svc = calloc(1, sizeof(*svc));
+	enum err err;
+
+	if (!svc)
+		return ERR_NOMEM;
+	svc->setup = setup_hold(setup);
+	svc->workers = worker_count(setup);
+	svc->control_fd = svc->scrape_fd = -1;
+	svc->started_at = clock_wall();
+	list_init(&svc->bindings);
+	for (unsigned i = 0; i < svc->workers; i++)
+		list_init(&svc->stations[i].doors);
+	err = listeners_bind(svc, setup, why);
+	if (!err)
+		err = bind_side_doors(svc, why);
+	if (!err)
+		err = start_relay(svc, why);
+	if (!err)
+		err = start_workers(svc, why);
+	if (err) {
+		free_service(svc);
+		return err;
+	}
+	setup_put(setup); /* ours is the one that counts */
+	*out = svc;
+	return OK;
+}
+
+static void free_doors(struct service *svc)
+{
+	for (unsigned i = 0; i < svc->workers; i++) {
+		struct list_link *link;
+
+		while ((link = list_first(&svc->stations[i].doors)))
+			door_free(container_of(link, struct door, link));
+	}
+}
+
+void service_end(struct service *svc)
+{
+	workers_join();
+	relay_done();
+	free_doors(svc);
+	free_service(svc);
+}
+
+/* --- Reload ---------------------------------------------------------------------------------- */
+
+struct reload {
+	struct post post;
+	struct service *svc;
+	sem_t *done;
+	enum err err;
+	const struct relay_setup *relay;
+	struct out *why;
+};
+
+static void apply_here(struct worker *w, struct post *post)
+{
+	struct reload *r = container_of(post, struct reload, post);
+
+	r->err = listeners_apply(r->svc, w);
+	sem_post(r->done);
+}
+
+static void reload_relay(void *arg)
+{
+	struct reload *r = arg;
+
+	r->err = relay_reload(worker_self(), r->relay, r->why);
+	sem_post(r->done);
+}
+
+static void reload_relay_here(struct worker *w, struct post *post)
+{
+	struct reload *r = container_of(post, struct reload, post);
+
+	if (fiber_start(w, reload_relay, r)) {
+		r->err = ERR_NOMEM;
+		sem_post(r->done);
+	}
+}
+
+static enum err apply_everywhere(struct service *svc)
+{
+	struct reload jobs[WORKERS_MAX];
+	sem_t done;
+	enum err err = OK;
+
+	sem_init(&done, 0, 0);
+	for (unsigned i = 0; i < svc->workers; i++) {
+		jobs[i] = (struct reload){ .svc = svc, .done = &done, .post.run = apply_here };
+		post_to(i, &jobs[i].post);
+	}
+	for (unsigned i = 0; i < svc->workers; i++)
+		while (sem_wait(&done))
+			continue;
+	for (unsigned i = 0; i < svc->workers; i++)
+		err = err ? err : jobs[i].err;
+	sem_destroy(&done);
+	return err;
+}
+
+static enum err apply_relay(struct service *svc, struct out *why)
+{
+	struct addr own[OWN_MAX];
+	struct relay_setup relay = { .conf = svc->setup->conf,
+		.options = conf_options(svc->setup->conf, &relay_conf),
+		.hostname = svc->setup->service->hostname,
+		.tls = svc->setup->tls_client,
+		.own = own };
+	sem_t done;
+	struct reload job = { .svc = svc, .done = &done, .post.run = reload_relay_here,
+		.relay = &relay, .why = why };
+
+	relay.own_count = listeners_own(svc, own, OWN_MAX);
+	sem_init(&done, 0, 0);
+	post_to(0, &job.post);
+	while (sem_wait(&done))
+		continue;
+	sem_destroy(&done);
+	return job.err;
+}
+
+static void use_log_options(const struct setup *setup)
+{
+	log_set_level((enum log_level)setup->service->log_level);
+	log_set_format((enum log_format)setup->service->log_format);
+}
+
+/* From the main thread. */
+enum err service_reload(struct service *svc, struct out *why)
+{
+	struct setup *setup, *old = svc->setup;
+	enum err err = setup_load(conf_path(old->conf).ptr, why, &setup);
+
+	if (err)
+		return err;
+	conf_compare(old->conf, setup->conf, why); /* names what waits for a restart */
+	err = listeners_bind(svc, setup, why);
+	if (err) {
+		setup_put(setup);
+		return err;
+	}
+	svc->setup = setup;
+	use_log_options(setup);
+	err = apply_everywhere(svc);
+	if (!err)
+		err = apply_relay(svc, why);
+	setup_put(old);
+	return err;
+}
+
+/* --- The main thread ---------------------------------------------------------------------------- */
+
+static void say_lines(enum log_level level, const char *what, slice lines)
+{
+	slice line;
+
+	while (slice_cut(&lines, '\n', &line))
+		if (line.len)
+			log_text(level, "%s%.*s", what, SLICE_ARG(line));
+}
+
+static void reload(struct service *svc)
+{
+	char buf[WHY_BYTES];
+	struct out why = out_fixed(buf, sizeof(buf));
+	enum err err;
+
+	proc_notify_reloading();
+	err = service_reload(svc, &why);
+	say_lines(err ? LOG_ERROR : LOG_WARN, err ? "reload: " : "reload: restart to change ",
+		out_written(&why));
+	log_text(err ? LOG_ERROR : LOG_INFO, "%s", err ? "reload failed, the old configuration stays" :
+							  "configuration reloaded");
+	proc_notify("READY=1");
+}
+
+static void serve(struct service *svc, int signals)
+{
+	msec watchdog = proc_watchdog_ms();
+
+	proc_notify("READY=1");
+	log_text(LOG_INFO, "ready");
+	for (;;) {
+		int signal_number = proc_signals_wait(signals, watchdog ? watchdog : 60000);
+
+		if (watchdog)
+			proc_notify("WATCHDOG=1");
+		if (signal_number == SIGHUP)
+			reload(svc);
+		else if (signal_number == SIGTERM || signal_number == SIGINT)
+			break;
+	}
+	proc_notify("STOPPING=1");
+	log_text(LOG_INFO, "stopping");
+	workers_stop();
+	service_end(svc);
+	log_text(LOG_INFO, "stopped");
+}
+
+/* What the root helper may open or bind: what the configuration file, read anew, names. */
+static bool helper_allows(enum proc_request what, const char *path, const struct addr *addr, void *arg)
+{
+	char buf[WHY_BYTES];
+	struct out why = out_fixed(buf, sizeof(buf));
+	struct conf *conf = NULL;
+	bool allowed = false;
+
+	if (conf_load(&setup_schema, arg, &why, &conf))
+		return false;
+	if (what == PROC_BIND)
+		allowed = listeners_named(conf, addr);
+	else
+		allowed = files_named(conf, path);
+	conf_put(conf);
+	return allowed;
+}
+
+static enum err become_user(const struct setup *setup, const char *path, struct out *why)
+{
+	const struct service_options *o = setup->service;
+	struct proc_helper helper = { .allow = helper_allows, .arg = (void *)path };
+	char reason[PROC_WHY] = "";
+	enum err err;
+
+	if (o->user.len == 0 || geteuid() != 0)
+		return OK;
+	err = proc_helper_start(&helper, reason);
+	if (!err)
+		err = proc_drop(o->user.ptr, o->group.len ? o->group.ptr : NULL, reason);
+	if (err)
+		out_printf(why, "%s\n", reason);
+	return err;
+}
+
+static void register_tables(void)
+{
+	event_register(&smtp_events);
+	event_register(&relay_events);
+	metric_register(&smtp_metrics);
+	metric_register(&relay_metrics);
+	metric_register(&login_metrics);
+	metric_register(&tls_metrics);
+}
+
+int service_run(const char *config_path)
+{
+	char buf[WHY_BYTES];
+	struct out why = out_fixed(buf, sizeof(buf));
+	struct setup *setup = NULL;
+	struct service *svc = NULL;
+	int signals = -1;
+	enum err err;
+
+	proc_start();
+	register_tables();
+	err = tls_start();
+	if (!err)
+		err = setup_load(config_path, &why, &setup);
+	if (!err)
+		err = become_user(setup, conf_path(setup->conf).ptr, &why);
+	if (!err)
+		err = proc_signals_open(&signals);
+	if (!err) {
+		use_log_options(setup);
+		err = log_start(0);
+	}
+	if (!err)
+		err = service_start(setup, &why, &svc);
+	if (!err)
+		serve(svc, signals);
+	else
+		setup_put(setup);
+	log_stop(1000);
+	if (err)
+		fprintf(stderr, "%.*s%s%s\n", SLICE_ARG(out_written(&why)), why.len ? "" : "ringpost: ",
+			why.len ? "" : err_text(err));
+	return err ? 1 : 0;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* service_int.h - shared by service.c (life of the process) and listeners.c (its doors).
+ *
+ * A binding is one configured address with its sockets, one per worker. Bindings are made and removed by
+ * the thread that starts or reloads; doors belong to their workers. */
+#ifndef SERVER_SERVICE_INT_H
+#define SERVER_SERVICE_INT_H
+
+#include <semaphore.h>
+
+#include "core/addr.h"
+#include "core/listen.h"
+#include "core/post.h"
+#include "core/worker.h"
+#include "server/service.h"
+
+struct binding {
+	struct list_link link;
+	struct addr asked; /* as configured: key with `service` */
+	struct addr actual;
+	enum door_kind service;
+	struct listen_clients *clients;
+	int fds[WORKERS_MAX]; /* -1: taken by its listener */
+	bool shared;          /* one socket for all workers: unix, or passed by systemd */
+	bool wanted;          /* by the configuration being loaded */
+	bool gone;            /* not wanted by an earlier one */
+	unsigned row;         /* of the setup in force */
+};
+
+/* What each worker has. */
+struct station {
+	struct list doors;
+	struct rate *rate;
+	uint64_t sessions; /* written by the worker, read by anybody */
+};
+
+struct service {
+	struct setup *setup;
+	struct store *store;
+	struct login *login;
+	struct control *control;
+	struct scrape *scrape;
+	struct list bindings; /* also those no longer wanted, until the end */
+	unsigned workers;
+	struct station stations[WORKERS_MAX];
+	wall_ms started_at;
+	_Atomic int store_state; /* 0: opening, 1: open, -1: failed */
+	_Atomic unsigned drained; /* workers whose sessions have all gone */
+	enum err store_err;
+	char why[256];
+	int control_fd, scrape_fd;
+	bool offline;
+};
+
+/* --- listeners.c --- */
+/* Bind what the setup names and is not bound yet. Complaints to `why`. */
+enum err listeners_bind(struct service *svc, const struct setup *setup, struct out *why) must_use;
+/* On each worker, from the loop or a fiber: doors as the setup in force says. */
+enum err listeners_apply(struct service *svc, struct worker *w) must_use;
+/* On each worker: stop listening; sessions are told. */
+void listeners_stop(struct service *svc, struct worker *w);
+/* The time is over: abort what is left. */
+void listeners_abort(struct service *svc, struct worker *w);
+unsigned listeners_sessions(struct service *svc, struct worker *w);
+/* After the workers: sockets nobody took, tables. */
+void listeners_done(struct service *svc);
+/* What the root helper may do for us: does this configuration name it? */
+bool listeners_named(const struct conf *conf, const struct addr *addr);
+bool files_named(const struct conf *conf, const char *path);
+/* Where port 25 listens, for loop detection; into at most `max` rows. */
+size_t listeners_own(const struct service *svc, struct addr *out, size_t max);
+
+#endif

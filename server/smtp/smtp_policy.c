@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* smtp_policy.c - who may send what to whom.
+ *
+ * Verbs ask here and only here. Nothing waits: domains and accounts come from the store's directory,
+ * routes from the configuration in force. A name is looked up in its A-label form, so that both
+ * spellings of a domain are one. */
+#include "server/smtp/smtp_int.h"
+
+#include "core/worker.h"
+#include "proto/smtp/idn.h"
+#include "relay/queue.h"
+#include "relay/relay.h"
+#include "server/login.h"
+#include "store/account.h"
+
+enum fault smtp_policy_mail(struct smtp_session *s, const struct smtp_mail *mail, slice address)
+{
+	const struct smtp_options *o = s->setup->smtp;
+	struct worker *w = s->head.door->w;
+	wall_ms latest = worker_wall(w) + o->hold_max_ms;
+	enum err err;
+
+	if (s->head.door->stopping)
+		return FAULT_SHUTDOWN;
+	if (mail->from.utf8 && !(mail->given & SMTP_P_SMTPUTF8))
+		return FAULT_UTF8_NEEDED;
+	if ((mail->given & SMTP_P_SIZE) && mail->size_bytes > (uint64_t)o->size_max)
+		return FAULT_TOO_LARGE;
+	if ((mail->given & SMTP_P_HOLDFOR) && (int64_t)mail->hold_for_s * 1000 > o->hold_max_ms)
+		return FAULT_HOLD_TOO_LONG;
+	if ((mail->given & SMTP_P_HOLDUNTIL) && mail->hold_until > latest)
+		return FAULT_HOLD_TOO_LONG;
+	if (smtp_is_submission(s) && !login_may_send_as(s->head.door->login, s->account, address))
+		return FAULT_SENDER_DENIED;
+	err = queue_admit(w);
+	if (err == ERR_BUSY)
+		return FAULT_STORE;
+	return fault_of_err(err);
+}
+
+/* Ours to take mail for: made by `domain add`. */
+static bool is_own_domain(struct smtp_session *s, slice domain, enum err *err)
+{
+	const struct domain *d = domain_find(s->head.door->store, domain, err);
+
+	return d && !(d->flags & DOMAIN_DISABLED);
+}
+
+enum fault smtp_policy_rcpt(struct smtp_session *s, slice address)
+{
+	const struct route_table *routes = relay_routes(s->head.door->w);
+	slice domain = envelope_domain(address), ascii;
+	bool trusted = s->relay_from || smtp_is_submission(s);
+	enum err err = OK;
+
+	if (domain.len && domain.ptr[0] == '[') /* a literal is nobody's own domain */
+		return trusted ? FAULT_NONE : FAULT_RELAY_DENIED;
+	if (idn_to_ascii(&s->mail->arena, domain, &ascii))
+		return FAULT_BAD_RCPT;
+	/* Own domains have no mailboxes yet: a route of their own must say where the mail goes. */
+	if (is_own_domain(s, ascii, &err))
+		return route_exact(routes, ascii) ? FAULT_NONE : FAULT_NO_ROUTE;
+	if (err)
+		return FAULT_BUSY;
+	return trusted || route_accepts(routes, ascii) ? FAULT_NONE : FAULT_RELAY_DENIED;
+}
