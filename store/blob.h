@@ -13,8 +13,6 @@
 #include "core/base/base.h"
 #include "store/journal.h"
 
-struct blob_block;
-struct blob_chunk;
 struct fiber_wait;
 struct store;
 
@@ -27,20 +25,20 @@ struct blob_ref {
 
 struct blob_writer {
 	struct store *store; /* NULL: not begun, or ended */
-	struct list_link link; /* among the worker's open writers */
+	struct list_link link; /* among the worker's writers of its size */
+	struct list_link pause_link; /* among those told to pause */
 	struct list blocks; /* bytes not yet submitted, oldest first */
-	struct list chunks; /* in the journal or on the way there */
-	struct fiber_wait *waiting; /* a fiber in blob_flush or the append */
+	struct list chunks; /* in the journal or on the way there, in order */
+	struct fiber_wait *waiting; /* a fiber of it that waits */
 	/* Called from the loop after blob_write said ERR_BUSY, once, when it may go on. May be NULL. */
 	void (*resume)(struct blob_writer *b);
 	uint64_t size; /* all bytes so far */
 	uint64_t ram; /* of them in blocks */
-	journal_pos low; /* oldest chunk; held while the writer is open */
+	journal_pos low; /* oldest chunk */
 	uint32_t chunk_count, in_flight;
 	enum err err; /* sticky */
 	uint16_t worker;
-	bool paused;
-	bool dropped; /* ended while chunks are in flight */
+	uint8_t size_class;
 };
 
 /* Takes no memory yet. Zeroed writers are "not begun". */
@@ -51,31 +49,30 @@ void blob_begin(struct blob_writer *b, struct store *st);
 enum err blob_write(struct blob_writer *b, slice bytes) must_use;
 /* Fiber form: waits instead of saying ERR_BUSY. */
 enum err blob_write_wait(struct blob_writer *b, slice bytes) must_use;
-/* Forget it. Waits (fiber) for chunks in flight; harmless when not begun or ended. */
+/* Forget it; never waits, also when chunks are in flight. Harmless when not begun or ended. */
 void blob_drop(struct blob_writer *b);
-/* The bytes still in RAM when nothing was spilled yet: false when some were. Calls `each` per block. */
+/* The bytes still in RAM, block by block; false when some were spilled already. */
 bool blob_peek(const struct blob_writer *b, void (*each)(void *arg, slice bytes), void *arg);
-
-enum { BLOB_READER_HEAD = 64 };
 
 struct blob_reader {
 	struct store *store;
 	struct blob_ref ref;
+	wall_ms at; /* when it was stored */
 	uint64_t offset; /* of the next byte */
-	/* Where the message's parts stand; filled by blob_open. */
-	uint64_t archive_at; /* offset in the archive segment; archive_segment != 0 */
-	uint32_t archive_segment;
-	struct journal_record record;
-	uint32_t meta_len, chunk_count, head_len;
-	uint64_t chunk_index, chunk_start; /* the chunk that holds `offset`, and its first byte */
-	struct journal_record chunk;
-	uint32_t crc; /* running, over what was read in order */
-	uint64_t crc_at; /* up to where; anything else: not checkable any more */
-	bool sequential;
+	/* Where the parts stand; filled by blob_open. */
+	uint32_t archive_segment; /* 0: in the journal */
+	uint32_t meta_len, chunk_count, head_len, inline_at;
+	uint64_t archive_at; /* offset of the body in the archive segment */
+	struct journal_record record, chunk;
+	uint64_t chunk_start, chunk_end; /* of the chunk last looked up, in the body */
+	uint32_t chunk_next; /* the one behind it */
+	/* Checksums, running while the body is read in order. */
+	bool in_order;
+	uint32_t crc, chunk_crc, want_crc;
 };
 
 /* May wait. The caller keeps the blob alive (a hold, or an index row) until it stops reading.
- * ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. A reader needs no close. */
+ * ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. A reader needs no close. r->ref says its size. */
 enum err blob_open(struct blob_reader *r, struct store *st, uint64_t id) must_use;
 /* Next bytes of the body into caller's memory; *out_len 0 at its end. From RAM it does not wait. A
  * read from begin to end has every checksum checked: ERR_CORRUPT comes at the latest with the end. */

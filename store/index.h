@@ -47,12 +47,12 @@ journal_pos index_shard_position(const struct index *ix, unsigned shard);
 /* Bytes fed and not yet committed, for admission control. Any thread. */
 uint64_t index_lag(const struct index *ix);
 
-/* --- Waiting --- */
-/* Until the shards in `mask` (0: all) have committed past the record at `pos`, which is durable. With a worker: on a
- * fiber, uninterruptibly. Not ERR_OK: the index stopped working (ERR_IO, ERR_NOSPACE, ERR_CORRUPT). */
+/* --- Waiting: on a fiber of any worker, uninterruptibly; without a worker it commits here --- */
+/* Until the shards in `mask` (0: all) have committed past `pos`, which is durable. An error: the
+ * index could not be written (ERR_IO, ERR_NOSPACE); it goes on trying. */
 enum err index_wait(struct index *ix, journal_pos pos, uint32_t mask) must_use;
-/* The outcome a conditional record had when applied; ask on return of index_wait. */
-enum err index_outcome(struct index *ix, journal_pos pos, unsigned shard) must_use;
+/* The same for one conditional record of one shard; the outcome it had when it was applied. */
+enum err index_result(struct index *ix, journal_pos pos, unsigned shard) must_use;
 /* Count of commits that changed rows of the directory (accounts, domains, keys, settings). */
 uint64_t index_generation(const struct index *ix);
 

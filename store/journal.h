@@ -8,9 +8,9 @@
  * worker keep their order, also across the two forms.
  *
  * A write or sync error is final for its segment: the batch goes to a fresh one, whose header
- * names the last good frame of the failed one. Only when that fails too do waiters get an error;
- * then nothing of the batch will ever be recovered, and messages are refused until a try, once a
- * second, succeeds. Errors: ERR_IO, ERR_NOSPACE (messages only, while room is reserved for what
+ * names the last good frame of the failed one. Only when that fails too do waiters get an error
+ * (reserved operations wait on), messages are refused, and a write is tried every second; from the
+ * first success on nothing of the failed batch will ever be recovered. Errors: ERR_IO, ERR_NOSPACE (messages only, while room is reserved for what
  * frees room), ERR_BUSY (too much is waiting), ERR_TOO_LARGE, ERR_STOPPED. */
 #ifndef STORE_JOURNAL_H
 #define STORE_JOURNAL_H
@@ -18,8 +18,11 @@
 #include "core/base/base.h"
 #include "core/post.h"
 
+struct fiber_wait;
+struct index;
 struct journal;
 struct store;
+struct store_options;
 struct worker;
 
 /* segment number << 32 | offset of the record in it. 0 is no position. */
@@ -46,16 +49,18 @@ enum journal_flags {
 	JOURNAL_HOLD = 1 << 3, /* the segment of this record is held once for the caller */
 };
 
-enum { JOURNAL_LAZY_MS = 10, JOURNAL_PARTS_MAX = 4, JOURNAL_RECORD_HEAD = 16 };
+enum { JOURNAL_LAZY_MS = 10, JOURNAL_PARTS_MAX = 4096, JOURNAL_RECORD_HEAD = 16 };
 
 /* One record to be. Fill type, flags, parts (slices of which each may be long), shard and done. */
 struct journal_op {
 	struct post post; /* on its way to the home and back */
 	struct list_link link; /* the home's */
-	const slice *parts; /* the record's bytes, in this order; stay until done */
+	const slice *parts; /* the record's bytes, in this order; both stay until done */
 	/* On the appending worker's loop, once, when durable or failed. Without a worker it runs inside
 	 * journal_submit. */
 	void (*done)(struct journal_op *op, enum err err);
+	struct fiber_wait *wait; /* journal_append's */
+	struct journal *journal; /* set by the journal */
 	journal_pos pos; /* out: where it stands */
 	enum err err;
 	uint32_t len; /* of all parts; set by the journal */
@@ -97,8 +102,38 @@ enum err journal_read(struct journal *j, const struct journal_record *rec, struc
 /* The checksum of a record over its head and `payload_crc`, the running CRC-32C of its payload. */
 bool journal_record_ok(const struct journal_record *rec, uint32_t payload_crc);
 
-/* --- Needed still --- */
+/* --- Needed still: any thread --- */
 void journal_hold(struct journal *j, journal_pos pos);
 void journal_release(struct journal *j, journal_pos pos);
+
+/* --- Life: store.c, on the home worker or a thread without a worker --- */
+struct journal_open {
+	const struct store_options *options;
+	const char *path;
+	uint64_t store_id;
+	struct index *index; /* fed with what is durable; its position bounds the replay */
+	bool create;
+	/* Each record from the replay point on, in order. */
+	void (*replay)(void *arg, const struct journal_record *rec, slice payload);
+	void *arg;
+};
+/* Finds the end, feeds the index what it lacks, replays. Afterwards the index is being fed. */
+enum err journal_open(const struct journal_open *args, struct journal **out) must_use;
+/* Waits for what is pending; later calls get ERR_STOPPED. */
+void journal_close(struct journal *j);
+
+/* The oldest segment with something in it, when nothing in it is held and it is not being written:
+ * what the mover looks at next. False: there is none. */
+bool journal_oldest(const struct journal *j, uint32_t *out_segment);
+/* Its slot may be recycled as soon as a frame that says so is durable. Home worker. */
+void journal_free_oldest(struct journal *j, uint32_t segment);
+struct journal_stats {
+	uint64_t batches, records, bytes, errors, segments_failed, segments, free, freed;
+	uint64_t held, hits, misses, disk_free_bytes, replayed_records, replayed_bytes;
+	journal_pos pressure; /* see store_oldest_pressure */
+	enum err refusing; /* why messages are refused; OK: they are not */
+	bool direct;
+};
+void journal_stats(const struct journal *j, struct journal_stats *out);
 
 #endif

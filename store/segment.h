@@ -9,6 +9,7 @@
 #define STORE_SEGMENT_H
 
 #include "core/base/base.h"
+#include "core/file.h"
 
 struct store_options;
 struct worker;
@@ -24,11 +25,12 @@ struct segment {
 /* A write in flight; embedded in the journal. */
 struct segment_op {
 	void (*done)(struct segment_op *op, enum err err);
-	void *home_op; /* the home's, made at open and kept */
-	const void *buf;
-	size_t len;
-	uint64_t offset;
 	struct segment *segment;
+	slice bytes; /* aligned, as long as the write */
+	uint64_t offset;
+	bool nosync;
+	struct file_op file_op; /* the home's */
+	struct iovec iov;
 };
 
 struct segment_home {
@@ -42,12 +44,14 @@ struct segment_home {
 	/* Durable when done. With a worker: asynchronous, done runs from its loop. Without: done runs
 	 * inside the call. */
 	void (*append)(struct worker *w, struct segment_op *op);
-	/* May wait (fiber) or block. *out_len short only at the end. */
+	/* May wait (fiber) or block; any thread. ERR_CORRUPT: beyond the end. */
 	enum err (*read)(struct segment *s, void *buf, size_t len, uint64_t offset);
+	/* Recovery: write what stands there once more, durably; waits or blocks. */
+	enum err (*rewrite)(struct segment *s, slice bytes, uint64_t offset);
 	/* No more is appended. */
 	void (*seal)(struct segment *s);
-	/* Give the slot back to the system (`remove`), or just close it. */
-	void (*drop)(struct segment *s, bool remove);
+	/* Close it; with `remove` give its room back to the system. */
+	void (*drop)(struct segment *s, const struct store_options *options, bool remove);
 };
 
 extern const struct segment_home segment_files;

@@ -25,32 +25,36 @@
 #include "store/blob.h"
 #include "store/journal.h"
 
+struct conf_table;
 struct schedule_entry;
 struct segment_home;
 struct store;
 struct worker;
 
+/* Numbers are int64_t because option rows bind them (core/conf.h). */
 struct store_options {
 	const char *path; /* the data folder; made if it is not there */
-	uint64_t segment_bytes; /* of a journal segment; 64 MB. Fixed per segment, may change later */
-	uint64_t journal_max_bytes; /* all segments together; 0: an eighth of the disk, at most 16 GB */
-	uint64_t reserve_bytes; /* free disk below which new messages are refused; 256 MB */
-	uint64_t replay_max_bytes; /* journal read at a start, at most about this; 1 GB */
-	uint64_t cache_bytes; /* recent journal writes kept in RAM for readers; 64 MB */
-	uint64_t body_ram_bytes; /* unfinished bodies of all workers together; 256 MB */
-	uint64_t spill_bytes; /* an unfinished body over this streams to the journal; 256 KB */
-	uint64_t move_bytes_per_s; /* I/O budget of compacting the archive; 32 MB */
-	uint64_t map_bytes; /* of an index shard at first; it grows; 64 MB */
-	msec gather_ms; /* index commits when nobody waits; 100 */
-	msec snapshot_interval_ms; /* 1 day; 0: only on demand */
-	unsigned shards; /* of the index, fixed at creation; 0: half the cores, 1 to 16 */
-	unsigned archive_live_percent; /* compact archive segments that fell below; 50 */
-	bool nosync; /* benchmarks only: nothing is durable */
-	bool read_only; /* for looking beside nobody: applies and writes nothing */
 	const struct segment_home *home; /* NULL: files */
+	int64_t segment_bytes; /* of a journal segment */
+	int64_t journal_max_bytes; /* all segments; 0: an eighth of the disk, 1 to 16 GB */
+	int64_t reserve_bytes; /* free disk below which new messages are refused */
+	int64_t replay_max_bytes; /* journal read at a start, at most about this */
+	int64_t cache_bytes; /* recent journal writes kept in RAM for readers */
+	int64_t body_ram_bytes; /* unfinished bodies of all workers together */
+	int64_t spill_bytes; /* an unfinished body over this streams to the journal */
+	int64_t move_bytes_per_s; /* I/O budget of compacting the archive */
+	int64_t map_bytes; /* of an index shard at first; it grows */
+	int64_t gather_ms; /* between index commits when nobody waits */
+	int64_t snapshot_interval_ms; /* 0: only on demand */
+	int64_t shards; /* of the index, fixed at creation; 0: half the cores, 1 to 16 */
+	int64_t archive_live_percent; /* compact archive segments that fell below */
+	bool nosync; /* benchmarks only: nothing is durable */
+	bool read_only; /* applies and writes nothing */
 };
-/* All defaults; path is to be set. The rows of the configuration write into this struct. */
+/* All defaults; path is to be set. The same defaults as the rows have. */
 struct store_options store_options_default(void);
+/* Rows "store.*", bound to a struct store_options. */
+extern const struct conf_table store_conf_table;
 
 /* Called by store_open in journal order, on the opening fiber; they must not wait. Slices die with
  * the call. A message whose results all lie before the end comes too: count them. */

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reading bodies: a message's inline head, its chunks, its inline tail, or one copy in the archive.
+ *
+ * A reader names places and holds nothing. When a place is gone (the segment was freed, the archive
+ * compacted) the body has moved on and is looked up again; a reader that had been in the middle goes
+ * on there. Checksums are those of records, or of the copy; they run along while the body is read
+ * from its begin in order. */
+#include "store/store_int.h"
+
+#include "core/base/codec.h"
+#include "store/frame.h"
+
+enum { META_PIECE = 2048 };
+
+static enum err open_archive(struct blob_reader *r)
+{
+	struct archive_place place;
+	enum err err = archive_find(r->store->archive, r->ref.id, &place);
+
+	if (err)
+		return err;
+	r->archive_segment = place.segment;
+	r->archive_at = place.offset + ARCHIVE_HEAD + place.meta_len;
+	r->meta_len = place.meta_len;
+	r->ref.size = place.body_len;
+	r->ref.low = r->ref.id;
+	r->at = place.at;
+	r->want_crc = place.body_crc;
+	r->crc = 0;
+	r->in_order = r->offset == 0;
+	return OK;
+}
+
+/* The record's checksum begins with what stands before the body. */
+static enum err sum_front(struct blob_reader *r)
+{
+	char buf[META_PIECE];
+
+	r->crc = 0;
+	for (uint32_t at = 0; at < r->inline_at;) {
+		struct journal_span span = { .offset = at,
+			.len = MIN(r->inline_at - at, (uint32_t)sizeof(buf)) };
+		enum err err = journal_read(r->store->journal, &r->record, span, buf);
+
+		if (err)
+			return err;
+		r->crc = codec_crc32c(r->crc, buf, span.len);
+		at += span.len;
+	}
+	return OK;
+}
+
+static enum err open_journal(struct blob_reader *r)
+{
+	struct journal *j = r->store->journal;
+	struct journal_span span = { .len = FRAME_MESSAGE_HEAD };
+	char head[FRAME_MESSAGE_HEAD];
+	struct frame_message m;
+	enum err err = journal_read_head(j, r->ref.id, &r->record);
+
+	if (err)
+		return err;
+	if (r->record.type != JOURNAL_MESSAGE)
+		return ERR_CORRUPT;
+	err = journal_read(j, &r->record, span, head);
+	if (err)
+		return err;
+	if (!frame_get_message(slice_of(head, sizeof(head)), r->record.len, &m))
+		return ERR_CORRUPT;
+	r->ref.size = m.size;
+	r->ref.low = m.low ? m.low : r->ref.id;
+	r->at = m.at;
+	r->meta_len = m.meta_len;
+	r->chunk_count = m.chunk_count;
+	r->head_len = m.chunk_count ? m.head_len : m.head_len + m.tail_len;
+	r->inline_at = FRAME_MESSAGE_HEAD + m.meta_len + m.chunk_count * FRAME_CHUNK_ROW;
+	r->in_order = true;
+	return sum_front(r);
+}
+
+enum err blob_open(struct blob_reader *r, struct store *st, uint64_t id)
+{
+	*r = (struct blob_reader){ .store = st, .ref.id = id };
+	enum err err = open_journal(r);
+
+	return err == ERR_NOT_FOUND ? open_archive(r) : err;
+}
+
+/* --- Journal --- */
+
+/* The chunk behind the one at hand. */
+static enum err next_chunk(struct blob_reader *r)
+{
+	struct journal *j = r->store->journal;
+	char row[FRAME_CHUNK_ROW];
+	struct frame_chunk c;
+	struct journal_span span = {
+		.offset = FRAME_MESSAGE_HEAD + r->meta_len + r->chunk_next * FRAME_CHUNK_ROW,
+		.len = sizeof(row)
+	};
+	enum err err = journal_read(j, &r->record, span, row);
+
+	if (!err && !frame_get_chunk(slice_of(row, sizeof(row)), &c))
+		err = ERR_CORRUPT;
+	if (!err)
+		err = journal_read_head(j, c.pos, &r->chunk);
+	if (!err && (r->chunk.type != JOURNAL_CHUNK || r->chunk.len != c.len))
+		err = ERR_CORRUPT;
+	if (err)
+		return err;
+	r->chunk_start = r->chunk_next ? r->chunk_end : r->head_len;
+	r->chunk_end = r->chunk_start + c.len;
+	r->chunk_next++;
+	r->chunk_crc = 0;
+	return OK;
+}
+
+static enum err find_chunk(struct blob_reader *r)
+{
+	if (r->offset < r->chunk_start) {
+		r->chunk_next = 0;
+		r->chunk_start = r->chunk_end = 0;
+	}
+	while (r->chunk_next < r->chunk_count && r->offset >= r->chunk_end) {
+		enum err err = next_chunk(r);
+
+		if (err)
+			return err;
+	}
+	return OK;
+}
+
+static enum err read_chunk(struct blob_reader *r, void *buf, size_t cap, size_t *out_len)
+{
+	uint64_t at = r->offset - r->chunk_start;
+	struct journal_span span = { .offset = (uint32_t)at,
+		.len = (uint32_t)MIN(cap, (size_t)(r->chunk_end - r->offset)) };
+	enum err err = journal_read(r->store->journal, &r->chunk, span, buf);
+
+	if (err)
+		return err;
+	if (r->in_order) {
+		r->chunk_crc = codec_crc32c(r->chunk_crc, buf, span.len);
+		if (r->offset + span.len == r->chunk_end &&
+			!journal_record_ok(&r->chunk, r->chunk_crc))
+			return ERR_CORRUPT;
+	}
+	*out_len = span.len;
+	return OK;
+}
+
+/* Inline bytes stand before the chunks and after them, in one stretch of the record. */
+static enum err read_inline(
+	struct blob_reader *r, uint64_t inline_offset, struct iovec to, size_t *out_len)
+{
+	struct journal_span span = { .offset = (uint32_t)(r->inline_at + inline_offset),
+		.len = (uint32_t)to.iov_len };
+	enum err err = journal_read(r->store->journal, &r->record, span, to.iov_base);
+
+	if (err)
+		return err;
+	if (r->in_order)
+		r->crc = codec_crc32c(r->crc, to.iov_base, to.iov_len);
+	*out_len = to.iov_len;
+	return OK;
+}
+
+static enum err read_journal(struct blob_reader *r, void *buf, size_t cap, size_t *out_len)
+{
+	struct iovec to = { .iov_base = buf, .iov_len = cap };
+
+	if (r->offset < r->head_len) {
+		to.iov_len = MIN(cap, (size_t)(r->head_len - r->offset));
+		return read_inline(r, r->offset, to, out_len);
+	}
+	enum err err = find_chunk(r);
+	if (err)
+		return err;
+	if (r->offset < r->chunk_end)
+		return read_chunk(r, buf, cap, out_len);
+	uint64_t chunks = r->chunk_end - r->head_len;
+	to.iov_len = MIN(cap, (size_t)(r->ref.size - r->offset));
+	return read_inline(r, r->offset - chunks, to, out_len);
+}
+
+/* --- Both --- */
+
+static enum err read_archive(struct blob_reader *r, void *buf, size_t cap, size_t *out_len)
+{
+	struct archive_span span = { .segment = r->archive_segment,
+		.offset = r->archive_at + r->offset,
+		.len = MIN((uint64_t)cap, r->ref.size - r->offset) };
+	enum err err = archive_read(r->store->archive, span, buf);
+
+	if (err)
+		return err;
+	if (r->in_order)
+		r->crc = codec_crc32c(r->crc, buf, span.len);
+	*out_len = span.len;
+	return OK;
+}
+
+static enum err read_some(struct blob_reader *r, void *buf, size_t cap, size_t *out_len)
+{
+	enum err err = r->archive_segment ? read_archive(r, buf, cap, out_len) :
+					    read_journal(r, buf, cap, out_len);
+
+	if (err != ERR_NOT_FOUND)
+		return err;
+	err = open_archive(r);
+	return err ? err : read_archive(r, buf, cap, out_len);
+}
+
+static bool sums_match(const struct blob_reader *r)
+{
+	if (!r->in_order)
+		return true;
+	return r->archive_segment ? r->crc == r->want_crc : journal_record_ok(&r->record, r->crc);
+}
+
+enum err blob_read(struct blob_reader *r, void *buf, size_t cap, size_t *out_len)
+{
+	size_t done = 0;
+
+	while (done < cap && r->offset < r->ref.size) {
+		size_t n = 0;
+		enum err err = read_some(r, (char *)buf + done, cap - done, &n);
+
+		if (err)
+			return err;
+		done += n;
+		r->offset += n;
+		if (r->offset == r->ref.size && !sums_match(r))
+			return ERR_CORRUPT;
+	}
+	*out_len = done;
+	return OK;
+}
+
+void blob_seek(struct blob_reader *r, uint64_t offset)
+{
+	r->offset = MIN(offset, r->ref.size);
+	r->in_order = false;
+	if (offset == 0)
+		(void)!blob_open(r, r->store, r->ref.id);
+}
+
+/* --- What the record says --- */
+
+static enum err meta_of_archive(struct blob_reader *r, void *buf)
+{
+	struct archive_span span = { .segment = r->archive_segment,
+		.offset = r->archive_at - r->meta_len,
+		.len = r->meta_len };
+
+	return archive_read(r->store->archive, span, buf);
+}
+
+enum err store_message_meta(struct store *st, uint64_t id, struct arena *a, slice *out)
+{
+	struct blob_reader r;
+	enum err err = blob_open(&r, st, id);
+
+	if (err)
+		return err;
+	char *meta = arena_alloc(a, r.meta_len + 1);
+	struct journal_span span = { .offset = FRAME_MESSAGE_HEAD, .len = r.meta_len };
+	err = r.archive_segment ? ERR_NOT_FOUND :
+				  journal_read(st->journal, &r.record, span, meta);
+	if (err == ERR_NOT_FOUND) {
+		err = r.archive_segment ? OK : open_archive(&r);
+		if (!err)
+			err = meta_of_archive(&r, meta);
+	}
+	if (!err)
+		*out = slice_of(meta, r.meta_len);
+	return err;
+}
+
+enum err store_message_ref(struct store *st, uint64_t id, struct blob_ref *out)
+{
+	struct blob_reader r;
+	enum err err = blob_open(&r, st, id);
+
+	if (!err)
+		*out = r.ref;
+	return err;
+}

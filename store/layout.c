@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The data folder: who may use it, and what it is.
+ *
+ *   lock               locked while a process has the store open
+ *   store              "ringpost store 1", the store's id, the count of index shards
+ *   journal/ index/ archive/ snapshot/                                                        */
+#include "store/store_int.h"
+
+#include "core/base/codec.h"
+#include "core/base/text.h"
+#include "core/entropy.h"
+#include "core/file.h"
+#include "core/sim.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum { IDENTITY_BYTES = 4096 };
+
+static const char *const folders[] = { "journal", "index", "archive", "history" };
+
+bool store_path(const struct store *st, char out[STORE_PATH], const char *name)
+{
+	return snprintf(out, STORE_PATH, "%s/%s", st->path, name) < STORE_PATH;
+}
+
+/* A lock of the kernel's: it goes with the process. The simulation is one process. */
+static enum err lock(struct store *st)
+{
+	char path[STORE_PATH];
+
+	st->lock_fd = -1;
+	if (sim_active())
+		return OK;
+	if (!store_path(st, path, "lock"))
+		return ERR_INVALID;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return ERR_DENIED;
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		close(fd);
+		return ERR_BUSY;
+	}
+	st->lock_fd = fd;
+	return OK;
+}
+
+static enum err write_identity(struct store *st)
+{
+	char path[STORE_PATH], fresh[STORE_PATH], text[IDENTITY_BYTES] = { 0 };
+	struct file *file;
+
+	if (!store_path(st, path, "store") || !store_path(st, fresh, "store.new"))
+		return ERR_INVALID;
+	snprintf(text, sizeof(text), "ringpost store 1\nid %016llx\n", (unsigned long long)st->id);
+	enum err err = file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
+	if (err)
+		return err;
+	err = file_write(file, slice_str(text), 0, 0);
+	if (!err)
+		err = file_sync(file);
+	file_close(file);
+	if (!err)
+		err = file_rename(fresh, path);
+	return err ? err : file_sync_dir(st->path);
+}
+
+static bool parse_identity(slice in, uint64_t *out_id)
+{
+	unsigned char raw[16];
+	slice line;
+	size_t len;
+
+	if (!slice_cut(&in, '\n', &line) || !slice_eq(line, SLICE("ringpost store 1")) ||
+		!slice_cut(&in, '\n', &line) || !slice_starts(line, SLICE("id ")) ||
+		line.len != 3 + 16 || !codec_get_hex(slice_skip(line, 3), raw, &len))
+		return false;
+	line = slice_of(raw, len);
+	return take_u64(&line, out_id);
+}
+
+static enum err read_identity(struct store *st)
+{
+	char path[STORE_PATH], text[IDENTITY_BYTES];
+	struct file *file;
+	size_t len;
+
+	if (!store_path(st, path, "store"))
+		return ERR_INVALID;
+	enum err err = file_open(path, FILE_READ, &file);
+	if (err)
+		return err;
+	err = file_read(file, text, sizeof(text), 0, &len);
+	file_close(file);
+	if (!err && !parse_identity(slice_of(text, len), &st->id))
+		err = ERR_CORRUPT;
+	return err;
+}
+
+enum err layout_open(struct store *st, bool *out_new)
+{
+	char path[STORE_PATH];
+	enum err err = st->opt.read_only ? OK : file_make_dir(st->path);
+
+	if (!err)
+		err = lock(st);
+	for (size_t i = 0; !err && !st->opt.read_only && i < array_len(folders); i++)
+		err = store_path(st, path, folders[i]) ? file_make_dir(path) : ERR_INVALID;
+	if (err)
+		return err;
+	err = read_identity(st);
+	*out_new = err == ERR_NOT_FOUND;
+	if (!*out_new || st->opt.read_only)
+		return err;
+	/* A secret too: nobody outside can write bytes that pass for a frame. */
+	st->id = entropy_u64();
+	return write_identity(st);
+}
+
+void layout_close(struct store *st)
+{
+	if (st->lock_fd >= 0)
+		close(st->lock_fd);
+	st->lock_fd = -1;
+}

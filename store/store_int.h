@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* store_int.h - the store as its own files see it. Nobody else includes it. */
+#ifndef STORE_STORE_INT_H
+#define STORE_STORE_INT_H
+
+#include "core/fiber.h"
+#include "core/job.h"
+#include "core/timer.h"
+#include "core/worker.h"
+#include "store/archive.h"
+#include "store/index.h"
+#include "store/journal.h"
+#include "store/segment.h"
+#include "store/store.h"
+
+#include <stdatomic.h>
+
+struct accounts;
+struct blobs;
+struct history;
+struct mover;
+
+enum { STORE_PATH = 1024, STORE_LAG_MAX = 64 * 1024 * 1024 };
+
+struct store {
+	struct store_options opt;
+	struct segment_home home;
+	char path[STORE_PATH];
+	struct worker *worker; /* the home; NULL: no worker */
+	uint64_t id;
+	int lock_fd;
+	struct journal *journal;
+	struct index *index;
+	struct archive *archive;
+	struct blobs *blobs; /* open writers and their budget */
+	struct accounts *accounts; /* caches of the directory */
+	struct mover *mover;
+	const struct store_replay_ops *ops; /* while opening */
+	void *ops_arg;
+	bool queue_owner; /* somebody releases what replay found */
+	_Atomic bool stopping;
+	_Atomic int64_t last_snapshot;
+};
+
+/* --- layout.c: the folder --- */
+struct layout {
+	uint64_t id;
+	unsigned shards; /* 0: not known */
+};
+bool store_path(const struct store *st, char out[STORE_PATH], const char *name);
+/* Folders, lock and identity. *out_new: nothing was there. */
+enum err layout_open(struct store *st, bool *out_new);
+void layout_close(struct store *st);
+
+/* --- blob.c --- */
+enum err blobs_new(struct store *st);
+void blobs_free(struct store *st);
+/* No more spill or write: waits (fiber) until no chunk of it is in flight. */
+enum err blob_settle(struct blob_writer *b);
+/* After the append: gives blocks, chunks and holds back; `kept`: but the hold on b->low, which is
+ * the message's now. */
+void blob_end(struct blob_writer *b, bool kept);
+/* Everything still in RAM goes to the journal; waits. */
+enum err blob_spill_all(struct blob_writer *b);
+uint64_t blobs_ram(const struct store *st);
+uint64_t blobs_spilled(const struct store *st);
+/* Spans of what is still in RAM; `out` has room for blob_part_count. */
+size_t blob_part_count(const struct blob_writer *b);
+void blob_parts(const struct blob_writer *b, slice *out);
+/* The table of chunks as the record has it. */
+void blob_put_chunks(const struct blob_writer *b, struct out *o);
+
+/* --- account.c --- */
+enum err accounts_new(struct store *st);
+void accounts_free(struct store *st);
+
+/* --- mover.c --- */
+enum err mover_new(struct store *st);
+void mover_start(struct store *st);
+void mover_stop(struct store *st);
+void mover_free(struct store *st);
+/* One round now, on a fiber or without a worker: frees what can be freed, moves what must. */
+enum err mover_round(struct store *st, bool force);
+
+/* --- snapshot.c --- */
+enum err snapshot_take(struct store *st);
+
+#endif
