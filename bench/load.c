@@ -253,7 +253,7 @@ static bool open_talk(struct sender *s)
 	histogram_record(&r->connect, s->talk.connect_us);
 	if (s->load->target.tls != TALK_PLAIN)
 		histogram_record(&r->tls, s->talk.tls_us);
-	if (s->load->target.login.len)
+	if (s->load->target.user.len)
 		histogram_record(&r->auth, s->talk.auth_us);
 	return true;
 }

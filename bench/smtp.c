@@ -6,11 +6,11 @@
 #include "bench/machine.h"
 #include "bench/template.h"
 
-#include "core/base/codec.h"
 #include "core/base/text.h"
 #include "core/entropy.h"
 #include "core/tls.h"
 #include "core/worker.h"
+#include "proto/sasl/sasl.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -22,7 +22,8 @@
 enum { SIZES_MAX = 16, WATCH_STEP_MS = 100 };
 
 struct smtp_args {
-	const char *target, *host, *tls, *auth, *from, *to, *size, *template, *html, *rate;
+	const char *target, *host, *tls, *auth, *mechanism, *from, *to, *size, *template, *html,
+		*rate;
 	uint64_t connections, per_connection, messages, recipients, domains, workers, run;
 	msec duration_ms, warmup_ms, timeout_ms, every_ms;
 	bool no_pipelining, bdat, lmtp, json, quiet;
@@ -54,7 +55,9 @@ static const struct arg_row rows[] = {
 	{ "tls", ARG_STRING, AT(tls), 0, 0, "HOW",
 		"none (default), starttls, implicit; certificates are not verified" },
 	{ "host", ARG_STRING, AT(host), 0, 0, "NAME", "server name asked for in TLS" },
-	{ "auth", ARG_STRING, AT(auth), 0, 0, "USER:PASSWORD", "AUTH PLAIN" },
+	{ "auth", ARG_STRING, AT(auth), 0, 0, "USER:PASSWORD", "log in with this account" },
+	{ "mechanism", ARG_STRING, AT(mechanism), 0, 0, "NAME",
+		"PLAIN (default), LOGIN, SCRAM-SHA-256, SCRAM-SHA-256-PLUS" },
 	{ "no-pipelining", ARG_FLAG, AT(no_pipelining), 0, 0, NULL, "wait for each reply" },
 	{ "bdat", ARG_FLAG, AT(bdat), 0, 0, NULL, "BDAT in place of DATA" },
 	{ "lmtp", ARG_FLAG, AT(lmtp), 0, 0, NULL, "speak LMTP" },
@@ -99,19 +102,20 @@ static bool set_target(struct load *load, const struct smtp_args *args, struct a
 	return true;
 }
 
-static void set_login(struct load *load, const char *auth, struct arena *a)
+static bool set_login(struct load *load, const struct smtp_args *args)
 {
-	struct out plain = out_arena(a), base64 = out_arena(a);
-	slice rest = slice_str(auth), user;
+	struct talk_target *t = &load->target;
 
-	if (!auth || !slice_cut(&rest, ':', &user))
-		return;
-	out_char(&plain, 0);
-	out_slice(&plain, user);
-	out_char(&plain, 0);
-	out_slice(&plain, rest);
-	codec_put_base64(&base64, out_written(&plain));
-	load->target.login = out_written(&base64);
+	t->password = slice_str(args->auth);
+	if (!args->auth)
+		return true;
+	if (!slice_cut(&t->password, ':', &t->user) || !t->user.len || !t->password.len)
+		return wrong("auth", args->auth, "USER:PASSWORD");
+	t->mechanism = sasl_mech_find(slice_str(args->mechanism));
+	if (!t->mechanism)
+		return wrong("mechanism", args->mechanism,
+			"PLAIN, LOGIN, SCRAM-SHA-256 or SCRAM-SHA-256-PLUS");
+	return true;
 }
 
 static bool set_mail(struct load *load, const struct smtp_args *args)
@@ -153,9 +157,8 @@ static bool set_up(struct load *load, const struct smtp_args *args, struct arena
 	load->workers = (unsigned)args->workers;
 	load->parts = calloc(load->workers, sizeof(*load->parts));
 	must(load->parts);
-	set_login(load, args->auth, a);
-	if (args->auth && !load->target.login.len)
-		return wrong("auth", args->auth, "USER:PASSWORD");
+	if (!set_login(load, args))
+		return false;
 	if (!args->messages && !args->duration_ms)
 		return wrong("messages", "0", "--duration with it");
 	bool good = tls_start() == OK && tls_client_new(&options, &why, &load->target.client) == OK;
@@ -307,6 +310,7 @@ int bench_smtp(char **argv)
 		.workers = 1,
 		.size = "4K",
 		.template = "text",
+		.mechanism = "PLAIN",
 		.timeout_ms = 60000,
 		.every_ms = 500,
 		.host = "localhost",

@@ -2,10 +2,14 @@
 /* Connecting, saying hello, reading replies. */
 #include "bench/talk.h"
 
+#include "core/base/codec.h"
 #include "core/conn.h"
 #include "core/dial.h"
+#include "core/entropy.h"
+#include "core/job.h"
 #include "core/tls.h"
 #include "core/worker.h"
+#include "proto/sasl/sasl.h"
 #include "proto/smtp/reply.h"
 
 #include <stdio.h>
@@ -88,7 +92,9 @@ static bool hello(struct talk *t)
 
 static bool start_tls(struct talk *t)
 {
-	struct tls_connect args = { .host = slice_str(t->target->host), .policy = TLS_REQUIRED };
+	struct tls_connect args = { .host = slice_str(t->target->host),
+		.policy = TLS_REQUIRED,
+		.exporter = t->target->mechanism == SASL_SCRAM_SHA_256_PLUS };
 	struct tls_session *session = tls_client_session(t->target->client, t->worker, &args);
 	uint64_t began = talk_now_ns();
 
@@ -101,15 +107,72 @@ static bool start_tls(struct talk *t)
 	return err ? broken(t, err) : true;
 }
 
+/* One step of the exchange, on a helper thread: SCRAM derives its key in it. */
+struct auth_step {
+	struct sasl_client *client;
+	slice challenge, response;
+	enum sasl_step step;
+};
+
+static void feed_on_helper(void *arg)
+{
+	struct auth_step *s = arg;
+
+	s->step = sasl_client_feed(s->client, s->challenge, &s->response);
+}
+
+static bool send_response(struct talk *t, slice response)
+{
+	sasl_wire_put(conn_out(t->conn), response);
+	return talk_send(t, SLICE("\r\n"));
+}
+
+/* Challenges until a final reply. */
+static bool exchange(struct talk *t, struct sasl_client *client, struct arena *a)
+{
+	while (talk_expect(t, "AUTH", '3')) {
+		struct auth_step s = { .client = client };
+
+		if (!sasl_wire_get(a, slice_str(t->text), &s.challenge))
+			return broken(t, ERR_PROTOCOL);
+		job_run(feed_on_helper, &s);
+		if (s.step != SASL_MORE && s.step != SASL_OK)
+			return broken(t, ERR_AUTH);
+		if (!send_response(t, s.response))
+			return false;
+	}
+	return t->code / 100 == 2 && sasl_client_done(client);
+}
+
 static bool login(struct talk *t)
 {
-	uint64_t began = talk_now_ns();
+	const struct talk_target *target = t->target;
+	enum sasl_mech mech = target->mechanism;
+	char nonce[33];
+	struct out o = out_fixed(nonce, sizeof(nonce));
+	struct sasl_client_conf conf = { .user = target->user, .password = target->password };
+	struct arena arena = { 0 };
+	struct sasl_client client;
+	uint64_t began = talk_now_ns(), random[2] = { entropy_u64(), entropy_u64() };
+	slice initial;
 
-	if (!talk_send(t, SLICE("AUTH PLAIN ")) || !talk_send(t, t->target->login) ||
-		!talk_send(t, SLICE("\r\n")) || !talk_expect(t, "AUTH", '2'))
-		return false;
+	codec_put_hex(&o, slice_of(random, sizeof(random)));
+	conf.nonce = out_written(&o);
+	if (mech == SASL_SCRAM_SHA_256_PLUS)
+		conf.binding = tls_exporter(conn_tls(t->conn));
+	sasl_client_start(&client, &arena, &conf, mech, mech);
+	out_str(conn_out(t->conn), "AUTH ");
+	out_slice(conn_out(t->conn), sasl_mech_name(mech));
+	if (sasl_client_initial(&client, &initial)) {
+		out_char(conn_out(t->conn), ' ');
+		sasl_wire_put(conn_out(t->conn), initial);
+	}
+	bool good = talk_send(t, SLICE("\r\n")) && exchange(t, &client, &arena);
+
+	sasl_client_end(&client);
+	arena_done(&arena);
 	t->auth_us = (talk_now_ns() - began) / 1000;
-	return true;
+	return good;
 }
 
 static bool connect_to(struct talk *t)
@@ -142,7 +205,7 @@ static bool greet(struct talk *t)
 			return false;
 	}
 	unsigned caps = t->caps;
-	bool good = target->login.len == 0 || login(t);
+	bool good = target->user.len == 0 || login(t);
 
 	t->caps = caps;
 	return good;

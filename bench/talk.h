@@ -22,7 +22,8 @@ struct talk_target {
 	const char *host; /* for SNI */
 	enum talk_tls tls;
 	struct tls_client *client;
-	slice login; /* base64 of NUL user NUL password; empty: no AUTH */
+	slice user, password; /* user empty: no AUTH */
+	unsigned mechanism;   /* enum sasl_mech */
 	bool lmtp;
 	msec timeout_ms;
 };
