@@ -22,7 +22,7 @@ struct recode_facts {
 	bool long_header;   /* a header line over 998 bytes: no conversion helps */
 	bool sealed_8bit;   /* body_8bit inside a part that must not be touched */
 	bool sealed_binary;
-	bool stuck_8bit;    /* in a boundary, or in a part of unknown encoding */
+	bool stuck;         /* either in a part of unknown encoding, or 8-bit in a boundary */
 	bool limited;       /* beyond the limits: converting is refused */
 	unsigned parts;
 };
@@ -31,11 +31,11 @@ struct recode_scan {
 	struct recode_facts facts;
 	/* private */
 	struct part_walker walker;
-	struct out notes; /* two bytes a part: what its body holds, where it stands */
-	unsigned sealed_depth;
-	size_t line;
-	uint32_t utf8_state;
-	bool cr, sealed, current_leaf;
+	struct out notes;      /* two bytes a part: what its body holds, and whether it is sealed */
+	unsigned sealed_depth; /* 1 + depth of the part that seals; 0: none */
+	size_t line;           /* bytes of the line so far */
+	unsigned tail;         /* UTF-8 bytes that must follow */
+	bool cr;
 };
 
 void recode_scan_init(struct recode_scan *s, const struct part_limits *limits);
@@ -65,7 +65,11 @@ struct recode_run {
 	struct recode_hop hop;
 	unsigned char action;
 	struct qp_encoder qp;
+	struct qp_decoder qp_in;
 	struct b64_encoder b64;
+	struct b64_decoder b64_in;
+	size_t line;
+	bool cr;
 };
 
 /* `scan` must be of the same bytes and outlive the run. */
