@@ -61,28 +61,40 @@ static size_t shown_sequence(slice text)
 	return len;
 }
 
-static void put_quoted(struct out *o, slice text)
+/* U+009B and U+007F are legal in a JSON text and still reach the terminal of whoever reads it. */
+static void put_escape(struct out *o, slice text, enum log_format format)
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char c = (unsigned char)text.ptr[0];
+	const char x[] = { '\\', 'x', hex[c >> 4], hex[c & 15] };
+	const char u[] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
+
+	if (format == LOG_TEXT)
+		out_bytes(o, x, sizeof(x));
+	else if (c < 0x80)
+		out_bytes(o, u, sizeof(u));
+	else
+		out_str(o, "\\ufffd");
+}
+
+static void put_quoted(struct out *o, slice text, enum log_format format)
 {
 	out_char(o, '"');
-	for (size_t i = 0; i < text.len;) {
+	for (size_t i = 0, len; i < text.len; i += len) {
 		unsigned char c = (unsigned char)text.ptr[i];
-		size_t len = 1;
 
+		len = 1;
 		if (c == '"' || c == '\\') {
 			out_char(o, '\\');
 			out_char(o, (char)c);
 		} else if (c >= ' ' && c < 0x7f) {
 			out_char(o, (char)c);
-		} else if (c > 0x7f && (len = shown_sequence(slice_skip(text, i))) > 0) {
+		} else if (c > 0x7f && shown_sequence(slice_skip(text, i)) > 0) {
+			len = shown_sequence(slice_skip(text, i));
 			out_bytes(o, text.ptr + i, len);
 		} else {
-			static const char hex[] = "0123456789abcdef";
-			const char escape[] = { '\\', 'x', hex[c >> 4], hex[c & 15] };
-
-			out_bytes(o, escape, sizeof(escape));
-			len = 1;
+			put_escape(o, slice_skip(text, i), format);
 		}
-		i += len;
 	}
 	out_char(o, '"');
 }
@@ -90,12 +102,10 @@ static void put_quoted(struct out *o, slice text)
 static void put_text(struct out *o, slice text, enum log_format format)
 {
 	text = slice_sub(text, 0, LOG_VALUE_MAX);
-	if (format == LOG_JSON)
-		text_put_json(o, text);
-	else if (is_bare(text))
+	if (format == LOG_TEXT && is_bare(text))
 		out_slice(o, text);
 	else
-		put_quoted(o, text);
+		put_quoted(o, text, format);
 }
 
 static void put_fraction(struct out *o, int64_t number, unsigned unit)
