@@ -35,7 +35,8 @@ static struct sigkey *new_key(enum sigkey_type type)
 	if (!key)
 		return NULL;
 	key->type = type;
-	int failed = type == SIGKEY_RSA ? wc_InitRsaKey(&key->rsa, NULL) : wc_ed25519_init(&key->ed);
+	int failed =
+		type == SIGKEY_RSA ? wc_InitRsaKey(&key->rsa, NULL) : wc_ed25519_init(&key->ed);
 
 	if (!failed) {
 		key->ready = true;
@@ -112,9 +113,9 @@ static bool set_seed(ed25519_key *ed, const unsigned char seed[SIGKEY_ED25519_BY
 	unsigned char public[SIGKEY_ED25519_BYTES];
 
 	return wc_ed25519_import_private_only(seed, SIGKEY_ED25519_BYTES, ed) == 0 &&
-	       wc_ed25519_make_public(ed, public, sizeof(public)) == 0 &&
-	       wc_ed25519_import_private_key(seed, SIGKEY_ED25519_BYTES, public, sizeof(public),
-		       ed) == 0;
+		wc_ed25519_make_public(ed, public, sizeof(public)) == 0 &&
+		wc_ed25519_import_private_key(seed, SIGKEY_ED25519_BYTES, public, sizeof(public),
+			ed) == 0;
 }
 
 static bool read_rsa(RsaKey *rsa, unsigned char *der, size_t len)
@@ -137,7 +138,7 @@ static bool read_ed25519(ed25519_key *ed, const unsigned char *der, size_t len)
 	if (len == sizeof(seed))
 		return set_seed(ed, der);
 	good = wc_Ed25519PrivateKeyDecode(der, &at, ed, (word32)len) == 0 &&
-	       wc_ed25519_export_private_only(ed, seed, &seed_len) == 0 && set_seed(ed, seed);
+		wc_ed25519_export_private_only(ed, seed, &seed_len) == 0 && set_seed(ed, seed);
 	crypt_wipe(seed, sizeof(seed));
 	return good;
 }
@@ -298,7 +299,7 @@ bool sigkey_verify(struct sigkey *key, const unsigned char digest[SIGKEY_DIGEST]
 		return verify_rsa(key, digest, sig);
 	return wc_ed25519_verify_msg((const unsigned char *)sig.ptr, (word32)sig.len, digest,
 		       SIGKEY_DIGEST, &good, &key->ed) == 0 &&
-	       good == 1;
+		good == 1;
 }
 
 /* Writing ------------------------------------------------------------------------------------- */

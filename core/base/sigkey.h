@@ -16,9 +16,9 @@ struct sigkey;
 enum sigkey_type { SIGKEY_RSA, SIGKEY_ED25519 };
 
 enum {
-	SIGKEY_DIGEST = 32,       /* bytes of what is signed */
-	SIGKEY_SIG_MAX = 512,     /* RSA-4096 */
-	SIGKEY_RSA_MIN = 1024,    /* bits; less is ERR_UNSUPPORTED (RFC 8301 3.2) */
+	SIGKEY_DIGEST = 32,    /* bytes of what is signed */
+	SIGKEY_SIG_MAX = 512,  /* RSA-4096 */
+	SIGKEY_RSA_MIN = 1024, /* bits; less is ERR_UNSUPPORTED (RFC 8301 3.2) */
 	SIGKEY_RSA_MAX = 4096,
 	SIGKEY_ED25519_BYTES = 32,
 };

@@ -40,7 +40,8 @@ static void hash(struct dkim_body *b, slice piece)
 
 static void hash_held(struct dkim_body *b)
 {
-	static const char ends[] = "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n";
+	static const char ends[] =
+		"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n";
 
 	while (b->held) {
 		size_t n = (size_t)MIN(b->held, (uint64_t)sizeof(ends) - 1);

@@ -17,11 +17,11 @@ struct dkim_body {
 	struct sha256 hash;
 	uint64_t bytes; /* of the canonical form, after dkim_body_end */
 	/* private */
-	uint64_t room;  /* what l= still lets through */
-	uint64_t held;  /* bytes of CRLFCRLF... that may turn out to be the end */
+	uint64_t room; /* what l= still lets through */
+	uint64_t held; /* bytes of CRLFCRLF... that may turn out to be the end */
 	enum dkim_canon canon;
-	bool blank;     /* blanks seen, not yet known to stand inside a line */
-	bool blank_cr;  /* and a CR behind them */
+	bool blank;    /* blanks seen, not yet known to stand inside a line */
+	bool blank_cr; /* and a CR behind them */
 	void (*sink)(void *arg, slice bytes); /* for tests: gets what the hash gets */
 	void *sink_arg;
 };

@@ -29,7 +29,8 @@ static bool is_tag_name(slice name)
 	if (name.len == 0 || !text_is_alpha(name.ptr[0]))
 		return false;
 	for (size_t i = 1; i < name.len; i++)
-		if (!text_is_alpha(name.ptr[i]) && !text_is_digit(name.ptr[i]) && name.ptr[i] != '_')
+		if (!text_is_alpha(name.ptr[i]) && !text_is_digit(name.ptr[i]) &&
+			name.ptr[i] != '_')
 			return false;
 	return true;
 }
@@ -242,12 +243,18 @@ static const struct sig_row {
 	bool required;
 	enum err (*read)(struct reader *r, slice value);
 } sig_rows[] = {
-	{ "v", true, read_version },      { "a", true, read_algorithm },
-	{ "d", true, read_domain },       { "s", true, read_selector },
-	{ "h", true, read_names },        { "bh", true, read_body_hash },
-	{ "b", true, read_sig },          { "c", false, read_canon },
-	{ "i", false, read_identity },    { "l", false, read_length },
-	{ "t", false, read_signed_at },   { "x", false, read_expires_at },
+	{ "v", true, read_version },
+	{ "a", true, read_algorithm },
+	{ "d", true, read_domain },
+	{ "s", true, read_selector },
+	{ "h", true, read_names },
+	{ "bh", true, read_body_hash },
+	{ "b", true, read_sig },
+	{ "c", false, read_canon },
+	{ "i", false, read_identity },
+	{ "l", false, read_length },
+	{ "t", false, read_signed_at },
+	{ "x", false, read_expires_at },
 	{ "q", false, read_query },
 };
 

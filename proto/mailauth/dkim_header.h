@@ -29,9 +29,9 @@ struct dkim_signature {
 	enum sigkey_type type;
 	enum dkim_canon header_canon, body_canon;
 	bool has_length;
-	uint64_t length;        /* l= */
+	uint64_t length;               /* l= */
 	int64_t signed_at, expires_at; /* seconds; 0: not there */
-	slice b_raw;            /* where the value of b= stands in the text, blanks included */
+	slice b_raw; /* where the value of b= stands in the text, blanks included */
 };
 
 /* `value` is the field's value, folding kept. */
@@ -40,9 +40,9 @@ enum err dkim_signature_parse(slice value, struct arena *a, struct dkim_signatur
 
 struct dkim_key {
 	enum sigkey_type type;
-	slice bytes;       /* p=, decoded; empty: revoked */
-	bool testing;      /* t=y */
-	bool strict;       /* t=s: i= must be of d= itself, not below it */
+	slice bytes;  /* p=, decoded; empty: revoked */
+	bool testing; /* t=y */
+	bool strict;  /* t=s: i= must be of d= itself, not below it */
 };
 
 /* `record` is the TXT data, its strings put together. A revoked key parses, with no bytes. */

@@ -12,7 +12,8 @@ static int cmp_nocase(slice a, slice b)
 	size_t shared = MIN(a.len, b.len);
 
 	for (size_t i = 0; i < shared; i++) {
-		int diff = (unsigned char)text_lower(a.ptr[i]) - (unsigned char)text_lower(b.ptr[i]);
+		int diff =
+			(unsigned char)text_lower(a.ptr[i]) - (unsigned char)text_lower(b.ptr[i]);
 
 		if (diff)
 			return diff;

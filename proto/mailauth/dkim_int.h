@@ -12,7 +12,7 @@ struct dkim_index {
 		slice name, whole;
 		size_t order; /* from the top */
 		size_t taken; /* in the first row of a name: how many of them were */
-	} *rows;
+	} * rows;
 	size_t count;
 };
 

@@ -14,11 +14,11 @@
 
 /* Names between colons. "Name": sign each that is there; "+Name": and one more than there are, so
  * that none can be added (over-signing); "~Name": over-sign when at least one is there. */
-#define DKIM_FIELDS_DEFAULT                                                                        \
-	"+From:+Subject:+Date:+To:Sender:Reply-To:Cc:Message-ID:In-Reply-To:References:"           \
-	"MIME-Version:Content-Type:Content-Transfer-Encoding:Content-ID:Content-Description:"      \
-	"Resent-Date:Resent-From:Resent-Sender:Resent-To:Resent-Cc:Resent-Message-ID:"             \
-	"List-Id:List-Help:~List-Unsubscribe:~List-Unsubscribe-Post:List-Subscribe:List-Post:"     \
+#define DKIM_FIELDS_DEFAULT                                                                    \
+	"+From:+Subject:+Date:+To:Sender:Reply-To:Cc:Message-ID:In-Reply-To:References:"       \
+	"MIME-Version:Content-Type:Content-Transfer-Encoding:Content-ID:Content-Description:"  \
+	"Resent-Date:Resent-From:Resent-Sender:Resent-To:Resent-Cc:Resent-Message-ID:"         \
+	"List-Id:List-Help:~List-Unsubscribe:~List-Unsubscribe-Post:List-Subscribe:List-Post:" \
 	"List-Owner:List-Archive:Auto-Submitted:Feedback-ID"
 
 enum dkim_field_rule { DKIM_EACH, DKIM_OVERSIGN, DKIM_OVERSIGN_PRESENT };
@@ -27,7 +27,7 @@ struct dkim_fields {
 	struct dkim_field_row {
 		slice name;
 		enum dkim_field_rule rule;
-	} *rows;
+	} * rows;
 	size_t count;
 };
 
@@ -56,7 +56,7 @@ struct dkim_signer {
 };
 
 struct dkim_draft {
-	slice text; /* the field up to and including "b=" */
+	slice text;                      /* the field up to and including "b=" */
 	unsigned char digest[DKIM_HASH]; /* to be signed with sigkey_sign or in a batch */
 	enum sigkey_type type;
 };

@@ -155,8 +155,8 @@ static void try_key(struct dkim_check *check, const struct dkim_key *key)
 
 	if (err) {
 		settle(check, err == ERR_NOMEM ? DKIM_TEMPERROR : DKIM_PERMERROR,
-			err == ERR_UNSUPPORTED ? "the key is too short or too long"
-					       : "the key cannot be read");
+			err == ERR_UNSUPPORTED ? "the key is too short or too long" :
+						 "the key cannot be read");
 		return;
 	}
 	check->key_bits = sigkey_bits(public);

@@ -96,7 +96,7 @@ static struct scan scan(slice *in)
 			break;
 		len = token_len(*in, &s);
 		s.bad |= in->ptr[0] == '\\' || in->ptr[0] == ')' || in->ptr[0] == '\0' ||
-			 in->ptr[0] == 127 || (in->ptr[0] > 0 && in->ptr[0] < 32);
+			in->ptr[0] == 127 || (in->ptr[0] > 0 && in->ptr[0] < 32);
 		s.adjacent |= word && in->ptr[0] != '.';
 		word = in->ptr[0] != '.';
 		if (!s.raw.ptr)
@@ -187,8 +187,7 @@ static bool read_domain(struct addrlist *l, struct addrlist_item *out, slice *ou
 		out->domain = text_of(s.raw, false, l->arena);
 	}
 	*out_comment = s.comment;
-	return !s.bad && !s.adjacent && out->domain.len > 0 &&
-	       slice_find(out->domain, '"') < 0;
+	return !s.bad && !s.adjacent && out->domain.len > 0 && slice_find(s.raw, '"') < 0;
 }
 
 /* Skip "@a,@b:" of RFC 5322 4.4. */
@@ -268,7 +267,8 @@ static bool skip_to_item(struct addrlist *l, struct scan *s)
 		} else if (s->raw.len || s->bad) {
 			return true;
 		} else if (starts_with(l, ';')) {
-			l->bad |= !l->group.ptr; /* Outlook's separator; RFC 5322 has none but the comma */
+			l->bad |=
+				!l->group.ptr; /* Outlook's separator; RFC 5322 has none but the comma */
 			l->group = (slice){ 0 };
 		} else if (l->rest.len == 0) {
 			return false;
@@ -317,12 +317,12 @@ bool addrlist_single(slice value, struct arena *a, struct addrlist_item *out)
 void addrlist_put(struct out *o, const struct addrlist_item *item)
 {
 	bool quote = item->local.len == 0 || item->local.ptr[0] == '.' ||
-		     item->local.ptr[item->local.len - 1] == '.' ||
-		     slice_search(item->local, SLICE("..")) >= 0;
+		item->local.ptr[item->local.len - 1] == '.' ||
+		slice_search(item->local, SLICE("..")) >= 0;
 
 	for (size_t i = 0; i < item->local.len; i++)
 		quote |= item->local.ptr[i] != '.' &&
-			 (!is_atom(item->local.ptr[i]) || strchr("[]", item->local.ptr[i]));
+			(!is_atom(item->local.ptr[i]) || strchr("[]", item->local.ptr[i]));
 	if (quote)
 		out_char(o, '"');
 	for (size_t i = 0; i < item->local.len; i++) {

@@ -20,7 +20,7 @@ struct addrlist {
 };
 
 struct addrlist_item {
-	slice name;   /* display name, unquoted, encoded words left alone; the comment of "a@b (c)" */
+	slice name; /* display name, unquoted, encoded words left alone; the comment of "a@b (c)" */
 	slice local;  /* unquoted: quote it again when it is rendered */
 	slice domain; /* "[...]" for a literal; empty when the address has none */
 	slice group;

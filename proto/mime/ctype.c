@@ -197,7 +197,8 @@ static struct ctype_param join(const struct piece *first, const struct piece *pi
 			put_percent(&o, text);
 		else
 			out_slice(&o, text);
-		piece = first->section < 0 ? NULL : find_section(pieces, count, first->name, section);
+		piece = first->section < 0 ? NULL :
+					     find_section(pieces, count, first->name, section);
 		text = piece ? piece->value : text;
 	}
 	param.value = out_written(&o);
@@ -273,7 +274,7 @@ bool ctype_parse_disposition(slice value, struct arena *a, struct ctype *out)
 bool ctype_is(const struct ctype *t, const char *type, const char *subtype)
 {
 	return slice_eq_nocase(t->type, slice_str(type)) &&
-	       slice_eq_nocase(t->subtype, slice_str(subtype));
+		slice_eq_nocase(t->subtype, slice_str(subtype));
 }
 
 bool ctype_param(const struct ctype *t, const char *name, slice *out)

@@ -20,7 +20,8 @@ static const struct action_row {
 	[DSN_DELAYED] = { "delayed", "4.0.0", "Delayed mail",
 		"Your message has not been delivered yet. You need not send it again: delivery\r\n"
 		"goes on being tried. It is late for:" },
-	[DSN_DELIVERED] = { "delivered", "2.0.0", "Delivered mail", "Your message was delivered to:" },
+	[DSN_DELIVERED] = { "delivered", "2.0.0", "Delivered mail",
+		"Your message was delivered to:" },
 	[DSN_RELAYED] = { "relayed", "2.0.0", "Relayed mail",
 		"Your message was handed on to a server that sends no confirmation, for:" },
 	[DSN_EXPANDED] = { "expanded", "2.0.0", "Delivered mail",
@@ -230,7 +231,8 @@ static void say_all(const struct dsn *d, struct out *o)
 		say_action(d, (enum dsn_action)action, o);
 	if (d->subject.len) {
 		char buf[SUBJECT_MAX], plain[SUBJECT_MAX * 4];
-		struct out flat = out_fixed(buf, sizeof(buf)), text = out_fixed(plain, sizeof(plain));
+		struct out flat = out_fixed(buf, sizeof(buf)),
+			   text = out_fixed(plain, sizeof(plain));
 
 		header_unfold(&flat, d->subject);
 		word_decode(out_written(&flat), &text);
@@ -248,8 +250,10 @@ static void say_all(const struct dsn *d, struct out *o)
 		put_clean(d->queue_id, true, o);
 		out_str(o, "\r\n");
 	}
-	out_str(o, d->return_full ? "\r\nA report for programs and your message follow.\r\n"
-				  : "\r\nA report for programs and the header of your message follow.\r\n");
+	out_str(o,
+		d->return_full ?
+			"\r\nA report for programs and your message follow.\r\n" :
+			"\r\nA report for programs and the header of your message follow.\r\n");
 }
 
 static void put_boundary(const struct dsn *d, struct out *o)
@@ -293,7 +297,8 @@ static void put_original(const struct dsn *d, slice orcpt, struct out *o)
 
 	slice_cut(&orcpt, ';', &type);
 	out_str(o, "Original-Recipient: ");
-	put_address(d, text_is_ascii(type) ? slice_trim(type) : SLICE("rfc822"), slice_trim(orcpt), o);
+	put_address(d, text_is_ascii(type) ? slice_trim(type) : SLICE("rfc822"), slice_trim(orcpt),
+		o);
 }
 
 static void put_recipient(const struct dsn *d, const struct dsn_rcpt *rcpt, struct out *o)
@@ -324,9 +329,10 @@ static void put_recipient(const struct dsn *d, const struct dsn_rcpt *rcpt, stru
 static void put_status(const struct dsn *d, struct out *o)
 {
 	put_boundary(d, o);
-	out_str(o, d->utf8 ? "Content-Type: message/global-delivery-status\r\n"
-			     "Content-Transfer-Encoding: 8bit\r\n\r\n"
-			   : "Content-Type: message/delivery-status\r\n\r\n");
+	out_str(o,
+		d->utf8 ? "Content-Type: message/global-delivery-status\r\n"
+			  "Content-Transfer-Encoding: 8bit\r\n\r\n" :
+			  "Content-Type: message/delivery-status\r\n\r\n");
 	if (d->envid.len) {
 		out_str(o, "Original-Envelope-Id: ");
 		put_clean(d->envid, d->utf8, o);
@@ -374,8 +380,9 @@ static void put_header(const struct dsn *d, struct out *o)
 	out_str(o, "\r\nMessage-ID: ");
 	put_clean(d->message_id, d->utf8, o);
 	/* RFC 3834 5: so that nobody answers automatically. */
-	out_str(o, "\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
-		   "Content-Type: multipart/report; report-type=");
+	out_str(o,
+		"\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+		"Content-Type: multipart/report; report-type=");
 	out_str(o, d->utf8 ? "global-delivery-status" : "delivery-status");
 	out_str(o, ";\r\n\tboundary=\"");
 	out_slice(o, d->boundary);
@@ -387,9 +394,9 @@ static void put_header(const struct dsn *d, struct out *o)
 
 void dsn_put_head(const struct dsn *d, struct out *o)
 {
-	const char *type = d->return_full ? d->utf8 ? "message/global" : "message/rfc822"
-			   : d->utf8      ? "message/global-headers"
-					  : "text/rfc822-headers";
+	const char *type = d->return_full ? d->utf8 ? "message/global" : "message/rfc822" :
+		d->utf8                   ? "message/global-headers" :
+					    "text/rfc822-headers";
 
 	put_header(d, o);
 	put_text(d, o);

@@ -223,7 +223,8 @@ void header_unfold(struct out *o, slice value)
 static bool has_bare_newline(slice line)
 {
 	for (size_t i = 0; i < line.len; i++) {
-		bool lone_cr = line.ptr[i] == '\r' && (i + 1 == line.len || line.ptr[i + 1] != '\n');
+		bool lone_cr =
+			line.ptr[i] == '\r' && (i + 1 == line.len || line.ptr[i + 1] != '\n');
 		bool lone_lf = line.ptr[i] == '\n' && (i == 0 || line.ptr[i - 1] != '\r');
 
 		if (lone_cr || lone_lf)

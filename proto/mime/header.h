@@ -61,34 +61,34 @@ enum header_flag {
 };
 
 /* id, spelling, flags */
-#define HEADER_TABLE(X)                                                                            \
-	X(FROM, "From", HEADER_ONCE | HEADER_ADDRESSES)                                            \
-	X(SENDER, "Sender", HEADER_ONCE | HEADER_ADDRESSES)                                        \
-	X(REPLY_TO, "Reply-To", HEADER_ONCE | HEADER_ADDRESSES)                                    \
-	X(TO, "To", HEADER_ONCE | HEADER_ADDRESSES)                                                \
-	X(CC, "Cc", HEADER_ONCE | HEADER_ADDRESSES)                                                \
-	X(BCC, "Bcc", HEADER_ONCE | HEADER_ADDRESSES)                                              \
-	X(RESENT_BCC, "Resent-Bcc", HEADER_ADDRESSES)                                              \
-	X(DATE, "Date", HEADER_ONCE)                                                               \
-	X(SUBJECT, "Subject", HEADER_ONCE)                                                         \
-	X(MESSAGE_ID, "Message-ID", HEADER_ONCE)                                                   \
-	X(IN_REPLY_TO, "In-Reply-To", HEADER_ONCE)                                                 \
-	X(REFERENCES, "References", HEADER_ONCE)                                                   \
-	X(RECEIVED, "Received", HEADER_TRACE)                                                      \
-	X(RETURN_PATH, "Return-Path", HEADER_TRACE)                                                \
-	X(DELIVERED_TO, "Delivered-To", HEADER_TRACE)                                              \
-	X(DKIM_SIGNATURE, "DKIM-Signature", HEADER_TRACE)                                          \
-	X(AUTH_RESULTS, "Authentication-Results", HEADER_TRACE)                                    \
-	X(MIME_VERSION, "MIME-Version", HEADER_ONCE | HEADER_MIME)                                 \
-	X(CONTENT_TYPE, "Content-Type", HEADER_ONCE | HEADER_MIME)                                 \
-	X(CONTENT_ENCODING, "Content-Transfer-Encoding", HEADER_ONCE | HEADER_MIME)                \
-	X(CONTENT_DISPOSITION, "Content-Disposition", HEADER_ONCE | HEADER_MIME)                   \
-	X(CONTENT_ID, "Content-ID", HEADER_ONCE | HEADER_MIME)                                     \
-	X(CONTENT_DESCRIPTION, "Content-Description", HEADER_ONCE | HEADER_MIME)                   \
-	X(AUTO_SUBMITTED, "Auto-Submitted", HEADER_ONCE)                                           \
-	X(LIST_ID, "List-Id", HEADER_ONCE)                                                         \
-	X(LIST_UNSUBSCRIBE, "List-Unsubscribe", HEADER_ONCE)                                       \
-	X(LIST_UNSUBSCRIBE_POST, "List-Unsubscribe-Post", HEADER_ONCE)                             \
+#define HEADER_TABLE(X)                                                             \
+	X(FROM, "From", HEADER_ONCE | HEADER_ADDRESSES)                             \
+	X(SENDER, "Sender", HEADER_ONCE | HEADER_ADDRESSES)                         \
+	X(REPLY_TO, "Reply-To", HEADER_ONCE | HEADER_ADDRESSES)                     \
+	X(TO, "To", HEADER_ONCE | HEADER_ADDRESSES)                                 \
+	X(CC, "Cc", HEADER_ONCE | HEADER_ADDRESSES)                                 \
+	X(BCC, "Bcc", HEADER_ONCE | HEADER_ADDRESSES)                               \
+	X(RESENT_BCC, "Resent-Bcc", HEADER_ADDRESSES)                               \
+	X(DATE, "Date", HEADER_ONCE)                                                \
+	X(SUBJECT, "Subject", HEADER_ONCE)                                          \
+	X(MESSAGE_ID, "Message-ID", HEADER_ONCE)                                    \
+	X(IN_REPLY_TO, "In-Reply-To", HEADER_ONCE)                                  \
+	X(REFERENCES, "References", HEADER_ONCE)                                    \
+	X(RECEIVED, "Received", HEADER_TRACE)                                       \
+	X(RETURN_PATH, "Return-Path", HEADER_TRACE)                                 \
+	X(DELIVERED_TO, "Delivered-To", HEADER_TRACE)                               \
+	X(DKIM_SIGNATURE, "DKIM-Signature", HEADER_TRACE)                           \
+	X(AUTH_RESULTS, "Authentication-Results", HEADER_TRACE)                     \
+	X(MIME_VERSION, "MIME-Version", HEADER_ONCE | HEADER_MIME)                  \
+	X(CONTENT_TYPE, "Content-Type", HEADER_ONCE | HEADER_MIME)                  \
+	X(CONTENT_ENCODING, "Content-Transfer-Encoding", HEADER_ONCE | HEADER_MIME) \
+	X(CONTENT_DISPOSITION, "Content-Disposition", HEADER_ONCE | HEADER_MIME)    \
+	X(CONTENT_ID, "Content-ID", HEADER_ONCE | HEADER_MIME)                      \
+	X(CONTENT_DESCRIPTION, "Content-Description", HEADER_ONCE | HEADER_MIME)    \
+	X(AUTO_SUBMITTED, "Auto-Submitted", HEADER_ONCE)                            \
+	X(LIST_ID, "List-Id", HEADER_ONCE)                                          \
+	X(LIST_UNSUBSCRIBE, "List-Unsubscribe", HEADER_ONCE)                        \
+	X(LIST_UNSUBSCRIBE_POST, "List-Unsubscribe-Post", HEADER_ONCE)              \
 	X(FEEDBACK_ID, "Feedback-ID", HEADER_ONCE)
 
 enum header_id {
@@ -96,7 +96,7 @@ enum header_id {
 #define X(id, name, flags) HEADER_##id,
 	HEADER_TABLE(X)
 #undef X
-	HEADER_IDS
+		HEADER_IDS
 };
 
 enum header_id header_id_of(slice name);
@@ -108,10 +108,10 @@ unsigned header_flags(enum header_id id);
 struct header_facts {
 	unsigned count[HEADER_IDS]; /* fields per known name; [HEADER_OTHER]: all others */
 	unsigned fields;
-	unsigned hops;     /* Received fields (RFC 5321 6.3) */
-	size_t line_max;   /* longest line without its end */
-	bool eight_bit;    /* raw bytes over 127: RFC 6532, or somebody's mistake */
-	bool utf8;         /* no such byte, or all of it well-formed UTF-8 */
+	unsigned hops;   /* Received fields (RFC 5321 6.3) */
+	size_t line_max; /* longest line without its end */
+	bool eight_bit;  /* raw bytes over 127: RFC 6532, or somebody's mistake */
+	bool utf8;       /* no such byte, or all of it well-formed UTF-8 */
 	bool nul;
 	bool bare_newline; /* a CR or LF that stands alone */
 };

@@ -167,7 +167,7 @@ static void read_kind(struct part_walker *w, struct part_frame *frame)
 	struct part *part = &frame->part;
 	slice boundary = { 0 };
 	bool multipart = slice_eq_nocase(part->type.type, SLICE("multipart")) &&
-			 ctype_param(&part->type, "boundary", &boundary);
+		ctype_param(&part->type, "boundary", &boundary);
 	bool message = ctype_is(&part->type, "message", "rfc822") && !part->implied;
 
 	while (boundary.len && boundary.ptr[boundary.len - 1] == ' ')
@@ -299,7 +299,8 @@ static bool hold_line_end(struct part_walker *w, slice *in, enum part_event *out
 }
 
 /* One byte more of what may be a boundary line. */
-static bool hold_line(struct part_walker *w, slice *in, bool end, enum part_event *out, slice *bytes)
+static bool hold_line(struct part_walker *w, slice *in, bool end, enum part_event *out,
+	slice *bytes)
 {
 	slice line = slice_of(w->held + w->held_eol, w->held_len - w->held_eol);
 	bool whole = end || in->ptr[0] == '\n' || line.len == w->longest + 4;

@@ -47,9 +47,10 @@ struct part {
 	unsigned index;  /* 1-based among its siblings, as in IMAP section numbers */
 	enum part_kind kind;
 	enum part_encoding encoding;
-	bool implied;        /* the header ended without a blank line */
-	bool has_type;       /* a Content-Type field stood there and could be read */
-	struct ctype type;   /* slices: valid at PART_HEADER only; defaults filled in (RFC 2046 5.1.5) */
+	bool implied;  /* the header ended without a blank line */
+	bool has_type; /* a Content-Type field stood there and could be read */
+	struct ctype
+		type; /* slices: valid at PART_HEADER only; defaults filled in (RFC 2046 5.1.5) */
 };
 
 struct part_frame;
@@ -62,7 +63,7 @@ struct part_walker {
 	struct part_limits limits;
 	struct part_frame *frames; /* the open parts, outermost first */
 	unsigned open, pop_to;
-	struct arena arena;        /* of the header block at hand */
+	struct arena arena; /* of the header block at hand */
 	struct out header;
 	size_t line_at;            /* where its last line begins */
 	slice replay;              /* a line that ended a header without belonging to it */

@@ -32,7 +32,8 @@ void recode_scan_done(struct recode_scan *s)
 static bool seals(const struct ctype *t)
 {
 	return ctype_is(t, "multipart", "signed") || ctype_is(t, "multipart", "encrypted") ||
-	       ctype_is(t, "application", "pkcs7-mime") || ctype_is(t, "application", "x-pkcs7-mime");
+		ctype_is(t, "application", "pkcs7-mime") ||
+		ctype_is(t, "application", "x-pkcs7-mime");
 }
 
 static unsigned char *notes_of(const struct recode_scan *s, const struct part *part)
@@ -114,7 +115,7 @@ static void note(struct recode_scan *s, unsigned char bits)
 	s->facts.sealed_8bit |= sealed && eight_bit;
 	s->facts.sealed_binary |= sealed && binary;
 	s->facts.stuck |= !sealed && (eight_bit || binary) && part->kind == PART_LEAF &&
-			  part->encoding == PART_UNKNOWN_ENCODING;
+		part->encoding == PART_UNKNOWN_ENCODING;
 }
 
 static void scan_end_of_part(struct recode_scan *s)
@@ -210,8 +211,8 @@ static unsigned char action_for(const struct recode_run *r, const struct part *p
 		return QP_AGAIN;
 	if (part->encoding == PART_BASE64)
 		return B64_AGAIN;
-	return slice_eq_nocase(part->type.type, SLICE("text")) && !(notes[0] & HAS_NUL) ? TO_QP
-											: TO_B64;
+	return slice_eq_nocase(part->type.type, SLICE("text")) && !(notes[0] & HAS_NUL) ? TO_QP :
+											  TO_B64;
 }
 
 /* The encoding this part's header must name; NULL: what stands there may stay. */
@@ -245,8 +246,9 @@ static void put_header(struct recode_run *r, slice block, struct out *o)
 		edit_append(&edit, SLICE("MIME-Version: 1.0\r\n"));
 	/* 8-bit text without a word about its charset (RFC 1428 3). */
 	if (r->action != COPY && header_count(block, SLICE("Content-Type")) == 0)
-		edit_append(&edit, utf8 ? SLICE("Content-Type: text/plain; charset=utf-8\r\n")
-					: SLICE("Content-Type: text/plain; charset=unknown-8bit\r\n"));
+		edit_append(&edit,
+			utf8 ? SLICE("Content-Type: text/plain; charset=utf-8\r\n") :
+			       SLICE("Content-Type: text/plain; charset=unknown-8bit\r\n"));
 	edit_append(&edit, arena_printf(&arena, "Content-Transfer-Encoding: %s\r\n", label));
 	edit_apply(&edit, block, o);
 	arena_done(&arena);

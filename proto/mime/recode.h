@@ -15,15 +15,15 @@
 
 /* What the message holds; the first five are what a hop may lack room for. */
 struct recode_facts {
-	bool body_8bit;     /* a byte over 127 behind a header block */
-	bool binary;        /* NUL, bare CR or LF, a line over 998 bytes, or "binary" declared */
-	bool header_8bit;   /* in the message's own header: needs SMTPUTF8 */
-	bool nested_8bit;   /* in the header of a part or of an enclosed message: the same */
-	bool long_header;   /* a header line over 998 bytes: no conversion helps */
-	bool sealed_8bit;   /* body_8bit inside a part that must not be touched */
+	bool body_8bit;   /* a byte over 127 behind a header block */
+	bool binary;      /* NUL, bare CR or LF, a line over 998 bytes, or "binary" declared */
+	bool header_8bit; /* in the message's own header: needs SMTPUTF8 */
+	bool nested_8bit; /* in the header of a part or of an enclosed message: the same */
+	bool long_header; /* a header line over 998 bytes: no conversion helps */
+	bool sealed_8bit; /* body_8bit inside a part that must not be touched */
 	bool sealed_binary;
-	bool stuck;         /* either in a part of unknown encoding, or 8-bit in a boundary */
-	bool limited;       /* beyond the limits: converting is refused */
+	bool stuck;   /* either in a part of unknown encoding, or 8-bit in a boundary */
+	bool limited; /* beyond the limits: converting is refused */
 	unsigned parts;
 };
 
@@ -51,8 +51,8 @@ struct recode_hop {
 };
 
 enum recode_plan {
-	RECODE_AS_IS,       /* send the stored bytes; BODY=7BIT, 8BITMIME or BINARYMIME by the facts */
-	RECODE_CONVERT,     /* send what recode_run makes: 7-bit, or 8-bit when the hop takes that */
+	RECODE_AS_IS,   /* send the stored bytes; BODY=7BIT, 8BITMIME or BINARYMIME by the facts */
+	RECODE_CONVERT, /* send what recode_run makes: 7-bit, or 8-bit when the hop takes that */
 	RECODE_BOUNCE_BODY, /* 5.6.3: conversion required but not supported */
 	RECODE_BOUNCE_UTF8, /* 5.6.9: a header needs SMTPUTF8 */
 };

@@ -8,6 +8,11 @@
 
 /* Quoted-printable ---------------------------------------------------------------------------- */
 
+static bool is_full(const struct qp_encoder *q)
+{
+	return q->col + 1 > TRANSFER_LINE - 1;
+}
+
 /* Text that must stay together; the last column is kept for the "=" of a soft line end. */
 static void qp_put(struct qp_encoder *q, const char *text, size_t len, struct out *o)
 {
@@ -58,8 +63,8 @@ static void qp_byte(struct qp_encoder *q, unsigned char c, struct out *o)
 	qp_release(q, false, o);
 	if (c == ' ' || c == '\t')
 		q->blank = c;
-	else if (c < 33 || c > 126 || c == '=')
-		qp_put_hex(q, c, o);
+	else if (c < 33 || c > 126 || c == '=' || (c == '-' && (q->col == 0 || is_full(q))))
+		qp_put_hex(q, c, o); /* no line may begin as a boundary does */
 	else
 		qp_put(q, (const char *)&c, 1, o);
 }

@@ -41,8 +41,8 @@ bool word_to_utf8(slice charset, slice bytes, struct out *o)
 	iconv_t cd;
 	bool good;
 
-	if (slice_eq_nocase(charset, SLICE("utf-8")) || slice_eq_nocase(charset, SLICE("us-ascii")) ||
-		charset.len == 0) {
+	if (slice_eq_nocase(charset, SLICE("utf-8")) ||
+		slice_eq_nocase(charset, SLICE("us-ascii")) || charset.len == 0) {
 		good = text_is_utf8(bytes);
 		if (good)
 			out_slice(o, bytes);
@@ -84,7 +84,7 @@ static bool find_word(slice in, struct word *out)
 	/* RFC 2231 5: a language may stand behind the charset. */
 	slice_cut(&(slice){ out->charset.ptr, out->charset.len }, '*', &out->charset);
 	return end >= 0 && (out->encoding == 'q' || out->encoding == 'b') &&
-	       slice_find(out->text, ' ') < 0 && out->text.len <= TEXT_MAX;
+		slice_find(out->text, ' ') < 0 && out->text.len <= TEXT_MAX;
 }
 
 /* The word's bytes, its encoding undone. */
@@ -111,7 +111,7 @@ static bool put_word(const struct word *word, slice blanks, struct out *o)
 	char buf[TEXT_MAX];
 	struct out bytes = out_fixed(buf, sizeof(buf)), text = out_heap(TEXT_MAX * 8);
 	bool good = decode_text(word, &bytes) &&
-		    word_to_utf8(word->charset, out_written(&bytes), &text) && out_ok(&text);
+		word_to_utf8(word->charset, out_written(&bytes), &text) && out_ok(&text);
 
 	if (good) {
 		out_slice(o, blanks);
@@ -144,8 +144,7 @@ void word_decode(slice value, struct out *o)
 			gap++;
 		slice blanks = slice_sub(value, 0, gap), rest = slice_skip(value, gap);
 
-		if (find_word(rest, &word) &&
-			put_word(&word, after_word ? SLICE("") : blanks, o)) {
+		if (find_word(rest, &word) && put_word(&word, after_word ? SLICE("") : blanks, o)) {
 			after_word = true;
 			value = slice_skip(rest, word.len);
 			continue;

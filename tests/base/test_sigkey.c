@@ -100,7 +100,8 @@ Test(sigkey, rfc8463_keys)
 	struct out o = out_fixed(text, sizeof(text));
 
 	sigkey_put_record(ed, &o);
-	cr_expect(slice_eq(out_written(&o), SLICE("v=DKIM1; k=ed25519; p=" RFC8463_ED25519_PUBLIC)));
+	cr_expect(slice_eq(out_written(&o),
+		SLICE("v=DKIM1; k=ed25519; p=" RFC8463_ED25519_PUBLIC)));
 	o.len = 0;
 	sigkey_put_record(rsa, &o);
 	cr_expect(slice_eq(out_written(&o), SLICE("v=DKIM1; k=rsa; p=" RFC8463_RSA_PUBLIC)));
@@ -133,9 +134,9 @@ Test(sigkey, generated_keys)
 }
 
 /* openssl genpkey -algorithm ed25519 */
-#define OPENSSL_ED25519                                                                            \
-	"-----BEGIN PRIVATE KEY-----\r\n"                                                          \
-	"MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\r\n"                     \
+#define OPENSSL_ED25519                                                        \
+	"-----BEGIN PRIVATE KEY-----\r\n"                                      \
+	"MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\r\n" \
 	"-----END PRIVATE KEY-----\r\n"
 
 Test(sigkey, openssl_pkcs8_is_read)
@@ -160,9 +161,11 @@ Test(sigkey, bad_keys_are_refused)
 		{ "no base64", "hello", ERR_INVALID },
 		{ "seed too short", "AAAA", ERR_INVALID },
 		{ "no end line", "-----BEGIN PRIVATE KEY-----\nAAAA\n", ERR_INVALID },
-		{ "garbage inside", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+		{ "garbage inside",
+			"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
 			ERR_INVALID },
-		{ "another kind", "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n",
+		{ "another kind",
+			"-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n",
 			ERR_UNSUPPORTED },
 		{ "encrypted",
 			"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n"
@@ -172,8 +175,8 @@ Test(sigkey, bad_keys_are_refused)
 	struct sigkey *key = NULL;
 
 	for (size_t i = 0; i < array_len(rows); i++)
-		cr_expect_eq(sigkey_parse_private(slice_str(rows[i].text), &key), rows[i].want, "%s",
-			rows[i].why);
+		cr_expect_eq(sigkey_parse_private(slice_str(rows[i].text), &key), rows[i].want,
+			"%s", rows[i].why);
 	cr_expect_eq(sigkey_parse_public(SIGKEY_RSA, SLICE("garbage"), &key), ERR_INVALID);
 	cr_expect_eq(sigkey_parse_public(SIGKEY_ED25519, SLICE("short"), &key), ERR_INVALID);
 	cr_expect_eq(sigkey_parse_public(SIGKEY_RSA, SLICE(""), &key), ERR_INVALID);

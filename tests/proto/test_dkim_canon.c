@@ -42,9 +42,10 @@ static size_t take_body(void *state, slice in, bool last, struct out *o)
 	return FEED_STOP;
 }
 
-static const struct feed_parser body_parser = {
-	.name = "body", .init = init_body, .take = take_body, .state_size = sizeof(struct body_state)
-};
+static const struct feed_parser body_parser = { .name = "body",
+	.init = init_body,
+	.take = take_body,
+	.state_size = sizeof(struct body_state) };
 
 static const struct {
 	const char *why, *in, *simple, *relaxed;
@@ -55,7 +56,8 @@ static const struct {
 	{ "only blanks", "  \r\n\t\r\n", "  \r\n\t\r\n", "" },
 	{ "no last line end", "abc", "abc\r\n", "abc\r\n" },
 	{ "plain", "abc\r\n", "abc\r\n", "abc\r\n" },
-	{ "blank lines inside stay", "a\r\n\r\n\r\nb\r\n\r\n", "a\r\n\r\n\r\nb\r\n", "a\r\n\r\n\r\nb\r\n" },
+	{ "blank lines inside stay", "a\r\n\r\n\r\nb\r\n\r\n", "a\r\n\r\n\r\nb\r\n",
+		"a\r\n\r\n\r\nb\r\n" },
 	{ "blank-only last line", "a\r\n \r\n", "a\r\n \r\n", "a\r\n" },
 	{ "blank-only line inside", "a\r\n \t\r\nb\r\n", "a\r\n \t\r\nb\r\n", "a\r\n\r\nb\r\n" },
 	{ "single blanks stay", "a b c\r\n", "a b c\r\n", "a b c\r\n" },

@@ -33,8 +33,8 @@ Test(dkim_header, tag_lists)
 			out_printf(&o, "%.*s=%.*s|", SLICE_ARG(tag.name), SLICE_ARG(tag.value));
 		if (tags.bad)
 			out_str(&o, "bad");
-		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s", rows[i].why,
-			SLICE_ARG(out_written(&o)));
+		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s",
+			rows[i].why, SLICE_ARG(out_written(&o)));
 	}
 }
 
@@ -48,17 +48,22 @@ Test(dkim_header, signatures_are_judged)
 		enum err want;
 	} rows[] = {
 		{ "minimal", GOOD, OK },
-		{ "everything", GOOD ";c=relaxed/simple;i=x@b.a.example;l=10;t=5;x=6;q=dns/txt;z=a:b", OK },
+		{ "everything",
+			GOOD ";c=relaxed/simple;i=x@b.a.example;l=10;t=5;x=6;q=dns/txt;z=a:b", OK },
 		{ "header form only", GOOD ";c=relaxed", OK },
 		{ "unknown tag", GOOD ";foo=bar", OK },
-		{ "version 2", "v=2;a=rsa-sha256;d=a.example;s=s1;h=from;" BH "b=AAAA", ERR_UNSUPPORTED },
+		{ "version 2", "v=2;a=rsa-sha256;d=a.example;s=s1;h=from;" BH "b=AAAA",
+			ERR_UNSUPPORTED },
 		{ "no version", "a=rsa-sha256;d=a.example;s=s1;h=from;" BH "b=AAAA", ERR_INVALID },
 		{ "no b=", "v=1;a=rsa-sha256;d=a.example;s=s1;h=from;" BH, ERR_INVALID },
 		{ "empty b=", "v=1;a=rsa-sha256;d=a.example;s=s1;h=from;" BH "b=", ERR_INVALID },
 		{ "sha1", "v=1;a=rsa-sha1;d=a.example;s=s1;h=from;" BH "b=AAAA", ERR_UNSUPPORTED },
-		{ "unknown algorithm", "v=1;a=x;d=a.example;s=s1;h=from;" BH "b=AAAA", ERR_UNSUPPORTED },
-		{ "From not signed", "v=1;a=rsa-sha256;d=a.example;s=s1;h=to;" BH "b=AAAA", ERR_INVALID },
-		{ "short bh=", "v=1;a=rsa-sha256;d=a.example;s=s1;h=from;bh=AAAA;b=AAAA", ERR_INVALID },
+		{ "unknown algorithm", "v=1;a=x;d=a.example;s=s1;h=from;" BH "b=AAAA",
+			ERR_UNSUPPORTED },
+		{ "From not signed", "v=1;a=rsa-sha256;d=a.example;s=s1;h=to;" BH "b=AAAA",
+			ERR_INVALID },
+		{ "short bh=", "v=1;a=rsa-sha256;d=a.example;s=s1;h=from;bh=AAAA;b=AAAA",
+			ERR_INVALID },
 		{ "twice a tag", GOOD ";v=1", ERR_INVALID },
 		{ "twice an unknown tag", GOOD ";n=1;n=2", ERR_INVALID },
 		{ "i= elsewhere", GOOD ";i=@b.example", ERR_INVALID },

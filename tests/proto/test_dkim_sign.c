@@ -55,7 +55,8 @@ Test(dkim_sign, default_list_over_signs)
 	slice names = names_for(DKIM_FIELDS_DEFAULT,
 		SLICE("From: a\r\nList-Unsubscribe: <b>\r\nReceived: c\r\nX: d\r\n\r\n"));
 
-	cr_expect(slice_eq(names, SLICE("From:From:Subject:Date:To:List-Unsubscribe:List-Unsubscribe")),
+	cr_expect(slice_eq(names,
+			  SLICE("From:From:Subject:Date:To:List-Unsubscribe:List-Unsubscribe")),
 		"%.*s", SLICE_ARG(names));
 	arena_done(&arena);
 }
@@ -82,8 +83,8 @@ static struct sigkey *key_of(enum sigkey_type type)
 {
 	struct sigkey *key = NULL;
 
-	cr_assert_eq(sigkey_parse_private(type == SIGKEY_RSA ? SLICE(RFC8463_RSA_PRIVATE)
-							     : SLICE(RFC8463_ED25519_SEED),
+	cr_assert_eq(sigkey_parse_private(type == SIGKEY_RSA ? SLICE(RFC8463_RSA_PRIVATE) :
+							       SLICE(RFC8463_ED25519_SEED),
 			     &key),
 		OK);
 	return key;
@@ -106,9 +107,13 @@ static slice sign(const struct job *job, const char *domain)
 	struct dkim_draft draft;
 	struct out o = out_arena(&arena);
 	unsigned char hash[DKIM_HASH], sig[SIGKEY_SIG_MAX];
-	struct dkim_signer signer = { .domain = slice_str(domain), .selector = SLICE("sel"),
-		.identity = SLICE(""), .type = job->type, .body_canon = job->body,
-		.signed_at = 1700000000, .expires_at = 1800000000 };
+	struct dkim_signer signer = { .domain = slice_str(domain),
+		.selector = SLICE("sel"),
+		.identity = SLICE(""),
+		.type = job->type,
+		.body_canon = job->body,
+		.signed_at = 1700000000,
+		.expires_at = 1800000000 };
 	struct sigkey *key = key_of(job->type);
 	size_t len = 0;
 	WC_RNG rng;
@@ -132,8 +137,8 @@ static slice sign(const struct job *job, const char *domain)
 static enum dkim_result verify(slice block, slice text, enum sigkey_type type)
 {
 	struct dkim_verifier v;
-	slice record = type == SIGKEY_RSA ? SLICE("v=DKIM1; k=rsa; p=" RFC8463_RSA_PUBLIC)
-					  : SLICE("v=DKIM1; k=ed25519; p=" RFC8463_ED25519_PUBLIC);
+	slice record = type == SIGKEY_RSA ? SLICE("v=DKIM1; k=rsa; p=" RFC8463_RSA_PUBLIC) :
+					    SLICE("v=DKIM1; k=ed25519; p=" RFC8463_ED25519_PUBLIC);
 
 	dkim_verify_init(&v, &arena);
 	dkim_verify_header(&v, block, 1750000000);
@@ -145,13 +150,16 @@ static enum dkim_result verify(slice block, slice text, enum sigkey_type type)
 
 Test(dkim_sign, every_form_verifies)
 {
-	static const char *const domains[] = { "a.example",
-		"a-very-long-domain-name-that-will-not-fit-on-the-line.with-more-labels.example.org" };
+	static const char *const domains[] = {
+		"a.example",
+		"a-very-long-domain-name-that-will-not-fit-on-the-line.with-more-labels.example.org"
+	};
 
 	for (int form = 0; form < 16; form++) {
 		struct job job = { .header = (enum dkim_canon)(form & 1),
 			.body = (enum dkim_canon)(form >> 1 & 1),
-			.type = (enum sigkey_type)(form >> 2 & 1), .block = SLICE(RFC8463_HEADER),
+			.type = (enum sigkey_type)(form >> 2 & 1),
+			.block = SLICE(RFC8463_HEADER),
 			.text = SLICE("a  b \r\n\r\n") };
 		slice block = sign(&job, domains[form >> 3]);
 
@@ -177,11 +185,13 @@ Test(dkim_sign, nothing_can_be_added_to_what_is_over_signed)
 		o.len -= 2;
 		out_str(&o, added[i]);
 		out_str(&o, "\r\n");
-		cr_expect_eq(verify(out_written(&o), job.text, job.type), DKIM_FAIL, "%s", added[i]);
+		cr_expect_eq(verify(out_written(&o), job.text, job.type), DKIM_FAIL, "%s",
+			added[i]);
 		o = out_arena(&arena);
 		out_str(&o, added[i]);
 		out_slice(&o, block);
-		cr_expect_eq(verify(out_written(&o), job.text, job.type), DKIM_FAIL, "%s", added[i]);
+		cr_expect_eq(verify(out_written(&o), job.text, job.type), DKIM_FAIL, "%s",
+			added[i]);
 	}
 	arena_done(&arena);
 }

@@ -44,10 +44,11 @@ static void done_verify(void *state)
 	arena_done(&((struct verify_state *)state)->arena);
 }
 
-static const struct feed_parser parser = {
-	.name = "verify", .init = init_verify, .take = take_body, .done = done_verify,
-	.state_size = sizeof(struct verify_state)
-};
+static const struct feed_parser parser = { .name = "verify",
+	.init = init_verify,
+	.take = take_body,
+	.done = done_verify,
+	.state_size = sizeof(struct verify_state) };
 
 Test(dkim_verify, rfc8463_appendix_a)
 {
@@ -55,8 +56,9 @@ Test(dkim_verify, rfc8463_appendix_a)
 	struct out o = out_fixed(buf, sizeof(buf));
 
 	cr_assert(feed_all_ways(&parser, NULL, SLICE(RFC8463_BODY), &o));
-	cr_expect(slice_eq(out_written(&o), SLICE("brisbane._domainkey.football.example.com pass\n"
-						   "test._domainkey.football.example.com pass\n")));
+	cr_expect(slice_eq(out_written(&o),
+		SLICE("brisbane._domainkey.football.example.com pass\n"
+		      "test._domainkey.football.example.com pass\n")));
 	o.len = 0;
 	cr_assert(feed_all_ways(&parser, NULL, SLICE("Hi.\r\n"), &o));
 	cr_expect(slice_search(out_written(&o), SLICE("pass")) < 0);
@@ -65,23 +67,23 @@ Test(dkim_verify, rfc8463_appendix_a)
 static struct arena arena;
 
 /* RFC 6376 appendix A.2 with the key of A.3: simple/simple. */
-#define RFC6376_HEADER                                                                             \
-	"DKIM-Signature: v=1; a=rsa-sha256; s=brisbane; d=example.com;\r\n"                        \
-	"      c=simple/simple; q=dns/txt; i=joe@football.example.com;\r\n"                        \
-	"      h=Received : From : To : Subject : Date : Message-ID;\r\n"                          \
-	"      bh=" RFC8463_BODY_HASH ";\r\n"                                                      \
-	"      b=AuUoFEfDxTDkHlLXSZEpZj79LICEps6eda7W3deTVFOk4yAUoqOB\r\n"                         \
-	"      4nujc7YopdG5dWLSdNg6xNAZpOPr+kHxt1IrE+NahM6L/LbvaHut\r\n"                           \
-	"      KVdkLLkpVaVVQPzeRDI009SO2Il5Lu7rDNH6mZckBdrIx0orEtZV\r\n"                           \
-	"      4bmp/YzhwvcubU4=;\r\n"                                                              \
-	"Received: from client1.football.example.com  [192.0.2.1]\r\n"                            \
-	"      by submitserver.example.com with SUBMISSION;\r\n"                                   \
+#define RFC6376_HEADER                                                      \
+	"DKIM-Signature: v=1; a=rsa-sha256; s=brisbane; d=example.com;\r\n" \
+	"      c=simple/simple; q=dns/txt; i=joe@football.example.com;\r\n" \
+	"      h=Received : From : To : Subject : Date : Message-ID;\r\n"   \
+	"      bh=" RFC8463_BODY_HASH ";\r\n"                               \
+	"      b=AuUoFEfDxTDkHlLXSZEpZj79LICEps6eda7W3deTVFOk4yAUoqOB\r\n"  \
+	"      4nujc7YopdG5dWLSdNg6xNAZpOPr+kHxt1IrE+NahM6L/LbvaHut\r\n"    \
+	"      KVdkLLkpVaVVQPzeRDI009SO2Il5Lu7rDNH6mZckBdrIx0orEtZV\r\n"    \
+	"      4bmp/YzhwvcubU4=;\r\n"                                       \
+	"Received: from client1.football.example.com  [192.0.2.1]\r\n"      \
+	"      by submitserver.example.com with SUBMISSION;\r\n"            \
 	"      Fri, 11 Jul 2003 21:01:54 -0700 (PDT)\r\n" RFC8463_HEADER
-#define RFC6376_RECORD                                                                             \
-	"v=DKIM1; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQ"                                            \
-	"KBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYt"                                           \
-	"IxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v"                                           \
-	"/RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhi"                                           \
+#define RFC6376_RECORD                                   \
+	"v=DKIM1; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQ"  \
+	"KBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYt" \
+	"IxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v" \
+	"/RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhi" \
 	"tdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB"
 
 Test(dkim_verify, rfc6376_appendix_a)
@@ -91,7 +93,8 @@ Test(dkim_verify, rfc6376_appendix_a)
 	/* The RFC claims i=joe@football.example.com for d=example.com: a subdomain is fine. */
 	dkim_verify_init(&v, &arena);
 	dkim_verify_header(&v, SLICE(RFC6376_HEADER), 0);
-	dkim_verify_body(&v, SLICE("Hi.\r\n\r\nWe lost the game. Are you hungry yet?\r\n\r\nJoe.\r\n"));
+	dkim_verify_body(&v,
+		SLICE("Hi.\r\n\r\nWe lost the game. Are you hungry yet?\r\n\r\nJoe.\r\n"));
 	dkim_verify_body_end(&v);
 	cr_assert_eq(v.count, 1);
 	cr_expect_eq(dkim_verify_key(&v, 0, OK, SLICE(RFC6376_RECORD)), DKIM_PASS, "%s",
@@ -127,7 +130,8 @@ Test(dkim_verify, faults_by_table)
 		enum dkim_result want;
 	} rows[] = {
 		{ "untouched", "Joe", "Joe", ED_RECORD, OK, DKIM_PASS },
-		{ "blanks do not count", "Joe SixPack", "Joe  \r\n SixPack", ED_RECORD, OK, DKIM_PASS },
+		{ "blanks do not count", "Joe SixPack", "Joe  \r\n SixPack", ED_RECORD, OK,
+			DKIM_PASS },
 		{ "subject changed", "dinner", "supper", ED_RECORD, OK, DKIM_FAIL },
 		{ "signature's own text changed", "t=1528637909", "t=1528637908", ED_RECORD, OK,
 			DKIM_FAIL },
@@ -152,8 +156,8 @@ Test(dkim_verify, faults_by_table)
 	};
 
 	for (size_t i = 0; i < array_len(rows); i++) {
-		struct dkim_check check =
-			check_with(rows[i].from, rows[i].to, rows[i].err, slice_str(rows[i].record));
+		struct dkim_check check = check_with(rows[i].from, rows[i].to, rows[i].err,
+			slice_str(rows[i].record));
 
 		cr_expect_eq(check.result, rows[i].want, "%s: %s, %s", rows[i].why,
 			dkim_result_name(check.result), check.why ? check.why : "-");

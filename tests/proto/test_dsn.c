@@ -21,9 +21,14 @@ static slice render(const struct dsn *d, slice original)
 
 static struct dsn base(const struct dsn_rcpt *rcpts, size_t count)
 {
-	return (struct dsn){ .hostname = SLICE("mx.example.org"), .to = SLICE("ann@example.org"),
-		.message_id = SLICE("<1@mx.example.org>"), .boundary = SLICE("b0"),
-		.now = 1700000000000, .arrival = 1699990000000, .rcpts = rcpts, .rcpt_count = count };
+	return (struct dsn){ .hostname = SLICE("mx.example.org"),
+		.to = SLICE("ann@example.org"),
+		.message_id = SLICE("<1@mx.example.org>"),
+		.boundary = SLICE("b0"),
+		.now = 1700000000000,
+		.arrival = 1699990000000,
+		.rcpts = rcpts,
+		.rcpt_count = count };
 }
 
 /* The structure and the bytes of one part. */
@@ -53,7 +58,9 @@ static slice walk(slice message, unsigned wanted, struct out *types)
 Test(dsn, failed_with_everything)
 {
 	struct dsn_rcpt rcpt = { .original = SLICE("rfc822;Bob@example.net"),
-		.final = SLICE("bob@example.net"), .action = DSN_FAILED, .status = SLICE("5.1.1"),
+		.final = SLICE("bob@example.net"),
+		.action = DSN_FAILED,
+		.status = SLICE("5.1.1"),
 		.remote_mta = SLICE("mx.example.net"),
 		.diagnostic = SLICE("550-5.1.1 no such\r\n550 5.1.1 user"),
 		.last_attempt = 1700000000000 };
@@ -66,24 +73,27 @@ Test(dsn, failed_with_everything)
 	slice message = render(&d, SLICE(ORIGINAL));
 	slice status = walk(message, 2, &o);
 
-	cr_expect(slice_eq(out_written(&o), SLICE("multipart/report text/plain "
-						  "message/delivery-status message/rfc822 text/plain ")),
+	cr_expect(slice_eq(out_written(&o),
+			  SLICE("multipart/report text/plain "
+				"message/delivery-status message/rfc822 text/plain ")),
 		"%.*s", SLICE_ARG(out_written(&o)));
-	cr_expect(slice_eq(status, SLICE("Original-Envelope-Id: QQ314159\r\n"
-					 "Reporting-MTA: dns; mx.example.org\r\n"
-					 "Arrival-Date: Tue, 14 Nov 2023 19:26:40 +0000\r\n"
-					 "\r\n"
-					 "Original-Recipient: rfc822; Bob@example.net\r\n"
-					 "Final-Recipient: rfc822; bob@example.net\r\n"
-					 "Action: failed\r\n"
-					 "Status: 5.1.1\r\n"
-					 "Remote-MTA: dns; mx.example.net\r\n"
-					 "Diagnostic-Code: smtp; 550-5.1.1 no such 550 5.1.1 user\r\n"
-					 "Last-Attempt-Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n")),
+	cr_expect(slice_eq(status,
+			  SLICE("Original-Envelope-Id: QQ314159\r\n"
+				"Reporting-MTA: dns; mx.example.org\r\n"
+				"Arrival-Date: Tue, 14 Nov 2023 19:26:40 +0000\r\n"
+				"\r\n"
+				"Original-Recipient: rfc822; Bob@example.net\r\n"
+				"Final-Recipient: rfc822; bob@example.net\r\n"
+				"Action: failed\r\n"
+				"Status: 5.1.1\r\n"
+				"Remote-MTA: dns; mx.example.net\r\n"
+				"Diagnostic-Code: smtp; 550-5.1.1 no such 550 5.1.1 user\r\n"
+				"Last-Attempt-Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n")),
 		"%.*s", SLICE_ARG(status));
 	cr_expect(slice_search(message, SLICE("\r\n\r\n" ORIGINAL "\r\n--b0--\r\n")) > 0);
 	cr_expect(slice_search(message, SLICE("Auto-Submitted: auto-replied\r\n")) > 0);
-	cr_expect(slice_search(message, SLICE("From: Mail Delivery System <MAILER-DAEMON@mx.")) == 0);
+	cr_expect(slice_search(message, SLICE("From: Mail Delivery System <MAILER-DAEMON@mx.")) ==
+		0);
 	arena_done(&arena);
 }
 
@@ -102,19 +112,21 @@ Test(dsn, actions_have_their_fields)
 	};
 
 	for (size_t i = 0; i < array_len(rows); i++) {
-		struct dsn_rcpt rcpt = { .final = SLICE("b@x"), .action = rows[i].action,
+		struct dsn_rcpt rcpt = { .final = SLICE("b@x"),
+			.action = rows[i].action,
 			.will_retry_until = 1700000000000 };
 		struct dsn d = base(&rcpt, 1);
 		slice m = render(&d, SLICE("From: a\r\n\r\n"));
-		slice action = arena_printf(&arena, "\r\nAction: %s\r\nStatus: %s\r\n", rows[i].name,
-			rows[i].status);
+		slice action = arena_printf(&arena, "\r\nAction: %s\r\nStatus: %s\r\n",
+			rows[i].name, rows[i].status);
 		slice subject = arena_printf(&arena, "\r\nSubject: %s\r\n", rows[i].subject);
 
 		cr_expect(slice_search(m, action) > 0, "%s", rows[i].name);
 		cr_expect(slice_search(m, subject) > 0, "%s", rows[i].name);
 		cr_expect_eq(slice_search(m, SLICE("\r\nWill-Retry-Until: ")) > 0, rows[i].until);
 		cr_expect(slice_search(m, SLICE("Content-Type: text/rfc822-headers\r\n")) > 0);
-		cr_expect(slice_eq(slice_str(dsn_action_name(rows[i].action)), slice_str(rows[i].name)));
+		cr_expect(slice_eq(slice_str(dsn_action_name(rows[i].action)),
+			slice_str(rows[i].name)));
 	}
 	arena_done(&arena);
 }
@@ -134,7 +146,8 @@ Test(dsn, worst_news_gives_the_subject)
 
 Test(dsn, utf8_form_of_rfc6533)
 {
-	struct dsn_rcpt rcpt = { .final = SLICE("j\303\266@x.example"), .action = DSN_FAILED,
+	struct dsn_rcpt rcpt = { .final = SLICE("j\303\266@x.example"),
+		.action = DSN_FAILED,
 		.diagnostic = SLICE("550 nicht m\303\266glich") };
 	struct dsn d = base(&rcpt, 1);
 	char types[256];
@@ -143,10 +156,12 @@ Test(dsn, utf8_form_of_rfc6533)
 	d.utf8 = d.return_full = true;
 	slice m = render(&d, SLICE(ORIGINAL)), status = walk(m, 2, &o);
 
-	cr_expect(slice_eq(out_written(&o), SLICE("multipart/report text/plain "
-						  "message/global-delivery-status message/global ")),
+	cr_expect(slice_eq(out_written(&o),
+			  SLICE("multipart/report text/plain "
+				"message/global-delivery-status message/global ")),
 		"%.*s", SLICE_ARG(out_written(&o)));
-	cr_expect(slice_search(status, SLICE("Final-Recipient: utf-8; j\303\266@x.example\r\n")) > 0);
+	cr_expect(slice_search(status, SLICE("Final-Recipient: utf-8; j\303\266@x.example\r\n")) >
+		0);
 	cr_expect(slice_search(status, SLICE("smtp; 550 nicht m\303\266glich\r\n")) > 0);
 	cr_expect(dsn_is_8bit(&d));
 	arena_done(&arena);
@@ -154,9 +169,12 @@ Test(dsn, utf8_form_of_rfc6533)
 
 Test(dsn, ascii_report_stays_ascii)
 {
-	struct dsn_rcpt rcpt = { .original = SLICE("utf-8;j\303\266@x"), .final = SLICE("j\303\266@x"),
-		.action = DSN_FAILED, .diagnostic = SLICE("550 m\303\266glich\001\r\nX: y"),
-		.remote_mta = SLICE("mx\r\nEvil: yes"), .explanation = SLICE("\303\266") };
+	struct dsn_rcpt rcpt = { .original = SLICE("utf-8;j\303\266@x"),
+		.final = SLICE("j\303\266@x"),
+		.action = DSN_FAILED,
+		.diagnostic = SLICE("550 m\303\266glich\001\r\nX: y"),
+		.remote_mta = SLICE("mx\r\nEvil: yes"),
+		.explanation = SLICE("\303\266") };
 	struct dsn d = base(&rcpt, 1);
 
 	d.subject = SLICE(" =?utf-8?q?J=C3=B6rg?=");
@@ -165,8 +183,8 @@ Test(dsn, ascii_report_stays_ascii)
 	cr_expect(text_is_ascii(m));
 	cr_expect(slice_search(m, SLICE("Original-Recipient: utf-8; j\\x{F6}@x\r\n")) > 0);
 	cr_expect(slice_search(m, SLICE("Final-Recipient: utf-8; j\\x{F6}@x\r\n")) > 0);
-	cr_expect(slice_search(m, SLICE("Diagnostic-Code: smtp; 550 m??glich  X: y\r\n")) > 0, "%.*s",
-		SLICE_ARG(m));
+	cr_expect(slice_search(m, SLICE("Diagnostic-Code: smtp; 550 m??glich  X: y\r\n")) > 0,
+		"%.*s", SLICE_ARG(m));
 	cr_expect(slice_search(m, SLICE("\nEvil:")) < 0);
 	cr_expect(slice_search(m, SLICE("J=C3=B6rg")) > 0);
 	arena_done(&arena);

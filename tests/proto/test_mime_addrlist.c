@@ -27,7 +27,8 @@ static const struct {
 	{ "empty group", "Undisclosed recipients:;", "" },
 	{ "group without end", "T: a@x", "|a|x|T;" },
 	{ "no domain", "root", "|root||;" },
-	{ "UTF-8", "J\303\266 <j\303\266@\303\266.example>", "J\303\266|j\303\266|\303\266.example|;" },
+	{ "UTF-8", "J\303\266 <j\303\266@\303\266.example>",
+		"J\303\266|j\303\266|\303\266.example|;" },
 	{ "encoded word stays", "=?utf-8?q?J?= <a@x>", "=?utf-8?q?J?=|a|x|;" },
 	{ "empty", "", "" },
 	{ "only blanks", " \r\n ", "" },
@@ -43,6 +44,7 @@ static const struct {
 	{ "open literal", "a@[1", "BAD" },
 	{ "open angle", "<a@x", "BAD" },
 	{ "two at", "a@b@c", "BAD" },
+	{ "quoted domain", "a@\"b\"", "BAD" },
 	{ "control byte", "a\001@x", "BAD" },
 	{ "address as name", "a@x <b@y>", "BAD" },
 };
@@ -68,8 +70,8 @@ Test(mime_addrlist, addresses_by_table)
 		struct out o = out_fixed(buf, sizeof(buf));
 
 		show(slice_str(rows[i].in), &a, &o);
-		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s", rows[i].why,
-			SLICE_ARG(out_written(&o)));
+		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s",
+			rows[i].why, SLICE_ARG(out_written(&o)));
 	}
 	arena_done(&a);
 }
@@ -87,8 +89,8 @@ Test(mime_addrlist, round_trip)
 			struct out o = out_arena(&a);
 
 			addrlist_put(&o, &one);
-			cr_assert(addrlist_single(out_written(&o), &a, &two), "%s: %.*s", rows[i].why,
-				SLICE_ARG(out_written(&o)));
+			cr_assert(addrlist_single(out_written(&o), &a, &two), "%s: %.*s",
+				rows[i].why, SLICE_ARG(out_written(&o)));
 			cr_expect(slice_eq(one.local, two.local), "%s", rows[i].why);
 			cr_expect(slice_eq(one.domain, two.domain), "%s", rows[i].why);
 		}

@@ -51,8 +51,8 @@ Test(mime_ctype, types_by_table)
 			if (t.params[k].charset.len)
 				out_printf(&o, "(%.*s)", SLICE_ARG(t.params[k].charset));
 		}
-		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s", rows[i].why,
-			SLICE_ARG(out_written(&o)));
+		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s",
+			rows[i].why, SLICE_ARG(out_written(&o)));
 	}
 	arena_done(&a);
 }

@@ -30,10 +30,10 @@ static size_t take_end(void *state, slice in, bool last, struct out *o)
 	return FEED_STOP;
 }
 
-static const struct feed_parser end_parser = {
-	.name = "header end", .take = take_end, .init = init_end,
-	.state_size = sizeof(struct header_end)
-};
+static const struct feed_parser end_parser = { .name = "header end",
+	.take = take_end,
+	.init = init_end,
+	.state_size = sizeof(struct header_end) };
 
 Test(mime_header, end_is_found_wherever_the_cuts_are)
 {
@@ -134,7 +134,10 @@ Test(mime_header, unfolding_makes_one_line)
 	static const struct {
 		const char *in, *want;
 	} rows[] = {
-		{ " a\r\n b", "a b" }, { "\r\n\ta b \r\n", "a b" }, { "", "" }, { " \r\n ", "" },
+		{ " a\r\n b", "a b" },
+		{ "\r\n\ta b \r\n", "a b" },
+		{ "", "" },
+		{ " \r\n ", "" },
 		{ "a\n\tb", "a\tb" },
 	};
 
@@ -149,8 +152,8 @@ Test(mime_header, unfolding_makes_one_line)
 
 Test(mime_header, facts_tell_what_an_intake_asks)
 {
-	struct header_facts f = header_facts_of(
-		SLICE("Received: a\r\nReceived: b\r\nFrom: x\r\nX-A: b\r\n\r\n"));
+	struct header_facts f =
+		header_facts_of(SLICE("Received: a\r\nReceived: b\r\nFrom: x\r\nX-A: b\r\n\r\n"));
 
 	cr_expect_eq(f.hops, 2);
 	cr_expect_eq(f.count[HEADER_FROM], 1);

@@ -52,7 +52,10 @@ static void show(struct walk *walk, enum part_event event, slice bytes, struct o
 		if (event != walk->event)
 			out_str(o, event == PART_BODY ? " " : " ~");
 		for (size_t i = 0; i < bytes.len; i++)
-			out_char(o, bytes.ptr[i] == '\r' ? '<' : bytes.ptr[i] == '\n' ? '>' : bytes.ptr[i]);
+			out_char(o,
+				bytes.ptr[i] == '\r'         ? '<' :
+					bytes.ptr[i] == '\n' ? '>' :
+							       bytes.ptr[i]);
 	}
 	walk->event = event;
 }
@@ -77,8 +80,11 @@ static size_t take_walk(void *state, slice in, bool last, struct out *o)
 	return FEED_STOP;
 }
 
-static const struct feed_parser parser = { .name = "part", .init = init_walk, .take = take_walk,
-	.done = done_walk, .state_size = sizeof(struct walk) };
+static const struct feed_parser parser = { .name = "part",
+	.init = init_walk,
+	.take = take_walk,
+	.done = done_walk,
+	.state_size = sizeof(struct walk) };
 
 #define MULTI "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
 #define INNER "Content-Type: multipart/alternative; boundary=bb\r\n\r\n"
@@ -104,7 +110,8 @@ static const struct {
 		" ~<>--b<>[1.2 text/plain y] ~<>--b--]" },
 	{ "boundary is no more after its end", MULTI "--b--\r\n--b\r\nx",
 		"[0.1 multipart/mixed* ~--b--<>--b<>x]" },
-	{ "never closed", MULTI "--b\r\n\r\nx\r\n", "[0.1 multipart/mixed* ~--b<>[1.1 text/plain x<>]]" },
+	{ "never closed", MULTI "--b\r\n\r\nx\r\n",
+		"[0.1 multipart/mixed* ~--b<>[1.1 text/plain x<>]]" },
 	{ "never opened", MULTI "x\r\n", "[0.1 multipart/mixed* ~x<>]" },
 	{ "padding behind a boundary", MULTI "--b \t\r\n\r\nx\r\n--b--  \r\n",
 		"[0.1 multipart/mixed* ~--b \t<>[1.1 text/plain x] ~<>--b--  <>]" },
@@ -115,19 +122,24 @@ static const struct {
 	{ "lone CR before a boundary", MULTI "--b\r\n\r\nx\r\r\n--b--",
 		"[0.1 multipart/mixed* ~--b<>[1.1 text/plain x<] ~<>--b--]" },
 	{ "boundary in a header", MULTI "--b\r\nA: c\r\n--b\r\n\r\nx\r\n--b--",
-		"[0.1 multipart/mixed* ~--b<>[1.1 text/plain!] ~--b<>[1.2 text/plain x] ~<>--b--]" },
+		"[0.1 multipart/mixed* ~--b<>[1.1 text/plain!] ~--b<>[1.2 text/plain x] "
+		"~<>--b--]" },
 	{ "part without blank line", MULTI "--b\r\nhello you\r\n--b--",
 		"[0.1 multipart/mixed* ~--b<>[1.1 text/plain! hello you] ~<>--b--]" },
-	{ "message inside", MULTI "--b\r\nContent-Type: message/rfc822\r\n\r\nA: b\r\n\r\nx\r\n--b--",
+	{ "message inside",
+		MULTI "--b\r\nContent-Type: message/rfc822\r\n\r\nA: b\r\n\r\nx\r\n--b--",
 		"[0.1 multipart/mixed* ~--b<>[1.1 message/rfc822@[2.1 text/plain x]] ~<>--b--]" },
-	{ "digest", "Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nA: b\r\n\r\nx\r\n--b--",
+	{ "digest",
+		"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nA: "
+		"b\r\n\r\nx\r\n--b--",
 		"[0.1 multipart/digest* ~--b<>[1.1 message/rfc822@[2.1 text/plain x]] ~<>--b--]" },
 	{ "encoded message is a leaf",
 		"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nQQ==",
 		"[0.1 message/rfc822 QQ==]" },
 	{ "multipart without boundary", "Content-Type: multipart/mixed\r\n\r\n--b\r\n",
 		"[0.1 multipart/mixed --b<>]" },
-	{ "boundary with blanks", "Content-Type: multipart/mixed; boundary=\"b c \"\r\n\r\n--b c\r\n\r\nx",
+	{ "boundary with blanks",
+		"Content-Type: multipart/mixed; boundary=\"b c \"\r\n\r\n--b c\r\n\r\nx",
 		"[0.1 multipart/mixed* ~--b c<>[1.1 text/plain x]]" },
 	{ "boundary at the very end", MULTI "--b", "[0.1 multipart/mixed* ~--b]" },
 };
@@ -147,13 +159,15 @@ Test(mime_part, structures_by_table)
 	for (size_t i = 0; i < array_len(rows); i++) {
 		struct out o = out_fixed(buf, sizeof(buf));
 
-		cr_assert(feed_all_ways(&parser, NULL, slice_str(rows[i].in), &o), "%s", rows[i].why);
+		cr_assert(feed_all_ways(&parser, NULL, slice_str(rows[i].in), &o), "%s",
+			rows[i].why);
 		slice shown = first_line(out_written(&o));
 
 		cr_expect(slice_eq(shown, slice_str(rows[i].want)), "%s: %.*s", rows[i].why,
 			SLICE_ARG(shown));
 		/* The bytes of all events are the bytes of the message. */
-		cr_expect(slice_eq(slice_skip(out_written(&o), shown.len + 1), slice_str(rows[i].in)),
+		cr_expect(slice_eq(slice_skip(out_written(&o), shown.len + 1),
+				  slice_str(rows[i].in)),
 			"%s", rows[i].why);
 	}
 }
@@ -165,24 +179,27 @@ Test(mime_part, limits_hold)
 		const char *why, *in, *want;
 		struct part_limits limits;
 	} limited[] = {
-		{ "depth", "Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n" INNER
-			   "--bb\r\n\r\nx\r\n--a--",
+		{ "depth",
+			"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n" INNER
+			"--bb\r\n\r\nx\r\n--a--",
 			"[0.1 multipart/mixed* ~--a<>[1.1 multipart/alternative --bb<><>x]"
 			" ~<>--a--] limited",
 			{ .depth_max = 2 } },
 		{ "parts", MULTI "--b\r\n\r\nx\r\n--b\r\n\r\ny\r\n--b--",
-			"[0.1 multipart/mixed* ~--b<>[1.1 text/plain x] ~<>--b<><>y<>--b--] limited",
+			"[0.1 multipart/mixed* ~--b<>[1.1 text/plain x] ~<>--b<><>y<>--b--] "
+			"limited",
 			{ .count_max = 2 } },
 		{ "header", "A: bbbbbbbbbbbbbbbbbbbbb\r\n\r\n", "LIMIT", { .header_max = 10 } },
-		{ "header of a part", MULTI "--b\r\nX: 0123456789012345678901234567890123456789012345\r\n",
+		{ "header of a part",
+			MULTI "--b\r\nX: 0123456789012345678901234567890123456789012345\r\n",
 			"[0.1 multipart/mixed* ~--b<>LIMIT", { .header_max = 45 } },
 	};
 
 	for (size_t i = 0; i < array_len(limited); i++) {
 		struct out o = out_fixed(buf, sizeof(buf));
 
-		cr_assert(feed_all_ways(&parser, &limited[i].limits, slice_str(limited[i].in), &o), "%s",
-			limited[i].why);
+		cr_assert(feed_all_ways(&parser, &limited[i].limits, slice_str(limited[i].in), &o),
+			"%s", limited[i].why);
 		slice shown = first_line(out_written(&o));
 
 		cr_expect(slice_eq(shown, slice_str(limited[i].want)), "%s: %.*s", limited[i].why,

@@ -12,7 +12,8 @@
 #define UE "\303\274"
 
 static const struct part_limits none;
-static const struct recode_hop plain_hop, eight_bit_hop = { .eight_bit = true },
+static const struct recode_hop plain_hop,
+	eight_bit_hop = { .eight_bit = true },
 	full_hop = { .eight_bit = true, .binary = true, .smtputf8 = true };
 
 static void scan_all(struct recode_scan *s, slice message)
@@ -59,8 +60,11 @@ static size_t take_run(void *state, slice in, bool last, struct out *o)
 	return last ? FEED_STOP : in.len;
 }
 
-static const struct feed_parser runner = { .name = "recode", .init = init_run, .done = done_run,
-	.take = take_run, .state_size = sizeof(struct run_state) };
+static const struct feed_parser runner = { .name = "recode",
+	.init = init_run,
+	.done = done_run,
+	.take = take_run,
+	.state_size = sizeof(struct run_state) };
 
 static const struct {
 	const char *why, *in, *want;
@@ -77,8 +81,8 @@ static const struct {
 		"quoted-printable\r\n\r\n=C3=BC\r\n",
 		&plain_hop },
 	{ "no MIME and no UTF-8", "A: b\r\n\r\n\374\r\n",
-		"A: b\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=unknown-8bit\r\n" CTE
-		"quoted-printable\r\n\r\n=FC\r\n",
+		"A: b\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; "
+		"charset=unknown-8bit\r\n" CTE "quoted-printable\r\n\r\n=FC\r\n",
 		&plain_hop },
 	{ "only the part that needs it",
 		MULTI CTE "8bit\r\n\r\n--b\r\n\r\nx\r\n--b\r\nContent-Type: image/x\r\n" CTE
@@ -87,23 +91,26 @@ static const struct {
 			  "base64\r\n\r\n//4=\r\n\r\n--b--\r\n",
 		&plain_hop },
 	{ "enclosed message",
-		"MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n" CTE "8bit\r\n\r\nA: b\r\n\r\n" UE
-		"\r\n",
+		"MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n" CTE
+		"8bit\r\n\r\nA: b\r\n\r\n" UE "\r\n",
 		"MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n" CTE "7bit\r\n\r\nA: b\r\n"
-		"Content-Type: text/plain; charset=utf-8\r\n" CTE "quoted-printable\r\n\r\n=C3=BC\r\n",
+		"Content-Type: text/plain; charset=utf-8\r\n" CTE
+		"quoted-printable\r\n\r\n=C3=BC\r\n",
 		&plain_hop },
 	{ "preamble and epilogue", MULTI "\r\n" UE "\r\n--b\r\n\r\nx\r\n--b--\r\n" UE,
 		MULTI "\r\n?\?\r\n--b\r\n\r\nx\r\n--b--\r\n?\?", &plain_hop },
-	{ "8-bit in quoted-printable", "MIME-Version: 1.0\r\n" CTE "quoted-printable\r\n\r\n=41" UE "\r\n",
+	{ "8-bit in quoted-printable",
+		"MIME-Version: 1.0\r\n" CTE "quoted-printable\r\n\r\n=41" UE "\r\n",
 		"MIME-Version: 1.0\r\n" CTE "quoted-printable\r\n\r\nA=C3=BC\r\n", &plain_hop },
 	{ "8-bit in base64", "MIME-Version: 1.0\r\n" CTE "base64\r\n\r\nQU" UE "I=\r\n",
 		"MIME-Version: 1.0\r\n" CTE "base64\r\n\r\nQUI=\r\n", &plain_hop },
 	{ "sealed parts stay, others change",
 		MULTI "\r\n--b\r\nContent-Type: multipart/signed; boundary=c\r\n\r\n--c\r\n" CTE
 		      "8bit\r\n\r\nx\r\n--c--\r\n--b\r\n\r\n" UE "\r\n--b--\r\n",
-		MULTI "\r\n--b\r\nContent-Type: multipart/signed; boundary=c\r\n\r\n--c\r\n" CTE
-		      "8bit\r\n\r\nx\r\n--c--\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\n" CTE
-		      "quoted-printable\r\n\r\n=C3=BC\r\n--b--\r\n",
+		MULTI
+		"\r\n--b\r\nContent-Type: multipart/signed; boundary=c\r\n\r\n--c\r\n" CTE
+		"8bit\r\n\r\nx\r\n--c--\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\n" CTE
+		"quoted-printable\r\n\r\n=C3=BC\r\n--b--\r\n",
 		&plain_hop },
 	{ "binary label for an 8-bit hop",
 		"MIME-Version: 1.0\r\nContent-Type: text/plain\r\n" CTE "binary\r\n\r\n" UE "\r\n",
@@ -161,25 +168,28 @@ Test(mime_recode, plans_by_table)
 		{ "8-bit to an 8-bit hop", "A: b\r\n\r\n" UE "\r\n", &eight_bit_hop, RECODE_AS_IS },
 		{ "8-bit to a plain hop", "A: b\r\n\r\n" UE "\r\n", &plain_hop, RECODE_CONVERT },
 		{ "UTF-8 header", "A: " UE "\r\n\r\nx\r\n", &eight_bit_hop, RECODE_BOUNCE_UTF8 },
-		{ "UTF-8 header, SMTPUTF8 there", "A: " UE "\r\n\r\nx\r\n", &full_hop, RECODE_AS_IS },
+		{ "UTF-8 header, SMTPUTF8 there", "A: " UE "\r\n\r\nx\r\n", &full_hop,
+			RECODE_AS_IS },
 		{ "UTF-8 in a part's header", MULTI "\r\n--b\r\nA: " UE "\r\n\r\nx\r\n--b--",
 			&eight_bit_hop, RECODE_BOUNCE_UTF8 },
 		{ "signed and 8-bit", SIGNED "\r\n--b\r\n\r\n" UE "\r\n--b--", &plain_hop,
 			RECODE_BOUNCE_BODY },
 		{ "signed and 8-bit to an 8-bit hop", SIGNED "\r\n--b\r\n\r\n" UE "\r\n--b--",
 			&eight_bit_hop, RECODE_AS_IS },
-		{ "signed and 7-bit", SIGNED "\r\n--b\r\n\r\nx\r\n--b--", &plain_hop, RECODE_AS_IS },
+		{ "signed and 7-bit", SIGNED "\r\n--b\r\n\r\nx\r\n--b--", &plain_hop,
+			RECODE_AS_IS },
 		{ "encrypted and 8-bit",
-			"Content-Type: multipart/encrypted; boundary=b\r\n\r\n--b\r\n\r\n" UE "\r\n--b--",
+			"Content-Type: multipart/encrypted; boundary=b\r\n\r\n--b\r\n\r\n" UE
+			"\r\n--b--",
 			&plain_hop, RECODE_BOUNCE_BODY },
-		{ "S/MIME and 8-bit", "Content-Type: application/pkcs7-mime\r\n\r\n" UE "\r\n", &plain_hop,
-			RECODE_BOUNCE_BODY },
+		{ "S/MIME and 8-bit", "Content-Type: application/pkcs7-mime\r\n\r\n" UE "\r\n",
+			&plain_hop, RECODE_BOUNCE_BODY },
 		{ "unknown encoding and 8-bit", CTE "x-foo\r\n\r\n" UE "\r\n", &plain_hop,
 			RECODE_BOUNCE_BODY },
 		{ "bare LF", "A: b\r\n\r\na\nb\r\n", &eight_bit_hop, RECODE_CONVERT },
 		{ "bare LF to a binary hop", "A: b\r\n\r\na\nb\r\n", &full_hop, RECODE_AS_IS },
-		{ "bare CR at the end of a part", MULTI "\r\n--b\r\n\r\na\r\r\n--b--\r\n", &eight_bit_hop,
-			RECODE_CONVERT },
+		{ "bare CR at the end of a part", MULTI "\r\n--b\r\n\r\na\r\r\n--b--\r\n",
+			&eight_bit_hop, RECODE_CONVERT },
 	};
 
 	for (size_t i = 0; i < array_len(rows); i++) {

@@ -40,16 +40,22 @@ static void set_binary(void *state, const void *arg)
 	((struct qp_encoder *)state)->binary = true;
 }
 
-static const struct feed_parser qp_encoder = { .name = "qp encode", .take = take_qp_encode,
+static const struct feed_parser qp_encoder = {
+	.name = "qp encode", .take = take_qp_encode, .state_size = sizeof(struct qp_encoder)
+};
+static const struct feed_parser qp_binary = { .name = "qp binary",
+	.take = take_qp_encode,
+	.init = set_binary,
 	.state_size = sizeof(struct qp_encoder) };
-static const struct feed_parser qp_binary = { .name = "qp binary", .take = take_qp_encode,
-	.init = set_binary, .state_size = sizeof(struct qp_encoder) };
-static const struct feed_parser qp_decoder = { .name = "qp decode", .take = take_qp_decode,
-	.state_size = sizeof(struct qp_decoder) };
-static const struct feed_parser b64_encoder = { .name = "b64 encode", .take = take_b64_encode,
-	.state_size = sizeof(struct b64_encoder) };
-static const struct feed_parser b64_decoder = { .name = "b64 decode", .take = take_b64_decode,
-	.state_size = sizeof(struct b64_decoder) };
+static const struct feed_parser qp_decoder = {
+	.name = "qp decode", .take = take_qp_decode, .state_size = sizeof(struct qp_decoder)
+};
+static const struct feed_parser b64_encoder = {
+	.name = "b64 encode", .take = take_b64_encode, .state_size = sizeof(struct b64_encoder)
+};
+static const struct feed_parser b64_decoder = {
+	.name = "b64 decode", .take = take_b64_decode, .state_size = sizeof(struct b64_decoder)
+};
 
 static const struct row {
 	const struct feed_parser *parser;
@@ -67,7 +73,13 @@ static const struct row {
 	{ &qp_encoder, "two CRs", "a\r\r\n", "a=0D\r\n" },
 	{ &qp_encoder, "long line",
 		"0123456789012345678901234567890123456789012345678901234567890123456789012345678",
-		"012345678901234567890123456789012345678901234567890123456789012345678901234=\r\n5678" },
+		"012345678901234567890123456789012345678901234567890123456789012345678901234="
+		"\r\n5678" },
+	{ &qp_encoder, "no boundary is made", "--b\r\na-b\r\n", "=2D-b\r\na-b\r\n" },
+	{ &qp_encoder, "nor behind a soft line end",
+		"012345678901234567890123456789012345678901234567890123456789012345678901234--b",
+		"012345678901234567890123456789012345678901234567890123456789012345678901234=\r\n="
+		"2D-b" },
 	{ &qp_encoder, "nothing", "", "" },
 	{ &qp_binary, "line ends are data", "a\r\n", "a=0D=0A" },
 	{ &qp_decoder, "plain", "hello\r\n", "hello\r\n" },
@@ -130,7 +142,8 @@ Test(mime_transfer, round_trips)
 			struct out o = out_fixed(coded, sizeof(coded));
 			struct out back = out_fixed(again, sizeof(again));
 
-			cr_assert(feed_few_ways(pairs[p][0], NULL, slice_of(data, sizeof(data)), &o));
+			cr_assert(feed_few_ways(pairs[p][0], NULL, slice_of(data, sizeof(data)),
+				&o));
 			cr_expect(lines_are_short(out_written(&o)));
 			cr_assert(feed_few_ways(pairs[p][1], NULL, out_written(&o), &back));
 			cr_expect(slice_eq(out_written(&back), slice_of(data, sizeof(data))));

@@ -33,17 +33,20 @@ Test(mime_word, decoding_by_table)
 		struct out o = out_fixed(buf, sizeof(buf));
 
 		word_decode(slice_str(rows[i].in), &o);
-		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s", rows[i].why,
-			SLICE_ARG(out_written(&o)));
+		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s",
+			rows[i].why, SLICE_ARG(out_written(&o)));
 	}
 }
 
 Test(mime_word, encoding_round_trips)
 {
 	static const char *const texts[] = { "hello", "J\303\266rg", "", "=?looks like one?=",
-		"\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254"
-		"\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254"
-		"\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254" };
+		"\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202"
+		"\254"
+		"\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202"
+		"\254"
+		"\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202"
+		"\254" };
 	struct arena a = { 0 };
 
 	for (size_t i = 0; i < array_len(texts); i++) {
