@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reading, writing and comparing addresses. The C library does the syntax of IP addresses itself; what is
- * around it (ports, brackets, scopes, masks) is ours. */
+/* Reading, writing and comparing addresses. The C library does the syntax of IP addresses
+ * itself; what is around it (ports, brackets, scopes, masks) is ours. */
 #include "core/addr.h"
 
 #include "core/base/text.h"
@@ -144,8 +144,9 @@ struct addr addr_ip4(uint32_t host_order, uint16_t port)
 static struct addr from_in6(const struct sockaddr_in6 *in6)
 {
 	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
-	struct addr addr = { .kind = ADDR_IP6, .port = ntohs(in6->sin6_port),
-		.scope = in6->sin6_scope_id };
+	struct addr addr = {
+		.kind = ADDR_IP6, .port = ntohs(in6->sin6_port), .scope = in6->sin6_scope_id
+	};
 
 	if (memcmp(in6->sin6_addr.s6_addr, mapped, sizeof(mapped)) == 0) {
 		addr.kind = ADDR_IP4;
@@ -201,7 +202,8 @@ static void to_in(const struct addr *addr, struct sockaddr_storage *out, socklen
 
 static void to_in6(const struct addr *addr, struct sockaddr_storage *out, socklen_t *out_len)
 {
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(addr->port),
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
+		.sin6_port = htons(addr->port),
 		.sin6_scope_id = addr->scope };
 
 	memcpy(&in6.sin6_addr, addr->ip, 16);

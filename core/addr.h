@@ -15,10 +15,10 @@ enum addr_kind { ADDR_NONE, ADDR_IP4, ADDR_IP6, ADDR_UNIX };
 
 struct addr {
 	unsigned char ip[16]; /* IPv4 in the first four; the rest zero */
-	const char *path; /* ADDR_UNIX: borrowed; NULL: unnamed */
-	uint32_t scope; /* IPv6 link-local interface */
-	uint16_t port; /* host order */
-	uint8_t kind; /* enum addr_kind */
+	const char *path;     /* ADDR_UNIX: borrowed; NULL: unnamed */
+	uint32_t scope;       /* IPv6 link-local interface */
+	uint16_t port;        /* host order */
+	uint8_t kind;         /* enum addr_kind */
 };
 
 /* A network: an address and the number of leading bits that count. */
@@ -39,8 +39,8 @@ struct addr addr_ip4(uint32_t host_order, uint16_t port);
  * peers of unix sockets have none. */
 struct addr addr_from_sockaddr(const struct sockaddr *sa, socklen_t len);
 /* False for ADDR_NONE and a path that is too long. */
-bool addr_to_sockaddr(
-	const struct addr *addr, struct sockaddr_storage *out, socklen_t *out_len) must_use;
+bool addr_to_sockaddr(const struct addr *addr, struct sockaddr_storage *out,
+	socklen_t *out_len) must_use;
 
 /* Address and port; paths by their text. */
 bool addr_eq(const struct addr *a, const struct addr *b);

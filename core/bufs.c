@@ -39,7 +39,6 @@ void *bufs_get(struct worker *w, size_t want, size_t *out_cap)
 		return NULL;
 	void *buf = want <= BUFS_LARGE ? pop(&w->bufs.classes[at]) : NULL;
 
-
 	if (!buf)
 		buf = malloc(cap);
 	if (!buf)

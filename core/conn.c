@@ -2,9 +2,9 @@
 /* Connections: making them, looking after them at the end of a turn, ending them. conn_in.c,
  * conn_out.c, conn_tls.c and conn_fiber.c hold the four sides of it.
  *
- * The end: flush, say good-bye (TLS), shut our side and throw away what still comes for a moment, so
- * that no RST overtakes our last reply; then shutdown, cancel, wait until no operation and no fiber
- * knows the connection, close. */
+ * The end: flush, say good-bye (TLS), shut our side and throw away what still comes for a
+ * moment, so that no RST overtakes our last reply; then shutdown, cancel, wait until no
+ * operation and no fiber knows the connection, close. */
 #include "core/conn_int.h"
 
 #include <stdlib.h>
@@ -25,9 +25,16 @@ enum err conn_open(struct worker *w, const struct conn_open *args, struct conn *
 			listener_gone(args->listener, args->peer);
 		return ERR_NOMEM;
 	}
-	*c = (struct conn){ .w = w, .ops = args->ops, .owner = args->owner, .fd = args->fd,
-		.peer = *args->peer, .listener = args->listener, .paused = args->paused,
-		.hold_max = CONN_HOLD_MAX, .low = CONN_LOW, .high = CONN_HIGH };
+	*c = (struct conn){ .w = w,
+		.ops = args->ops,
+		.owner = args->owner,
+		.fd = args->fd,
+		.peer = *args->peer,
+		.listener = args->listener,
+		.paused = args->paused,
+		.hold_max = CONN_HOLD_MAX,
+		.low = CONN_LOW,
+		.high = CONN_HIGH };
 	if (c->listener)
 		c->client_hash = listener_client_hash(c->listener, args->peer);
 	c->recv_op.done = conn_received;
@@ -162,7 +169,8 @@ void conn_fail(struct conn *c, enum err why)
 {
 	if (c->end == END_NOW)
 		return;
-	/* What the flush was for is told rather than how it ended, unless the owner asked for a clean close. */
+	/* What the flush was for is told rather than how it ended, unless the owner asked for
+	 * a clean close. */
 	if (c->end == END_NOT || !c->why)
 		c->why = why;
 	c->end = END_NOW;
@@ -189,8 +197,7 @@ void conn_abort(struct conn *c, enum err err)
 
 void conn_abort_all(struct worker *w, enum err err)
 {
-	list_each(&w->conns, link)
-		conn_fail(container_of(link, struct conn, link), err);
+	list_each(&w->conns, link) conn_fail(container_of(link, struct conn, link), err);
 }
 
 /* Everything is sent: our side ends, the other's is read until it ends too. */
@@ -229,7 +236,8 @@ static bool try_free(struct conn *c)
 	}
 	if (op_busy(&c->recv_op) || op_busy(&c->send_op) || c->fiber || c->reader || c->writer)
 		return false;
-	/* Without callbacks nobody can be told: whoever dialled says when he is through with it. */
+	/* Without callbacks nobody can be told: whoever dialled says when he is through with
+	 * it. */
 	if (!c->ops && !c->released)
 		return false;
 	timer_disarm(&c->deadline);

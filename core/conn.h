@@ -41,9 +41,9 @@ struct conn_open {
 	int fd; /* a connected stream socket; the conn's from here on, also on failure */
 	const struct addr *peer;
 	const struct conn_ops *ops;
-	void *owner; /* conn_owner() */
+	void *owner;               /* conn_owner() */
 	struct listener *listener; /* whose limits it counts under; NULL for others */
-	bool paused; /* deliver nothing before conn_resume */
+	bool paused;               /* deliver nothing before conn_resume */
 };
 /* Reading starts at the end of this turn. ERR_NOMEM. */
 enum err conn_open(struct worker *w, const struct conn_open *args, struct conn **out) must_use;
@@ -56,7 +56,7 @@ const struct addr *conn_peer(const struct conn *c);
 struct addr conn_local(const struct conn *c); /* a system call, unless set */
 /* From a PROXY header. Limits go on counting the socket's own peer. */
 void conn_set_addrs(struct conn *c, const struct addr *peer, const struct addr *local);
-bool conn_is_tls(const struct conn *c); /* the handshake is done */
+bool conn_is_tls(const struct conn *c);             /* the handshake is done */
 struct tls_session *conn_tls(const struct conn *c); /* NULL: none */
 bool conn_closing(const struct conn *c);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The way in: from the receive buffer straight to `data`; only what it leaves is copied and kept. */
+/* The way in: from the receive buffer straight to `data`; only what it leaves is copied and
+ * kept. */
 #include "core/conn_int.h"
 
 /* --- Kept bytes --- */
@@ -65,7 +66,7 @@ enum err conn_hold_keep(struct conn *c, struct conn_hold *hold, slice *unread)
 bool conn_may_deliver(const struct conn *c)
 {
 	return c->ops && !c->paused && !c->fiber && c->end == END_NOT && !conn_congested(c) &&
-	       (c->tls_state == TLS_NONE || c->tls_state == TLS_READY);
+		(c->tls_state == TLS_NONE || c->tls_state == TLS_READY);
 }
 
 bool conn_accepts(const struct conn *c)
@@ -172,7 +173,8 @@ bool conn_wants_read(const struct conn *c)
 		return false;
 	if (c->reader)
 		return true;
-	/* Between two uses of a dialled connection a read stays armed, to notice that the peer left. */
+	/* Between two uses of a dialled connection a read stays armed, to notice that the peer
+	 * left. */
 	if (!c->ops)
 		return !c->paused && c->in.len == 0 && (!c->tls || c->tls->raw.len == 0);
 	return conn_may_deliver(c);

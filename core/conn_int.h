@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* conn_int.h - the inside of a connection, for the conn files only.
  *
- * Everything that may have changed is marked (conn_mark) and looked at once at the end of the turn
- * (settle, in conn.c): offer unread bytes, send, read on, close. So no conn_ call ever calls back. */
+ * Everything that may have changed is marked (conn_mark) and looked at once at the end of the
+ * turn (settle, in conn.c): offer unread bytes, send, read on, close. So no conn_ call ever
+ * calls back. */
 #ifndef CORE_CONN_INT_H
 #define CORE_CONN_INT_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The way out: a queue of chunks, written at the tail, sent from the head, one send in flight. Bytes may
- * be added to the tail chunk while the send that began before it is still under way: they lie behind
- * what that send was told. */
+/* The way out: a queue of chunks, written at the tail, sent from the head, one send in flight.
+ * Bytes may be added to the tail chunk while the send that began before it is still under way:
+ * they lie behind what that send was told. */
 #include "core/conn_int.h"
 
 enum { OUT_MAX = 4 * 1024 * 1024 };
@@ -23,8 +23,10 @@ static bool more_room(struct out *o, size_t want)
 	count_tail(c);
 	if (c->queued > MAX((size_t)OUT_MAX, (size_t)c->high * 4))
 		return false;
-	/* A lone short reply is the usual case; whoever needs a second chunk needs a large one. */
-	size_t bytes = c->tail || want > BUFS_SMALL - sizeof(struct conn_chunk) ? BUFS_LARGE : BUFS_SMALL;
+	/* A lone short reply is the usual case; whoever needs a second chunk needs a large
+	 * one. */
+	size_t bytes =
+		c->tail || want > BUFS_SMALL - sizeof(struct conn_chunk) ? BUFS_LARGE : BUFS_SMALL;
 	struct conn_chunk *chunk = bufs_get(c->w, bytes, &cap);
 
 	if (!chunk)
@@ -117,7 +119,8 @@ static void start_send(struct conn *c)
 	for (struct conn_chunk *at = head; at && count < CHUNK_IOVS && left; at = at->next) {
 		size_t len = MIN(left, at->len - at->sent);
 
-		head->iov[count++] = (struct iovec){ .iov_base = at->bytes + at->sent, .iov_len = len };
+		head->iov[count++] =
+			(struct iovec){ .iov_base = at->bytes + at->sent, .iov_len = len };
 		left -= len;
 	}
 	head->msg = (struct msghdr){ .msg_iov = head->iov, .msg_iovlen = count };

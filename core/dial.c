@@ -21,7 +21,8 @@ static void connected(struct op *op, int res)
 	fiber_wake(&d->wait, OK);
 }
 
-/* Interruptible, but the op lives on this stack: after a time-out or a cancel its end is awaited. */
+/* Interruptible, but the op lives on this stack: after a time-out or a cancel its end is
+ * awaited. */
 static enum err connect_to(struct worker *w, int fd, const struct ring_peer *to, msec timeout_ms)
 {
 	struct dialling d = { .op.done = connected };
@@ -76,6 +77,7 @@ enum err dial(struct worker *w, const struct addr *to, const struct dial_options
 	if (err)
 		return err;
 	return conn_open(w,
-		&(struct conn_open){ .fd = fd, .peer = to, .ops = options->ops, .owner = options->owner },
+		&(struct conn_open){
+			.fd = fd, .peer = to, .ops = options->ops, .owner = options->owner },
 		out);
 }

@@ -15,8 +15,8 @@ struct conn_ops;
 struct worker;
 
 struct dial_options {
-	const struct addr *source; /* local address; NULL: the kernel's choice */
-	msec timeout_ms; /* 0: 30 s */
+	const struct addr *source;  /* local address; NULL: the kernel's choice */
+	msec timeout_ms;            /* 0: 30 s */
 	const struct conn_ops *ops; /* NULL: read on fibers */
 	void *owner;
 };

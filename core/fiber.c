@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fibers: starting, waiting, waking. A fiber's own struct lies at the top of its stack. It
- * is resumed by whoever switches to it (the loop, or the code that started it) and a wait switches back
- * there; so a wait is always a return to somebody who runs, never a jump to a third party.
+/* Fibers: starting, waiting, waking. A fiber's own struct lies at the top of its stack. It is
+ * resumed by whoever switches to it (the loop, or the code that started it) and a wait switches
+ * back there; so a wait is always a return to somebody who runs, never a jump to a third party.
  *
- * A waiting fiber is in exactly one of three places: named by a fiber_wait, in the ready list, or both
- * gone because it ended. A wake moves it from the first to the second; only the loop empties it. */
+ * A waiting fiber is in exactly one of three places: named by a fiber_wait, in the ready list,
+ * or both gone because it ended. A wake moves it from the first to the second; only the loop
+ * empties it. */
 #include "core/worker_int.h"
 
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #include <valgrind/valgrind.h>
 #else
 #define VALGRIND_STACK_REGISTER(from, to) 0u
-#define VALGRIND_STACK_DEREGISTER(id)     ((void)(id))
+#define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
 #endif
 #ifdef FIBER_ASAN
 #include <sanitizer/common_interface_defs.h>
@@ -31,6 +32,7 @@ struct fiber {
 	void (*fn)(void *arg);
 	void *arg;
 	struct list_link link; /* pool, or ready list */
+	struct list_link all;
 	struct timer timer;
 	struct fiber_wait *wait; /* present while suspended and not yet made ready */
 	enum err result;         /* of a wait that nobody woke */
@@ -116,7 +118,8 @@ static void run(void)
 	struct fiber *f = worker_self()->fibers.current;
 
 #ifdef FIBER_ASAN
-	/* Whoever came first came from the thread's own stack, or from a fiber we know already. */
+	/* Whoever came first came from the thread's own stack, or from a fiber we know
+	 * already. */
 	const void *bottom;
 	size_t bytes;
 
@@ -153,6 +156,7 @@ static struct fiber *make(struct worker *w)
 	f->tsan = __tsan_create_fiber(0);
 #endif
 	fiber_ctx_init(&f->ctx, stack_bottom(f), (char *)f, run);
+	list_push(&pool->all, &f->all);
 	return f;
 }
 
@@ -160,6 +164,7 @@ static void destroy(struct fiber *f)
 {
 	struct fiber_stack stack = f->stack;
 
+	list_remove(&f->all);
 	VALGRIND_STACK_DEREGISTER(f->valgrind_id);
 #ifdef FIBER_TSAN
 	__tsan_destroy_fiber(f->tsan);
@@ -200,6 +205,7 @@ void fiber_pool_init(struct worker *w, size_t stack_bytes)
 
 	list_init(&pool->free);
 	list_init(&pool->ready);
+	list_init(&pool->all);
 #if defined(FIBER_ASAN) || defined(FIBER_TSAN)
 	pool->stack_bytes = MAX(stack_bytes, (size_t)256 * 1024);
 #else
@@ -218,6 +224,14 @@ void fiber_pool_done(struct worker *w)
 		destroy(container_of(link, struct fiber, link));
 	w->fibers.pooled = 0;
 	fiber_ctx_done(&w->fibers.loop);
+}
+
+void fiber_pool_forget(struct worker *w)
+{
+	struct list_link *link;
+
+	while ((link = list_first(&w->fibers.all)))
+		destroy(container_of(link, struct fiber, all));
 }
 
 void fiber_pool_trim(struct worker *w)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Queues, locks and counters between fibers of one worker. What is handed over is handed to the fiber
- * that waited longest; a wake that races a time-out wins, so nothing handed over is ever lost. */
+/* Queues, locks and counters between fibers of one worker. What is handed over is handed to
+ * the fiber that waited longest; a wake that races a time-out wins, so nothing handed over is
+ * ever lost. */
 #include "core/fiber.h"
 
 struct waiter {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Stacks with a guard page, and the first frame of a new one. Guards installed by madvise (Linux 6.13)
- * keep neighbouring stacks in one mapping; by mprotect each costs two, and vm.max_map_count ends
- * the matter at some 32,000 stacks. */
+/* Stacks with a guard page, and the first frame of a new one. Guards installed by madvise
+ * (Linux 6.13) keep neighbouring stacks in one mapping; by mprotect each costs two, and
+ * vm.max_map_count ends the matter at some 32,000 stacks. */
 #include "core/fiber_int.h"
 
 #include <stdatomic.h>
@@ -66,8 +66,8 @@ void fiber_ctx_init(struct fiber_ctx *ctx, char *base, char *top, void (*entry)(
 
 	(void)base;
 #if defined(__x86_64__)
-	/* mxcsr and x87 word, r15 r14 r13 r12 rbx rbp, return address, and the two words that keep
-	 * the stack aligned to 16 at the call in fiber_ctx_entry. */
+	/* mxcsr and x87 word, r15 r14 r13 r12 rbx rbp, return address, and the two words that
+	 * keep the stack aligned to 16 at the call in fiber_ctx_entry. */
 	frame = (void **)end - 10;
 	memset(frame, 0, 10 * sizeof(*frame));
 	__asm__ volatile("stmxcsr (%0)\n\tfnstcw 4(%0)" : : "r"(frame) : "memory");

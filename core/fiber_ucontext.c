@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Switching by ucontext, for processors we have no assembly for. Slower: every switch also sets the
- * signal mask by a system call. */
+/* Switching by ucontext, for processors we have no assembly for. Slower: every switch also
+ * sets the signal mask by a system call. */
 #include "core/fiber_int.h"
 
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Files. Each public function fills in a file_call; where it runs depends on who asks: reads, writes and
- * syncs of a fiber go through the ring, its other calls to a helper thread, and a thread that is no
- * worker makes the system call itself. errno is translated here and in ring.c only. */
+/* Files. Each public function fills in a file_call; where it runs depends on who asks: reads,
+ * writes and syncs of a fiber go through the ring, its other calls to a helper thread, and a
+ * thread that is no worker makes the system call itself. errno is translated here and in
+ * ring.c only. */
 #include "core/file_int.h"
 
 #include "core/job.h"
@@ -29,7 +30,7 @@ static int open_flags(unsigned flags)
 	int access = flags & FILE_WRITE ? flags & FILE_READ ? O_RDWR : O_WRONLY : O_RDONLY;
 
 	return access | O_CLOEXEC | (flags & FILE_CREATE ? O_CREAT : 0) |
-	       (flags & FILE_EXCLUSIVE ? O_EXCL : 0) | (flags & FILE_TRUNCATE ? O_TRUNC : 0);
+		(flags & FILE_EXCLUSIVE ? O_EXCL : 0) | (flags & FILE_TRUNCATE ? O_TRUNC : 0);
 }
 
 static enum err sys_open(struct file_call *call)
@@ -40,7 +41,8 @@ static enum err sys_open(struct file_call *call)
 	f->direct = (call->flags & FILE_DIRECT) != 0;
 	f->fd = open(call->path, flags | (f->direct ? O_DIRECT : 0), 0600);
 	if (f->fd < 0 && f->direct && errno == EINVAL) {
-		/* The file system has no O_DIRECT. It may have made the file before it said so. */
+		/* The file system has no O_DIRECT. It may have made the file before it said
+		 * so. */
 		f->direct = false;
 		f->fd = open(call->path, flags & ~O_EXCL, 0600);
 	}
@@ -54,8 +56,9 @@ static enum err sys_rw(struct file_call *call)
 
 	while (call->iov_len) {
 		off_t at = (off_t)(call->offset + call->moved);
-		ssize_t n = write ? pwritev2(call->file->fd, call->iov, (int)call->iov_len, at, rwf) :
-				    preadv(call->file->fd, call->iov, (int)call->iov_len, at);
+		ssize_t n = write ?
+			pwritev2(call->file->fd, call->iov, (int)call->iov_len, at, rwf) :
+			preadv(call->file->fd, call->iov, (int)call->iov_len, at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -218,7 +221,8 @@ void file_iov_skip(struct iovec **iov, unsigned *iov_len, size_t n)
 static void submit(struct file_op *fo, enum op_kind kind)
 {
 	struct worker *w = worker_self();
-	struct ring_rw rw = { .iov = fo->iov, .iov_len = fo->iov_len,
+	struct ring_rw rw = { .iov = fo->iov,
+		.iov_len = fo->iov_len,
 		.offset = fo->offset + fo->moved,
 		.flags = fo->flags & FILE_DSYNC ? RWF_DSYNC : 0 };
 
@@ -241,7 +245,8 @@ static void moved(struct op *op, int res)
 			return;
 		}
 	} else if (res == 0) {
-		/* A read at the end of the file; a write that moved nothing will not move more. */
+		/* A read at the end of the file; a write that moved nothing will not move
+		 * more. */
 		fo->done(fo, kind == OP_READ ? OK : ERR_IO, fo->moved);
 		return;
 	} else if (res != ERR_BUSY) {
@@ -298,9 +303,12 @@ static void fiber_op_done(struct file_op *fo, enum err err, size_t bytes)
 
 static void by_ring(struct file_call *call)
 {
-	struct fiber_op op = { .fo = { .file = call->file, .iov = call->iov, .iov_len = call->iov_len,
-					 .flags = call->flags, .offset = call->offset,
-					 .done = fiber_op_done },
+	struct fiber_op op = { .fo = { .file = call->file,
+				       .iov = call->iov,
+				       .iov_len = call->iov_len,
+				       .flags = call->flags,
+				       .offset = call->offset,
+				       .done = fiber_op_done },
 		.call = call };
 
 	if (call->verb == FILE_VERB_READ)
@@ -371,7 +379,8 @@ void file_close(struct file *f)
 
 	if (!f)
 		return;
-	/* Closing does not wait for the disk on the file systems we know; from a callback it must not. */
+	/* Closing does not wait for the disk on the file systems we know; from a callback it
+	 * must not. */
 	if (worker_self() && !fiber_self())
 		file_call_now(&call);
 	else
@@ -400,8 +409,9 @@ static enum err read_or_write(struct file_call *call, const struct iovec *iov)
 enum err file_readv(struct file *f, const struct iovec *iov, unsigned iov_len, uint64_t offset,
 	size_t *out_len)
 {
-	struct file_call call = { .verb = FILE_VERB_READ, .file = f, .iov_len = iov_len,
-		.offset = offset };
+	struct file_call call = {
+		.verb = FILE_VERB_READ, .file = f, .iov_len = iov_len, .offset = offset
+	};
 	size_t want = 0;
 
 	for (unsigned i = 0; i < iov_len; i++)
@@ -425,8 +435,11 @@ enum err file_read(struct file *f, void *buf, size_t len, uint64_t offset, size_
 enum err file_writev(struct file *f, const struct iovec *iov, unsigned iov_len, uint64_t offset,
 	unsigned flags)
 {
-	struct file_call call = { .verb = FILE_VERB_WRITE, .file = f, .iov_len = iov_len,
-		.offset = offset, .flags = flags };
+	struct file_call call = { .verb = FILE_VERB_WRITE,
+		.file = f,
+		.iov_len = iov_len,
+		.offset = offset,
+		.flags = flags };
 
 	return read_or_write(&call, iov);
 }
@@ -490,7 +503,8 @@ enum err file_sync_dir(const char *path)
 
 enum err file_list(struct arena *a, const char *path, struct file_names *out)
 {
-	return run(&(struct file_call){ .verb = FILE_VERB_LIST, .path = path, .arena = a, .names = out });
+	return run(&(struct file_call){
+		.verb = FILE_VERB_LIST, .path = path, .arena = a, .names = out });
 }
 
 enum err file_space(const char *path, struct file_space *out)

@@ -21,7 +21,7 @@ struct worker;
 enum file_flags {
 	FILE_READ = 1 << 0,
 	FILE_WRITE = 1 << 1,
-	FILE_CREATE = 1 << 2, /* if it is not there, mode 0600 */
+	FILE_CREATE = 1 << 2,    /* if it is not there, mode 0600 */
 	FILE_EXCLUSIVE = 1 << 3, /* it must not be there */
 	FILE_TRUNCATE = 1 << 4,
 	/* Past the page cache when the file system can; see file_is_direct. Buffers, offsets
@@ -40,10 +40,10 @@ void file_close(struct file *f);
  * same. */
 bool file_is_direct(const struct file *f);
 
-/* At `offset`; at most 64 iovecs. A read may come short only at the end of the file; *out_len may be NULL when
- * short is an error (ERR_CORRUPT). */
-enum err file_read(
-	struct file *f, void *buf, size_t len, uint64_t offset, size_t *out_len) must_use;
+/* At `offset`; at most 64 iovecs. A read may come short only at the end of the file; *out_len
+ * may be NULL when short is an error (ERR_CORRUPT). */
+enum err file_read(struct file *f, void *buf, size_t len, uint64_t offset,
+	size_t *out_len) must_use;
 enum err file_readv(struct file *f, const struct iovec *iov, unsigned iov_len, uint64_t offset,
 	size_t *out_len) must_use;
 /* All of it or an error. `flags`: 0 or FILE_DSYNC. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* file_int.h - the disk behind file.h: the kernel's, or the simulated one. For the engine only. */
+/* file_int.h - the disk behind file.h: the kernel's, or the simulated one. For the engine
+ * only. */
 #ifndef CORE_FILE_INT_H
 #define CORE_FILE_INT_H
 

@@ -158,10 +158,22 @@ bool job_run_one_inline(void)
 	return true;
 }
 
+bool job_waiting_inline(void)
+{
+	return pool.waiting > 0;
+}
+
+void job_forget_inline(void)
+{
+	atomic_store(&pool.sent, NULL);
+	pool.taken = NULL;
+	pool.waiting = 0;
+}
+
 /* --- Queues --- */
 
-/* One job of the queue. The count is taken down last: whoever brings it from 0 to 1 pushes the queue,
- * so it is in the pool at most once. */
+/* One job of the queue. The count is taken down last: whoever brings it from 0 to 1 pushes the
+ * queue, so it is in the pool at most once. */
 static void queue_run(struct job_item *item)
 {
 	struct job_queue *q = container_of(item, struct job_queue, item);
@@ -241,8 +253,9 @@ static void fiber_job_done(struct worker *w, struct job *job)
 
 void job_run_in(struct job_queue *queue, void (*fn)(void *arg), void *arg)
 {
-	struct fiber_job fj = { .job = { .run = run_fiber_job, .done = fiber_job_done },
-		.fn = fn, .arg = arg };
+	struct fiber_job fj = {
+		.job = { .run = run_fiber_job, .done = fiber_job_done }, .fn = fn, .arg = arg
+	};
 
 	if (!worker_self()) {
 		fn(arg);

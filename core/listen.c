@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Accepting. Each listener has one accept in flight, or a reason why not: a limit (looked at again when
- * a connection ends), memory or descriptors (looked at again by timer, ever later up to a second).
- * Clients are counted in two rows of counters by two hashes and the smaller one counts: a count-min
- * sketch, never too low, shared by all workers without a lock, of fixed size for any number of clients. */
+/* Accepting. Each listener has one accept in flight, or a reason why not: a limit (looked at
+ * again when a connection ends), memory or descriptors (looked at again by timer, ever later
+ * up to a second). Clients are counted in two rows of counters by two hashes and the smaller
+ * one counts: a count-min sketch, never too low, shared by all workers without a lock, of
+ * fixed size for any number of clients. */
 #include "core/listen.h"
 
 #include "core/base/map.h"
@@ -150,7 +151,8 @@ static unsigned room_for(const struct listener *l)
 	if (config->conns_max)
 		room = MIN(room, config->conns_max - MIN(config->conns_max, l->stats.conns));
 	if (config->worker_conns_max)
-		room = MIN(room, config->worker_conns_max -
+		room = MIN(room,
+			config->worker_conns_max -
 				MIN(config->worker_conns_max, l->w->listener_conns));
 	return room;
 }
@@ -227,16 +229,16 @@ static void accepted(struct op *op, int res)
 	if (res >= 0 && l->stopped) {
 		ring_close(res);
 	} else if (res >= 0) {
-		struct addr peer = addr_from_sockaddr((struct sockaddr *)&slot->peer.addr,
-			slot->peer.len);
+		struct addr peer =
+			addr_from_sockaddr((struct sockaddr *)&slot->peer.addr, slot->peer.len);
 
 		l->backoff_ms = 0;
 		admit(l, res, &peer);
 	} else if (res == ERR_INVALID) {
 		l->stopped = true; /* not a listening socket: it was shut down beneath us */
 	} else if (res != ERR_RESET && res != ERR_CANCELED) {
-		/* Out of descriptors or memory, or a network error that belongs to one connection: wait a
-		 * little rather than ask which. */
+		/* Out of descriptors or memory, or a network error that belongs to one
+		 * connection: wait a little rather than ask which. */
 		retry_later(l);
 	}
 	accept_more(l);
@@ -302,8 +304,7 @@ void listener_stop(struct listener *l)
 
 void listener_stop_all(struct worker *w)
 {
-	list_each(&w->listeners, link)
-		listener_stop(container_of(link, struct listener, link));
+	list_each(&w->listeners, link) listener_stop(container_of(link, struct listener, link));
 }
 
 void listener_release(struct listener *l, uint64_t client_hash)
@@ -315,7 +316,8 @@ void listener_release(struct listener *l, uint64_t client_hash)
 	l->stats.conns--;
 	w->listener_conns--;
 	/* The room may be another listener's, too. */
-	list_each(&w->listeners, link) {
+	list_each(&w->listeners, link)
+	{
 		struct listener *other = container_of(link, struct listener, link);
 
 		if (other->paused)

@@ -29,9 +29,9 @@ struct listen_clients *listen_clients_new(void);
 void listen_clients_free(struct listen_clients *clients);
 
 struct listen_config {
-	int fd; /* the listener's from here on */
-	bool shared_fd; /* inherited and used by every worker: duplicated, not owned */
-	unsigned conns_max; /* of this listener on this worker; 0: no limit */
+	int fd;                    /* the listener's from here on */
+	bool shared_fd;            /* inherited and used by every worker: duplicated, not owned */
+	unsigned conns_max;        /* of this listener on this worker; 0: no limit */
 	unsigned worker_conns_max; /* of all listeners of this worker; 0: no limit */
 	unsigned client_conns_max; /* per address (IPv6: /64); 0: no limit */
 	struct listen_clients *clients;
@@ -42,8 +42,8 @@ struct listen_config {
 	void *owner;
 };
 
-enum err listener_start(
-	struct worker *w, const struct listen_config *config, struct listener **out) must_use;
+enum err listener_start(struct worker *w, const struct listen_config *config,
+	struct listener **out) must_use;
 /* No further connection; those that live go on and are still counted. The listener is freed by
  * the engine when the last one went. */
 void listener_stop(struct listener *l);
@@ -57,7 +57,7 @@ void listener_gone(struct listener *l, const struct addr *peer);
 
 struct listener_stats {
 	uint64_t accepted, refused; /* refused: client over its limit */
-	uint64_t pauses, errors; /* limit reached; out of descriptors or memory */
+	uint64_t pauses, errors;    /* limit reached; out of descriptors or memory */
 	unsigned conns;
 };
 void listener_stats(const struct listener *l, struct listener_stats *out);

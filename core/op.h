@@ -28,14 +28,14 @@ struct op {
 	/* res >= 0: bytes, descriptor or mask; negative: an enum err. */
 	void (*done)(struct op *op, int res);
 	struct list_link link; /* the back end's: staged, or waiting in the simulation */
-	void *ptr; /* msghdr, iovec, sockaddr or buffer, by kind */
+	void *ptr;             /* msghdr, iovec, sockaddr or buffer, by kind */
 	uint64_t offset;
 	uint32_t len; /* bytes, number of iovecs, or sockaddr length */
 	int fd;
 	uint32_t slot; /* 1-based while in flight, 0 otherwise */
 	uint32_t flags;
-	uint16_t buf; /* OP_RECV: the provided buffer it came in */
-	uint8_t kind; /* enum op_kind */
+	uint16_t buf;      /* OP_RECV: the provided buffer it came in */
+	uint8_t kind;      /* enum op_kind */
 	uint8_t cancelled; /* cancelled before the kernel saw it */
 };
 

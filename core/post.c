@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A stack that senders push to and the receiver takes whole and turns round: lock-free, without limit,
- * in order per sender. The flag `sleeping` decides who writes to the eventfd: the receiver sets it
- * and then looks at the stack, the sender pushes and then takes the flag; sequential consistency of
- * the four makes sure that one of them sees the other. */
+/* A stack that senders push to and the receiver takes whole and turns round: lock-free,
+ * without limit, in order per sender. The flag `sleeping` decides who writes to the eventfd:
+ * the receiver sets it and then looks at the stack, the sender pushes and then takes the flag;
+ * sequential consistency of the four makes sure that one of them sees the other. */
 #include "core/post.h"
 
 #include "core/worker_int.h"

@@ -25,7 +25,7 @@ void post_to(unsigned worker, struct post *post);
  * fiber. fn must not wait. On the same worker it is called directly. */
 void post_call(unsigned worker, void (*fn)(struct worker *w, void *arg), void *arg);
 /* The same with fn on a fiber there, where it may wait; its result is returned. */
-enum err post_call_fiber(
-	unsigned worker, enum err (*fn)(struct worker *w, void *arg), void *arg) must_use;
+enum err post_call_fiber(unsigned worker, enum err (*fn)(struct worker *w, void *arg),
+	void *arg) must_use;
 
 #endif

@@ -48,7 +48,8 @@ bool ring_slot_take(struct ring *r, struct op *op)
 
 uint64_t ring_user_data(const struct ring *r, const struct op *op)
 {
-	return (uint64_t)op->kind << KIND_SHIFT | (uint64_t)r->slots[op->slot].generation << 32 | op->slot;
+	return (uint64_t)op->kind << KIND_SHIFT | (uint64_t)r->slots[op->slot].generation << 32 |
+		op->slot;
 }
 
 struct op *ring_slot_find(const struct ring *r, uint64_t user_data)

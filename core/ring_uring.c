@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The reactor over io_uring. The flags follow what was measured and what is known to be sound: one
- * issuer, completions run when we ask for them, receives from a provided-buffer ring with POLL_FIRST
- * (no buffer is held while nothing came), one-shot accepts. No linked time-outs, bundles,
- * zero-copy sends or multishot: they have ordering faults on kernels we support, or gain nothing here. */
+/* The reactor over io_uring. The flags follow what was measured and what is known to be sound:
+ * one issuer, completions run when we ask for them, receives from a provided-buffer ring with
+ * POLL_FIRST (no buffer is held while nothing came), one-shot accepts. No linked time-outs,
+ * bundles, zero-copy sends or multishot: they have ordering faults on kernels we support, or
+ * gain nothing here. */
 #include "core/addr.h"
 #include "core/worker_int.h"
 
@@ -59,12 +60,14 @@ static const char *explain_denied(void)
 {
 	switch (read_disabled()) {
 	case 2:
-		return "io_uring is forbidden on this system: set kernel.io_uring_disabled to 0 (sysctl)";
+		return "io_uring is forbidden on this system: set kernel.io_uring_disabled to 0 "
+		       "(sysctl)";
 	case 1:
 		return "io_uring is forbidden for this user: set kernel.io_uring_disabled to 0, or "
 		       "put the user into the group of kernel.io_uring_group (sysctl)";
 	default:
-		return "io_uring is forbidden here, most likely by a seccomp filter: allow io_uring_setup, "
+		return "io_uring is forbidden here, most likely by a seccomp filter: allow "
+		       "io_uring_setup, "
 		       "io_uring_enter and io_uring_register in the container's or unit's filter";
 	}
 }
@@ -73,17 +76,20 @@ static const char *explain(int number)
 {
 	switch (number) {
 	case ENOSYS:
-		return "io_uring is not in this kernel: Linux 6.1 or newer with CONFIG_IO_URING is needed";
+		return "io_uring is not in this kernel: Linux 6.1 or newer with CONFIG_IO_URING is "
+		       "needed";
 	case EPERM:
 	case EACCES:
 		return explain_denied();
 	case ENOMEM:
-		return "no memory for io_uring: raise the limit of locked memory (ulimit -l, LimitMEMLOCK=)";
+		return "no memory for io_uring: raise the limit of locked memory (ulimit -l, "
+		       "LimitMEMLOCK=)";
 	case EINVAL:
 		return "this kernel's io_uring is too old: Linux 6.1 or newer is needed";
 	case EMFILE:
 	case ENFILE:
-		return "no file descriptor left for io_uring: raise the limit (ulimit -n, LimitNOFILE=)";
+		return "no file descriptor left for io_uring: raise the limit (ulimit -n, "
+		       "LimitNOFILE=)";
 	default:
 		return "io_uring could not be set up";
 	}
@@ -110,8 +116,8 @@ static int open_bufs(struct uring *u)
 
 	u->buf_ring_bytes = u->buf_count * sizeof(struct io_uring_buf);
 	u->bufs_bytes = (size_t)u->buf_count * u->buf_bytes;
-	void *ring = mmap(NULL, u->buf_ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		-1, 0);
+	void *ring = mmap(NULL, u->buf_ring_bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (ring == MAP_FAILED)
 		return -ENOMEM;
@@ -136,8 +142,8 @@ static int open_bufs(struct uring *u)
 static int open_ring(struct uring *u, const struct workers_config *config)
 {
 	struct io_uring_params params = {
-		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
-			 IORING_SETUP_SUBMIT_ALL,
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+			IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL,
 		.cq_entries = CQ_ENTRIES,
 	};
 	unsigned entries = config->ring_entries ? config->ring_entries : DEFAULT_ENTRIES;
@@ -147,8 +153,9 @@ static int open_ring(struct uring *u, const struct workers_config *config)
 		return res;
 	u->ring_open = true;
 	/* A completion lost to overflow would hang its owner for ever. */
-	return params.features & IORING_FEAT_NODROP && params.features & IORING_FEAT_EXT_ARG ? 0 :
-											       -EINVAL;
+	return params.features & IORING_FEAT_NODROP && params.features & IORING_FEAT_EXT_ARG ?
+		0 :
+		-EINVAL;
 }
 
 static void arm_wake(struct worker *w);
@@ -165,9 +172,11 @@ static void arm_wake(struct worker *w)
 {
 	struct uring *u = w->ring.impl;
 
-	u->wake_iov = (struct iovec){ .iov_base = &u->wake_value, .iov_len = sizeof(u->wake_value) };
+	u->wake_iov =
+		(struct iovec){ .iov_base = &u->wake_value, .iov_len = sizeof(u->wake_value) };
 	u->wake_op.done = woken;
-	ring_read(w, &u->wake_op, u->wake_fd, &(struct ring_rw){ .iov = &u->wake_iov, .iov_len = 1 });
+	ring_read(w, &u->wake_op, u->wake_fd,
+		&(struct ring_rw){ .iov = &u->wake_iov, .iov_len = 1 });
 	w->ring.in_flight--; /* ours does not count */
 }
 
@@ -218,7 +227,8 @@ static void uring_wake(struct worker *w)
 	struct uring *u = w->ring.impl;
 	uint64_t one = 1;
 
-	/* The counter of an eventfd cannot fill by ones; there is nothing to do about other errors. */
+	/* The counter of an eventfd cannot fill by ones; there is nothing to do about other
+	 * errors. */
 	ssize_t put = write(u->wake_fd, &one, sizeof(one));
 	(void)put;
 }
@@ -231,6 +241,19 @@ static void prepare_recv(struct io_uring_sqe *sqe, const struct op *op)
 	sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = GROUP;
+}
+
+/* The usual reply is one piece: the kernel then has no vector to copy. */
+static void prepare_send(struct io_uring_sqe *sqe, const struct op *op)
+{
+	const struct msghdr *msg = op->ptr;
+	int flags = MSG_NOSIGNAL | MSG_WAITALL;
+
+	if (msg->msg_iovlen == 1)
+		io_uring_prep_send(sqe, op->fd, msg->msg_iov[0].iov_base, msg->msg_iov[0].iov_len,
+			flags);
+	else
+		io_uring_prep_sendmsg(sqe, op->fd, msg, (unsigned)flags);
 }
 
 static void prepare(struct io_uring_sqe *sqe, const struct op *op)
@@ -249,7 +272,7 @@ static void prepare(struct io_uring_sqe *sqe, const struct op *op)
 		prepare_recv(sqe, op);
 		break;
 	case OP_SEND:
-		io_uring_prep_sendmsg(sqe, op->fd, op->ptr, MSG_NOSIGNAL | MSG_WAITALL);
+		prepare_send(sqe, op);
 		break;
 	case OP_READ:
 		io_uring_prep_readv2(sqe, op->fd, op->ptr, op->len, op->offset, (int)op->flags);
@@ -285,8 +308,8 @@ static struct io_uring_sqe *next_sqe(struct uring *u)
 	return sqe;
 }
 
-/* An op the kernel has not seen ends here; another is cancelled by its user_data in the next turn, and
- * nobody waits for the answer to that. */
+/* An op the kernel has not seen ends here; another is cancelled by its user_data in the next
+ * turn, and nobody waits for the answer to that. */
 static void uring_cancel(struct worker *w, struct op *op)
 {
 	struct uring *u = w->ring.impl;
@@ -365,7 +388,8 @@ static void reap(struct worker *w)
 	struct io_uring_cqe *cqe;
 	unsigned head, seen = 0;
 
-	io_uring_for_each_cqe(&u->ring, head, cqe) {
+	io_uring_for_each_cqe(&u->ring, head, cqe)
+	{
 		complete(w, cqe);
 		seen++;
 	}
@@ -408,10 +432,10 @@ static void uring_recv_return(struct worker *w, struct op *op)
 
 static enum err uring_socket(const struct addr *like, enum ring_socket_kind kind, int *out_fd)
 {
-	static const int families[] = {
-		[ADDR_NONE] = AF_UNSPEC, [ADDR_IP4] = AF_INET, [ADDR_IP6] = AF_INET6,
-		[ADDR_UNIX] = AF_UNIX
-	};
+	static const int families[] = { [ADDR_NONE] = AF_UNSPEC,
+		[ADDR_IP4] = AF_INET,
+		[ADDR_IP6] = AF_INET6,
+		[ADDR_UNIX] = AF_UNIX };
 	int one = 1;
 	/* Not O_NONBLOCK: the ring would answer EAGAIN instead of waiting. */
 	int fd = socket(families[like->kind], SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -437,7 +461,8 @@ static enum err uring_bind(int fd, const struct addr *to, bool share_port)
 	if (share_port && to->kind != ADDR_UNIX &&
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0)
 		return ring_err(errno);
-	/* Only dialling sockets come here without: the port is chosen at connect, per destination. */
+	/* Only dialling sockets come here without: the port is chosen at connect, per
+	 * destination. */
 	if (!share_port && to->port == 0 && to->kind != ADDR_UNIX)
 		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 	return bind(fd, (struct sockaddr *)&sa, len) == 0 ? OK : ring_err(errno);

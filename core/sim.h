@@ -12,11 +12,11 @@
 
 struct sim_config {
 	uint64_t seed;
-	msec delay_max_ms; /* of one piece of data on the network; 0: 5 ms */
-	unsigned reset_per_mille; /* chance that a connection breaks, rolled at each send */
-	unsigned short_per_mille; /* chance of a short receive, rolled each time; 0: 200 */
-	wall_ms wall_start; /* 0: 2026-01-01 */
-	uint64_t disk_bytes; /* room on the disk; 0: no limit */
+	msec delay_max_ms;             /* of one piece of data on the network; 0: 5 ms */
+	unsigned reset_per_mille;      /* chance that a connection breaks, rolled at each send */
+	unsigned short_per_mille;      /* chance of a short receive, rolled each time; 0: 200 */
+	wall_ms wall_start;            /* 0: 2026-01-01 */
+	uint64_t disk_bytes;           /* room on the disk; 0: no limit */
 	unsigned write_fail_per_mille; /* chance that a file write or sync says ERR_IO */
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A hierarchical timer wheel. Level k has 64 slots of 64^k milliseconds; a timer sits on the lowest
- * level whose span reaches its due time and moves down when the wheel enters its slot. A bit per
- * slot says "may hold timers": disarming only unlinks and leaves the bit, which is cleared when the
- * slot is next looked at. */
+/* A hierarchical timer wheel. Level k has 64 slots of 64^k milliseconds; a timer sits on the
+ * lowest level whose span reaches its due time and moves down when the wheel enters its slot.
+ * A bit per slot says "may hold timers": disarming only unlinks and leaves the bit, which is
+ * cleared when the slot is next looked at. */
 #include "core/timer.h"
 
 enum { SLOT_BITS = 6, SLOT_MASK = WHEEL_SLOTS - 1 };
@@ -60,17 +60,20 @@ static void cascade(struct timer_wheel *wheel, unsigned level, unsigned slot)
 	}
 }
 
-/* The next moment after wheel->now at which a slot must be looked at, by level; INT64_MAX: none. */
+/* The next moment after wheel->now at which a slot must be looked at, by level; INT64_MAX:
+ * none. */
 static msec next_on_level(struct timer_wheel *wheel, unsigned level)
 {
 	unsigned shift = SLOT_BITS * level;
 	unsigned here = (unsigned)(wheel->now >> shift) & SLOT_MASK;
 
 	while (wheel->busy[level]) {
-		/* Rotate so that the slot after ours is bit 0; our own slot is a full turn away. */
+		/* Rotate so that the slot after ours is bit 0; our own slot is a full turn
+		 * away. */
 		unsigned turn = (here + 1) & SLOT_MASK;
-		uint64_t bits = turn ? wheel->busy[level] >> turn | wheel->busy[level] << (64 - turn) :
-				       wheel->busy[level];
+		uint64_t bits = turn ?
+			wheel->busy[level] >> turn | wheel->busy[level] << (64 - turn) :
+			wheel->busy[level];
 		unsigned ahead = (unsigned)__builtin_ctzll(bits) + 1;
 		unsigned slot = (here + ahead) & SLOT_MASK;
 

@@ -40,7 +40,7 @@ static inline bool timer_armed(const struct timer *t)
 enum { WHEEL_LEVELS = 7, WHEEL_SLOTS = 64 };
 
 struct timer_wheel {
-	msec now; /* everything due up to here has fired */
+	msec now;                    /* everything due up to here has fired */
 	uint64_t busy[WHEEL_LEVELS]; /* a set bit: the slot may hold timers */
 	struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
 	struct list expired; /* due, not yet fired */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The workers: their threads, their loop, their start and their end.
  *
- * The end has three steps: the stop callback drains; what is left is aborted; and a worker without
- * fibers, operations and connections stays at hand until all the others are as far, because one of
- * them may still ask it for something. */
+ * The end has three steps: the stop callback drains; what is left is aborted; and a worker
+ * without fibers, operations and connections stays at hand until all the others are as far,
+ * because one of them may still ask it for something. */
 #include "core/worker_int.h"
 
 #include "core/bufs.h"
@@ -142,7 +142,7 @@ static void trim(struct timer *t)
 static bool has_nothing(const struct worker *w)
 {
 	return w->fibers.alive == 0 && w->ring.in_flight == 0 && w->conn_count == 0 &&
-	       w->jobs_in_flight == 0 && list_empty(&w->listeners) && !post_pending(w);
+		w->jobs_in_flight == 0 && list_empty(&w->listeners) && !post_pending(w);
 }
 
 static bool all_idle(void)
@@ -155,9 +155,8 @@ static bool all_idle(void)
 
 static void run_hooks(struct worker *w)
 {
-	list_each(&w->hooks, link)
-		container_of(link, struct worker_hook, link)->run(w,
-			container_of(link, struct worker_hook, link));
+	list_each(&w->hooks, link) container_of(link, struct worker_hook, link)
+		->run(w, container_of(link, struct worker_hook, link));
 }
 
 msec worker_may_sleep(struct worker *w)
@@ -220,8 +219,8 @@ static void run_start(void *arg)
 	if (err) {
 		pthread_mutex_lock(&life.lock);
 		if (!life.why[0])
-			snprintf(life.why, sizeof(life.why), "worker %u could not start: %s", w->index,
-				err_text(err));
+			snprintf(life.why, sizeof(life.why), "worker %u could not start: %s",
+				w->index, err_text(err));
 		pthread_mutex_unlock(&life.lock);
 	}
 	tell(&life.started, err);
@@ -469,6 +468,12 @@ void workers_stop(void)
 		workers.all[i]->stop_post.run = begin_stop;
 		post_to(i, &workers.all[i]->stop_post);
 	}
+}
+
+void workers_forget(void)
+{
+	self = NULL;
+	workers.count = 0;
 }
 
 void workers_join(void)

@@ -13,14 +13,14 @@
 struct worker;
 
 struct workers_config {
-	unsigned count; /* 0: one per usable core */
-	unsigned ring_entries; /* submissions per system call; 0: 512 */
-	unsigned recv_bufs; /* power of two; 0: 256 */
-	unsigned recv_buf_bytes; /* 0: 16 KB + a TLS record's overhead */
-	unsigned job_threads; /* helper threads of the process; 0: 4 */
+	unsigned count;           /* 0: one per usable core */
+	unsigned ring_entries;    /* submissions per system call; 0: 512 */
+	unsigned recv_bufs;       /* power of two; 0: 256 */
+	unsigned recv_buf_bytes;  /* 0: 16 KB + a TLS record's overhead */
+	unsigned job_threads;     /* helper threads of the process; 0: 4 */
 	size_t fiber_stack_bytes; /* 0: 64 KB (256 KB under sanitizers) */
-	size_t bufs_max_bytes; /* pooled memory per worker; accepting pauses above; 0: 256 MB */
-	bool pin; /* bind worker i to the i-th usable core */
+	size_t bufs_max_bytes;    /* pooled memory per worker; accepting pauses above; 0: 256 MB */
+	bool pin;                 /* bind worker i to the i-th usable core */
 	/* Runs on a fiber of each worker, all at the same time; an error stops the whole
 	 * start. */
 	enum err (*start)(struct worker *w, void *arg);

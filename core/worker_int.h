@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* worker_int.h - what a worker is made of; for the files of the engine only (worker, ring_*, fiber,
- * post, job, bufs, conn, listen, file, sim).
+/* worker_int.h - what a worker is made of; for the files of the engine only (worker, ring_*,
+ * fiber, post, job, bufs, conn, listen, file, sim).
  *
  * Everything here is touched by its own thread only, but for the atomic members, which are how
  * other threads reach a worker. */
@@ -22,7 +22,8 @@ struct listener;
 
 /* The back end of the reactor: everything that differs between the kernel and the simulation. */
 struct ring_backend {
-	enum err (*open)(struct worker *w, const struct workers_config *config, char *why, size_t size);
+	enum err (*open)(struct worker *w, const struct workers_config *config, char *why,
+		size_t size);
 	void (*close)(struct worker *w);
 	/* Take a filled op; it reaches the kernel in the next turn. */
 	void (*stage)(struct worker *w, struct op *op);
@@ -78,6 +79,7 @@ bool ring_run_failed(struct worker *w);
 
 struct fiber_pool {
 	struct list free; /* last used first */
+	struct list all;
 	struct list ready;
 	struct fiber *current;
 	struct fiber_ctx loop; /* where the loop itself is suspended */
@@ -89,6 +91,8 @@ struct fiber_pool {
 };
 void fiber_pool_init(struct worker *w, size_t stack_bytes);
 void fiber_pool_done(struct worker *w);
+/* The simulated crash: unmap every stack, whoever is on it. */
+void fiber_pool_forget(struct worker *w);
 /* Resume everybody who was ready when the call began. */
 void fiber_run_ready(struct worker *w);
 /* Give stacks back that nobody used for long. */
@@ -153,8 +157,10 @@ void sim_run_workers(bool (*done)(void *arg), void *arg);
 
 enum err job_threads_start(unsigned count);
 void job_threads_stop(void);
-/* In the simulation: run one waiting job. False: none. */
+/* In the simulation: run one waiting job. False: none. And: forget them all. */
 bool job_run_one_inline(void);
+bool job_waiting_inline(void);
+void job_forget_inline(void);
 
 /* The workers as a whole, for the back ends. */
 struct workers {
@@ -172,8 +178,10 @@ enum err worker_open(struct worker *w, char *why, size_t size);
 void worker_launch(struct worker *w);
 void worker_close(struct worker *w);
 void worker_set_self(struct worker *w);
+/* The simulated crash: there are no workers any more. */
+void workers_forget(void);
 /* Counters are read by other threads. */
-#define stat_add(w, name, n)                                                                       \
+#define stat_add(w, name, n) \
 	__atomic_store_n(&(w)->stats.name, (w)->stats.name + (uint64_t)(n), __ATOMIC_RELAXED)
 #define stat_set(w, name, n) __atomic_store_n(&(w)->stats.name, (uint64_t)(n), __ATOMIC_RELAXED)
 

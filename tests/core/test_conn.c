@@ -259,8 +259,9 @@ static void on_deadline(struct conn *c)
 	conn_close(c);
 }
 
-static const struct conn_ops deadline_ops = { .data = armed, .closed = on_closed,
-	.deadline = on_deadline };
+static const struct conn_ops deadline_ops = {
+	.data = armed, .closed = on_closed, .deadline = on_deadline
+};
 static const struct conn_ops default_deadline_ops = { .data = armed, .closed = on_closed };
 
 static void body_deadline(struct worker *w)
@@ -479,8 +480,11 @@ static void fake_close(struct tls_session *t)
 	free(t);
 }
 
-static const struct conn_tls_ops fake_tls_ops = { .handshake = fake_handshake, .read = fake_read,
-	.write = fake_write, .shutdown = fake_shutdown, .close = fake_close };
+static const struct conn_tls_ops fake_tls_ops = { .handshake = fake_handshake,
+	.read = fake_read,
+	.write = fake_write,
+	.shutdown = fake_shutdown,
+	.close = fake_close };
 
 static struct tls_session *fake_session(void)
 {
@@ -512,14 +516,16 @@ static void body_tls(struct worker *w)
 	in = read_bytes(c, 5);
 	check(slice_starts(in, SLICE("ready")));
 	conn_consume(c, 5);
-	/* The server's "Hi" may already have come behind it, and is no clear text: give it back. */
+	/* The server's "Hi" may already have come behind it, and is no clear text: give it
+	 * back. */
 	check(in.len == 5 || in.len == 7);
 	if (in.len == 7)
 		conn_consume(c, 2);
 	struct tls_session *session = fake_session();
 
 	if (in.len == 7)
-		container_of(session, struct fake_tls, base)->greeted = 3, out_str(conn_out(c), "Hi");
+		container_of(session, struct fake_tls, base)->greeted = 3,
+						       out_str(conn_out(c), "Hi");
 	check(conn_start_tls_wait(c, session, 10000) == OK);
 	check(conn_is_tls(c));
 	out_str(conn_out(c), "qsqqqsqqqqqq");

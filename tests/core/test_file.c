@@ -148,8 +148,9 @@ static void body_callback(struct worker *w)
 	char buf[8];
 
 	check(file_open(path, FILE_READ | FILE_WRITE | FILE_CREATE, &f) == OK);
-	struct writing x = { .fo = { .file = f, .iov = iov, .iov_len = 2, .flags = FILE_DSYNC,
-				     .done = written } };
+	struct writing x = {
+		.fo = { .file = f, .iov = iov, .iov_len = 2, .flags = FILE_DSYNC, .done = written }
+	};
 
 	file_op_write(w, &x.fo);
 	check(!x.moved);

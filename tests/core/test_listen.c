@@ -105,7 +105,8 @@ static void body_client(struct worker *w)
 	struct listen_clients *clients = listen_clients_new();
 	struct addr any = addr_ip4(0x7f000001, 0);
 	struct listener *l = serve(w, &any,
-		(struct listen_config){ .client_conns_max = 2, .clients = clients,
+		(struct listen_config){ .client_conns_max = 2,
+			.clients = clients,
 			.refusal = SLICE("421 too many\r\n") });
 	struct addr at = listener_addr(l);
 	struct conn *conns[3];

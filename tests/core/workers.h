@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* workers.h - run the body of a test on a fiber of worker 0, with real workers around it.
  *
- * Criterion's assertions leave by longjmp, which a fiber cannot: inside, use check(), which prints and
- * remembers; run_on_workers asserts at the end that nothing was remembered. */
+ * Criterion's assertions leave by longjmp, which a fiber cannot: inside, use check(), which
+ * prints and remembers; run_on_workers asserts at the end that nothing was remembered. */
 #ifndef TESTS_CORE_WORKERS_H
 #define TESTS_CORE_WORKERS_H
 
@@ -15,12 +15,12 @@
 static _Atomic unsigned checks_failed;
 static void (*test_body)(struct worker *w);
 
-#define check(cond)                                                                                \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                 \
-			atomic_fetch_add(&checks_failed, 1);                                       \
-		}                                                                                  \
+#define check(cond)                                                                \
+	do {                                                                       \
+		if (!(cond)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+			atomic_fetch_add(&checks_failed, 1);                       \
+		}                                                                  \
 	} while (0)
 
 static enum err start_body(struct worker *w, void *arg)
