@@ -86,8 +86,8 @@ struct queue_row {
 
 /* Where a list stands; zeroed at first. Opaque bytes, may travel over the control socket. */
 struct queue_cursor {
-	unsigned char bytes[64];
-	uint8_t len;
+	unsigned char bytes[352];
+	uint16_t len;
 	bool done;
 };
 

@@ -17,6 +17,7 @@ struct conf;
 struct event_table;
 struct metric_table;
 struct store;
+struct tls_client;
 struct worker;
 
 /* Everything below relay: and resolver:, as bound by relay_conf. */
@@ -45,6 +46,9 @@ struct relay_setup {
 	struct conf *conf;
 	const struct relay_options *options; /* conf_options(conf, &relay_conf) */
 	slice hostname; /* our name in EHLO, DSNs and loop detection; lives as long as conf */
+	struct tls_client *tls; /* for STARTTLS at next hops; held as well. NULL: no TLS at all */
+	const struct addr *own; /* where our port 25 listens; a next hop there is a loop. Copied */
+	size_t own_count;
 };
 
 /* (main thread) Before workers_start. ERR_INVALID with a line in
@@ -58,6 +62,9 @@ enum err relay_reload(struct worker *w, const struct relay_setup *setup, struct 
 /* (fiber, from the stop hook of every worker) Start nothing new; wait until the transactions in
  * flight have their replies, at most `ms`; then close what is left. */
 void relay_drain(struct worker *w, msec ms);
+/* (fiber, from the stop hook of every worker) When every worker has drained and the store is closed:
+ * give up what is left in memory. Posts between workers must have ceased. */
+void relay_stop(struct worker *w);
 /* (main thread) After workers_join. */
 void relay_done(void);
 
