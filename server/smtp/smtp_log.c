@@ -32,6 +32,12 @@ static const struct metric_row metric_rows[] = {
 };
 struct metric_table smtp_metrics = METRIC_TABLE("smtp", metric_rows);
 
+/* Left out when empty. */
+static struct log_field some(const char *name, slice text)
+{
+	return log_slice(text.len ? name : NULL, text);
+}
+
 static void count_fault(enum fault fault)
 {
 	metric_add(&smtp_metrics, SMTP_METRIC_FAULTS + fault - 1, 1);
@@ -63,9 +69,9 @@ void smtp_log_refused(struct smtp_session *s, enum fault fault, slice what)
 {
 	count_fault(fault);
 	event_emit(&smtp_events, SMTP_E_REFUSED, log_uint("session", s->id),
-		log_str("fault", fault_name(fault)), log_slice("what", what),
-		log_addr("client", conn_peer(s->conn)), log_slice("helo", s->helo),
-		log_slice("account", s->account));
+		log_str("fault", fault_name(fault)), some("what", what),
+		log_addr("client", conn_peer(s->conn)), some("helo", s->helo),
+		some("account", s->account));
 }
 
 void smtp_log_message(struct smtp_session *s, enum fault fault)
@@ -80,7 +86,7 @@ void smtp_log_message(struct smtp_session *s, enum fault fault)
 		event_emit(&smtp_events, SMTP_E_REJECTED, log_slice("trace", out_written(&id)),
 			log_str("fault", fault_name(fault)), log_slice("from", env->sender),
 			log_uint("rcpts", env->rcpt_count), log_addr("client", conn_peer(s->conn)),
-			log_slice("account", s->account));
+			some("account", s->account));
 		return;
 	}
 	metric_add(&smtp_metrics, SMTP_METRIC_MESSAGES, 1);
@@ -89,13 +95,13 @@ void smtp_log_message(struct smtp_session *s, enum fault fault)
 	event_emit(&smtp_events, SMTP_E_RECEIVED, log_slice("id", out_written(&id)),
 		log_slice("from", env->sender), log_uint("rcpts", env->rcpt_count),
 		log_uint("size", env->size), log_str("service", service_name(s)),
-		log_addr("client", conn_peer(s->conn)), log_slice("helo", s->helo),
-		log_slice("account", s->account));
+		log_addr("client", conn_peer(s->conn)), some("helo", s->helo),
+		some("account", s->account));
 }
 
 void smtp_log_login(struct smtp_session *s, slice mechanism)
 {
 	event_emit(&smtp_events, SMTP_E_LOGIN, log_uint("session", s->id),
-		log_slice("account", s->account), log_slice("mechanism", mechanism),
+		some("account", s->account), log_slice("mechanism", mechanism),
 		log_addr("client", conn_peer(s->conn)));
 }

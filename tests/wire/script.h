@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* script.h - dialogues as text files, played against any kind of server.
+ *
+ *	service submission          which door; first lines, with `config` and `only`
+ *	config smtp: { errors: 3 }  YAML behind the hostname
+ *	only memory | live          not meaningful elsewhere
+ *	whole                       never cut what the client sends (pipelining is tested)
+ *	C: EHLO there               a line, CRLF added; \r \n \t \0 \\ \xNN are understood
+ *	C> MAIL FROM:<a@b>\r\n      the same bytes and no more
+ *	C^ 1200 x                   1200 times the text
+ *	S: 250-*                    the next line of the server; `*` is anything
+ *	S~ 250 *                    skip lines up to this one
+ *	*connect* *hangup* *close* *open* *tls* *clock +5m* *restart* *reload*
+ *	*messages 1*                so many were accepted on this connection's server
+ *	*stored Received: from*     how a line of the last stored message begins (memory only)
+ *	*not-stored Bcc:*
+ *	*scram alice@own.test secret [plus]*
+ *
+ * A transport hides what the server is made of. Results: true, or a line in `why`. */
+#ifndef TESTS_WIRE_SCRIPT_H
+#define TESTS_WIRE_SCRIPT_H
+
+#include "core/base/base.h"
+
+struct wire_transport {
+	const char *name; /* "memory", "live" */
+	bool (*start)(const char *service, const char *yaml);
+	void (*stop)(void);
+	bool (*connect)(void);
+	void (*send)(slice bytes);
+	/* The next line without its CRLF; false: none comes (closed, or a long silence). */
+	bool (*line)(struct out *line);
+	bool (*closed)(void); /* the server ended the connection; waits for it if need be */
+	void (*hangup)(void);
+	bool (*tls)(void);
+	/* NULL: not possible here, the step is passed over. */
+	void (*clock)(msec ms);
+	bool (*restart)(void);
+	unsigned (*messages)(void);
+	slice (*stored)(void);
+	slice (*binding)(void); /* channel binding of the client's TLS */
+};
+
+enum wire_result { WIRE_PASSED, WIRE_FAILED, WIRE_SKIPPED };
+
+/* `bytewise`: the client sends a byte at a time. */
+enum wire_result wire_play(const struct wire_transport *t, const char *path, bool bytewise, struct out *why);
+/* Plays every file of the folder, prints what failed and the closing line; the exit status. */
+int wire_play_all(const struct wire_transport *t, const char *folder);
+
+#endif
