@@ -34,6 +34,7 @@ struct tls {
 	size_t hello_len, hello_read;
 	enum err waiting_err; /* what ended a wait inside a callback */
 	bool done, failed, resumed, has_exporter;
+	bool has_spoken; /* some record left us */
 	unsigned char exporter[TLS_EXPORTER_BYTES];
 	char *sni; /* lower case; NULL: none */
 	char *why;

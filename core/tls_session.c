@@ -62,6 +62,7 @@ static int on_send(WOLFSSL *ssl, char *buf, int size, void *arg)
 	if (!t->records)
 		return WOLFSSL_CBIO_ERR_GENERAL;
 	out_bytes(t->records, buf, (size_t)size);
+	t->has_spoken = true;
 	return out_ok(t->records) ? size : WOLFSSL_CBIO_ERR_GENERAL;
 }
 
@@ -245,6 +246,9 @@ static enum err shake(struct tls *t)
 	}
 	enum err err = tls_step(t, ret, "TLS handshake");
 
+	/* wolfSSL 5.5 stays silent when no suite fits; RFC 5246 7.2 and RFC 8446 6.2 want an alert. */
+	if (t->server && err != ERR_BUSY && !t->has_spoken && !t->waiting_err)
+		out_slice(t->records, slice_of("\x15\3\3\0\2\2\x28", 7));
 	return err == ERR_CLOSED ? tls_fail(t, 0, "TLS handshake: closed by the peer") : err;
 }
 

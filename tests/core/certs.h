@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* certs.h - throw-away keys and certificates, made by the openssl command, and a server made of them.
+/* certs.h - throw-away keys and certificates, made by the openssl command, and a server made of
+ * them.
  *
  * Everything lies in one folder per test process: <name>.pem and <name>.key. */
 #ifndef TESTS_CORE_CERTS_H
@@ -20,7 +21,8 @@ static inline void certs_run(const char *command)
 	cr_assert_eq(system(command), 0, "%s", command);
 }
 
-/* `kind`: "rsa:2048" or "ec -pkeyopt ec_paramgen_curve:P-256"; `names`: "DNS:a.test,DNS:*.b.test". */
+/* `kind`: "rsa:2048" or "ec -pkeyopt ec_paramgen_curve:P-256"; `names`:
+ * "DNS:a.test,DNS:*.b.test". */
 static inline void certs_make(const char *name, const char *kind, const char *names)
 {
 	char command[1024];

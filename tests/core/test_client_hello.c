@@ -191,7 +191,8 @@ Test(client_hello, refuses)
 	}
 }
 
-/* Whatever one byte is changed to, the answer comes without a read outside (the sanitizer looks). */
+/* Whatever one byte is changed to, the answer comes without a read outside (the sanitizer looks).
+ */
 Test(client_hello, survives_changed_bytes)
 {
 	char buf[4096], hello[CLIENT_HELLO_MAX];

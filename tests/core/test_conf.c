@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The configuration file: what binds, what is refused and in which words, what a reload may change. */
+/* The configuration file: what binds, what is refused and in which words, what a reload may
+ * change. */
 #include "core/conf.h"
 
 #include "tests/support/tmpdir.h"
@@ -76,7 +77,8 @@ static const struct conf_row rows[] = {
 	{ "data", CONF_PATH, offsetof(struct options, data), 0, "/srv", .doc = "folder" },
 	{ "banner", CONF_STRING, offsetof(struct options, banner), CONF_RELOAD, .doc = "text" },
 	{ "relay.fast", CONF_BOOL, offsetof(struct options, fast), 0, "no", .doc = "speed" },
-	{ "smtp.rcpts", CONF_INT, offsetof(struct options, rcpts), 0, "1000", 1, 100000, .doc = "n" },
+	{ "smtp.rcpts", CONF_INT, offsetof(struct options, rcpts), 0, "1000", 1, 100000,
+		.doc = "n" },
 	{ "smtp.size", CONF_SIZE, offsetof(struct options, size), CONF_RELOAD, "50M", .doc = "s" },
 	{ "smtp.mode", CONF_ENUM, offsetof(struct options, mode), 0, "reject", .words = modes,
 		.doc = "m" },
@@ -87,7 +89,8 @@ static const struct conf_row rows[] = {
 	{ "dkim.headers", CONF_STRINGS, offsetof(struct options, headers), CONF_RELOAD, "From",
 		.doc = "h" },
 	{ "resolver.servers", CONF_ADDRESSES, offsetof(struct options, servers), 0, .doc = "dns" },
-	{ "relay_from", CONF_CIDRS, offsetof(struct options, relay_from), CONF_RELOAD, .doc = "nets" },
+	{ "relay_from", CONF_CIDRS, offsetof(struct options, relay_from), CONF_RELOAD,
+		.doc = "nets" },
 	{ "tls.certificates", CONF_STRUCTS, offsetof(struct options, certs), CONF_RELOAD,
 		.sub = &cert_table, .doc = "certs" },
 	{ "listen", CONF_STRUCTS, offsetof(struct options, doors), 0, .sub = &door_table, .max = 3,
@@ -212,7 +215,8 @@ static const struct {
 		"`listen` must be a list of mappings, at most 3 items" },
 	{ "missing in an item", "hostname: a\nlisten:\n  - address: 1.2.3.4\n",
 		":3: `listen.service` is missing" },
-	{ "check of an item", "hostname: a\nlisten:\n  - { address: 1.2.3.4, service: submission }\n",
+	{ "check of an item",
+		"hostname: a\nlisten:\n  - { address: 1.2.3.4, service: submission }\n",
 		":3: `listen.port`: submission on port 25 is not wanted" },
 	{ "alias", "hostname: &a x\ndata: *a\n", "anchors and aliases are not supported" },
 	{ "two documents", "hostname: a\n---\nhostname: b\n", "only one document" },
@@ -244,8 +248,8 @@ Test(conf, tells_all_at_once)
 	struct out errors = out_heap(65536);
 	struct conf *conf = NULL;
 	size_t lines = 0;
-	enum err err = parse("nonsense: 1\nsmtp: { rcpts: 0, mode: x }\nlisten: [ {} ]\n", &errors,
-		&conf);
+	enum err err =
+		parse("nonsense: 1\nsmtp: { rcpts: 0, mode: x }\nlisten: [ {} ]\n", &errors, &conf);
 
 	for (size_t i = 0; i < errors.len; i++)
 		lines += errors.buf[i] == '\n';
@@ -283,9 +287,11 @@ Test(conf, compare_names_what_needs_a_restart)
 
 Test(conf, cidrs_by_binary_search)
 {
-	struct conf *conf = good("hostname: a\nrelay_from: [ 192.168.1.0/24, 10.0.0.0/8, 172.16.0.5, "
-				 "'2001:db8::/32', 10.200.0.0/16 ]\n");
-	const struct conf_cidrs *nets = &((const struct options *)conf_options(conf, &table))->relay_from;
+	struct conf *conf =
+		good("hostname: a\nrelay_from: [ 192.168.1.0/24, 10.0.0.0/8, 172.16.0.5, "
+		     "'2001:db8::/32', 10.200.0.0/16 ]\n");
+	const struct conf_cidrs *nets =
+		&((const struct options *)conf_options(conf, &table))->relay_from;
 	static const struct {
 		const char *ip;
 		bool in;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Log lines: their form, what a hostile value may do (nothing), many threads, a pipe nobody reads. */
+/* Log lines: their form, what a hostile value may do (nothing), many threads, a pipe nobody
+ * reads. */
 #include "core/log.h"
 
 #include "core/addr.h"
@@ -21,8 +22,9 @@ static slice line_of(const struct log_field *fields, size_t count, enum log_form
 	return slice_of(buf, log_line_put(&line, format, buf));
 }
 
-#define HEAD      "2026-11-21T22:39:52.123Z info accepted "
-#define JSON_HEAD "{\"time\":\"2026-11-21T22:39:52.123Z\",\"level\":\"info\",\"event\":\"accepted\","
+#define HEAD "2026-11-21T22:39:52.123Z info accepted "
+#define JSON_HEAD \
+	"{\"time\":\"2026-11-21T22:39:52.123Z\",\"level\":\"info\",\"event\":\"accepted\","
 
 static const struct {
 	const char *why;
@@ -91,7 +93,8 @@ Test(log, no_byte_escapes)
 			for (size_t i = 0; i + 1 < got.len; i++) {
 				unsigned char o = (unsigned char)got.ptr[i];
 
-				cr_expect(o >= 0x20 && o != 0x7f, "byte %d in format %d", c, format);
+				cr_expect(o >= 0x20 && o != 0x7f, "byte %d in format %d", c,
+					format);
 			}
 			cr_expect_eq(got.ptr[got.len - 1], '\n');
 		}
@@ -175,13 +178,11 @@ static void *write_lines(void *arg)
 
 static void *count_lines(void *arg)
 {
-
 	int next[THREADS + 1] = { 0 };
 	FILE *f = fdopen(ends[0], "r");
 	char line[512], who;
 	int n;
 	size_t *good = arg;
-
 
 	while (fgets(line, sizeof(line), f)) {
 		const char *at = strstr(line, " who=");
@@ -220,14 +221,16 @@ Test(log, threads_lose_nothing)
 	cr_expect_eq(log_dropped(), 0);
 }
 
-/* Nobody reads: the pipe fills, then the ring; writing goes on at once and the drops are counted. */
+/* Nobody reads: the pipe fills, then the ring; writing goes on at once and the drops are counted.
+ */
 Test(log, a_full_pipe_blocks_nobody)
 {
 	open_pipe(0);
 	cr_assert_eq(log_start(16384), OK);
 	log_thread_start();
 	for (int i = 0; i < 5000; i++)
-		log_event(LOG_INFO, "line", log_str("text", "0123456789012345678901234567890123456789"));
+		log_event(LOG_INFO, "line",
+			log_str("text", "0123456789012345678901234567890123456789"));
 	cr_expect_gt(log_dropped(), 1000);
 	log_thread_stop();
 	log_stop(10);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Counters summed over threads, histograms and their percentiles, and the three ways to show them. */
+/* Counters summed over threads, histograms and their percentiles, and the three ways to show
+ * them. */
 #include "core/metric.h"
 
 #include "core/base/histogram.h"
@@ -72,7 +73,8 @@ static slice shown(void (*put)(struct out *o), struct out *o)
 	return out_written(o);
 }
 
-#define has(text, part) cr_expect(slice_search(text, SLICE(part)) >= 0, "%s in\n%.*s", part, SLICE_ARG(text))
+#define has(text, part) \
+	cr_expect(slice_search(text, SLICE(part)) >= 0, "%s in\n%.*s", part, SLICE_ARG(text))
 
 Test(metric, shows_rows)
 {
@@ -86,14 +88,17 @@ Test(metric, shows_rows)
 		metric_record(&table, M_DELAY, (uint64_t)i);
 	slice text = shown(metric_put_prometheus, &o);
 
-	has(text, "# HELP ringpost_test_taken_total Messages taken\n"
-		  "# TYPE ringpost_test_taken_total counter\nringpost_test_taken_total 0\n");
+	has(text,
+		"# HELP ringpost_test_taken_total Messages taken\n"
+		"# TYPE ringpost_test_taken_total counter\nringpost_test_taken_total 0\n");
 	/* One head for the family. */
-	has(text, "# TYPE ringpost_test_replies_total counter\n"
-		  "ringpost_test_replies_total{class=\"2\"} 7\n"
-		  "ringpost_test_replies_total{class=\"5\"} 8\n");
-	has(text, "# TYPE ringpost_test_delay_us summary\n"
-		  "ringpost_test_delay_us{quantile=\"0.5\"} 50\n");
+	has(text,
+		"# TYPE ringpost_test_replies_total counter\n"
+		"ringpost_test_replies_total{class=\"2\"} 7\n"
+		"ringpost_test_replies_total{class=\"5\"} 8\n");
+	has(text,
+		"# TYPE ringpost_test_delay_us summary\n"
+		"ringpost_test_delay_us{quantile=\"0.5\"} 50\n");
 	has(text, "ringpost_test_delay_us_sum 5050\nringpost_test_delay_us_count 100\n");
 	text = shown(metric_put_json, &o);
 	has(text, "{\"test_taken_total\":0,\"test_replies_total{class=\\\"2\\\"}\":7,");
@@ -156,7 +161,8 @@ Test(histogram, what_is_over_the_range_counts_as_the_maximum)
 
 Test(histogram, merging_is_recording_both)
 {
-	struct histogram *a = calloc(1, sizeof(*a)), *b = calloc(1, sizeof(*b)), *both = calloc(1, sizeof(*both));
+	struct histogram *a = calloc(1, sizeof(*a)), *b = calloc(1, sizeof(*b)),
+			 *both = calloc(1, sizeof(*both));
 
 	for (uint64_t i = 0; i < 5000; i++) {
 		uint64_t v = i * i * 2654435761 % 100000007;

@@ -41,8 +41,10 @@ static size_t take(void *state, slice in, bool last, struct out *o)
 /* The rest depends on the division: feed only headers, and look at the rest once. */
 static const struct feed_parser parser = { .name = "proxy", .take = take };
 
-#define LONG_V1 "PROXY UNKNOWN " \
-	"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define LONG_V1                                                                                    \
+	"PROXY UNKNOWN "                                                                           \
+	"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" \
+	"xxxxxxxxxxx"
 
 static const struct {
 	const char *why, *text, *result;
@@ -102,8 +104,16 @@ Test(proxy, leaves_what_follows)
 }
 
 #define SIG "0d0a0d0a000d0a515549540a"
-#define V4  "c0000201" "c6336402" "dc04" "0019"
-#define V6  "20010db8000000000000000000000001" "00000000000000000000000000000001" "dc04" "0019"
+#define V4         \
+	"c0000201" \
+	"c6336402" \
+	"dc04"     \
+	"0019"
+#define V6                                 \
+	"20010db8000000000000000000000001" \
+	"00000000000000000000000000000001" \
+	"dc04"                             \
+	"0019"
 
 /* Version 2 in hex, behind the signature. */
 static const struct {
@@ -113,23 +123,44 @@ static const struct {
 	{ "IPv6", SIG "21210024" V6, "remote [2001:db8::1]:56324 > [::1]:25 [] rest " },
 	{ "local", SIG "20000000", "local  [] rest " },
 	{ "local with addresses", SIG "2011000c" V4, "local  [] rest " },
-	{ "unspec", SIG "21000003" "aabbcc", "local  [] rest " },
-	{ "TLVs skipped", SIG "21110013" V4 "ee0004" "01020304", 
+	{ "unspec",
+		SIG "21000003"
+		    "aabbcc",
+		"local  [] rest " },
+	{ "TLVs skipped",
+		SIG "21110013" V4 "ee0004"
+		    "01020304",
 		"remote 192.0.2.1:56324 > 198.51.100.2:25 [] rest " },
-	{ "authority", SIG "21110012" V4 "020003" "612e62",
+	{ "authority",
+		SIG "21110012" V4 "020003"
+		    "612e62",
 		"remote 192.0.2.1:56324 > 198.51.100.2:25 [a.b] rest " },
-	{ "ssl", SIG "21110014" V4 "200005" "0100000000",
+	{ "ssl",
+		SIG "21110014" V4 "200005"
+		    "0100000000",
 		"remote tls 192.0.2.1:56324 > 198.51.100.2:25 [] rest " },
-	{ "TLV over the end", SIG "21110011" V4 "ee0004" "0102", "bad" },
+	{ "TLV over the end",
+		SIG "21110011" V4 "ee0004"
+		    "0102",
+		"bad" },
 	{ "TLV head cut", SIG "2111000e" V4 "ee00", "bad" },
-	{ "addresses cut", SIG "2111000b" "c0000201c6336402dc0400", "bad" },
+	{ "addresses cut",
+		SIG "2111000b"
+		    "c0000201c6336402dc0400",
+		"bad" },
 	{ "version 1 in version 2", SIG "1111000c" V4, "bad" },
 	{ "unknown command", SIG "2211000c" V4, "bad" },
 	{ "unknown family", SIG "2141000c" V4, "bad" },
 	{ "unknown transport", SIG "2113000c" V4, "bad" },
 	{ "too long", SIG "2111ffff" V4, "too long" },
-	{ "wrong checksum", SIG "21110013" V4 "030004" "00000000", "bad" },
-	{ "unfinished", SIG "2111000c" "c000", "" },
+	{ "wrong checksum",
+		SIG "21110013" V4 "030004"
+		    "00000000",
+		"bad" },
+	{ "unfinished",
+		SIG "2111000c"
+		    "c000",
+		"" },
 };
 
 static slice unhex(const char *hex, char *buf)
@@ -160,7 +191,9 @@ Test(proxy, version_2_unix)
 Test(proxy, version_2_checksum)
 {
 	char buf[512];
-	slice all = unhex(SIG "21110013" V4 "030004" "00000000", buf);
+	slice all = unhex(SIG "21110013" V4 "030004"
+			      "00000000",
+		buf);
 	uint32_t crc = codec_crc32c(0, all.ptr, all.len);
 
 	for (int i = 0; i < 4; i++)

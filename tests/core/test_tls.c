@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Our own two ends against each other in memory: choice of certificate, policies, resumption,
  * channel binding, reload, and records in every division. */
+#include <wolfssl/options.h>
+
 #include "core/tls.h"
 
 #include "core/fiber.h"
@@ -9,8 +11,9 @@
 #include "tests/core/workers.h"
 
 #include <stdlib.h>
+#include <wolfssl/ssl.h>
 
-#define EC  "ec -pkeyopt ec_paramgen_curve:P-256"
+#define EC "ec -pkeyopt ec_paramgen_curve:P-256"
 #define RSA "rsa:2048"
 
 static struct tls_server *server;
@@ -132,6 +135,18 @@ static void exchange(struct pair *p, size_t len)
 	free(got);
 }
 
+/* Both ends change their keys while data is on the way (RFC 8446 4.6.3). */
+static void update_keys(struct pair *p)
+{
+	struct tls *c = tls_of(p->c), *t = tls_of(p->s);
+
+	c->records = &p->to_s;
+	check(wolfSSL_update_keys(c->ssl) == WOLFSSL_SUCCESS);
+	t->records = &p->to_c;
+	check(wolfSSL_update_keys(t->ssl) == WOLFSSL_SUCCESS);
+	exchange(p, 5000);
+}
+
 static struct tls_info info_of(const struct tls_session *t)
 {
 	struct tls_info info;
@@ -205,6 +220,8 @@ static void shake_and_talk(struct worker *w)
 	check(slice_eq(tls_exporter(p.c), tls_exporter(p.s)));
 	exchange(&p, 100);
 	exchange(&p, 100000);
+	update_keys(&p);
+	exchange(&p, 100);
 	pair_close(&p);
 }
 
@@ -480,7 +497,8 @@ Test(tls, wrong_files_are_told)
 	certs_make("a", EC, "DNS:mx.a.test");
 	certs_make("b", EC, "DNS:mx.b.test");
 	certs_make("small", "rsa:1024", "DNS:mx.b.test");
-	snprintf(command, sizeof(command), "cp %s/a.key %s/junk.pem", certs_dir.path, certs_dir.path);
+	snprintf(command, sizeof(command), "cp %s/a.key %s/junk.pem", certs_dir.path,
+		certs_dir.path);
 	certs_run(command);
 	for (size_t i = 0; i < array_len(wrong_files); i++) {
 		struct certs_set set;
