@@ -117,8 +117,8 @@ slice arena_printf(struct arena *a, const char *fmt, ...)
 struct arena_mark arena_mark(const struct arena *a)
 {
 	return (struct arena_mark){ .chunk = a->chunk,
-		                    .used = a->chunk ? a->chunk->used : 0,
-		                    .used_bytes = a->used_bytes };
+		.used = a->chunk ? a->chunk->used : 0,
+		.used_bytes = a->used_bytes };
 }
 
 void arena_rollback(struct arena *a, struct arena_mark mark)

@@ -132,7 +132,7 @@ bool codec_get_hex(slice in, void *buf, size_t *out_len)
 	(BIT(n, 0, 0xf26b8303) ^ BIT(n, 1, 0xe13b70f7) ^ BIT(n, 2, 0xc79a971f) ^        \
 		BIT(n, 3, 0x8ad958cf) ^ BIT(n, 4, 0x105ec76f) ^ BIT(n, 5, 0x20bd8ede) ^ \
 		BIT(n, 6, 0x417b1dbc) ^ BIT(n, 7, 0x82f63b78))
-#define ENTRY4(n)  ENTRY(n), ENTRY((n) + 1), ENTRY((n) + 2), ENTRY((n) + 3)
+#define ENTRY4(n) ENTRY(n), ENTRY((n) + 1), ENTRY((n) + 2), ENTRY((n) + 3)
 #define ENTRY16(n) ENTRY4(n), ENTRY4((n) + 4), ENTRY4((n) + 8), ENTRY4((n) + 12)
 #define ENTRY64(n) ENTRY16(n), ENTRY16((n) + 16), ENTRY16((n) + 32), ENTRY16((n) + 48)
 
@@ -151,8 +151,8 @@ static bool has_crc(void)
 	return __builtin_cpu_supports("sse4.2");
 }
 
-__attribute__((target("sse4.2"))) static uint32_t crc_by_cpu(
-	uint32_t crc, const unsigned char *p, size_t len)
+__attribute__((target("sse4.2"))) static uint32_t crc_by_cpu(uint32_t crc, const unsigned char *p,
+	size_t len)
 {
 	uint64_t word, wide = crc;
 
@@ -171,8 +171,8 @@ static bool has_crc(void)
 	return getauxval(AT_HWCAP) & (1ul << 7);
 }
 
-__attribute__((target("+crc"))) static uint32_t crc_by_cpu(
-	uint32_t crc, const unsigned char *p, size_t len)
+__attribute__((target("+crc"))) static uint32_t crc_by_cpu(uint32_t crc, const unsigned char *p,
+	size_t len)
 {
 	uint64_t word;
 

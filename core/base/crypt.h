@@ -22,7 +22,8 @@ void sha256_of(slice bytes, unsigned char out[SHA256_BYTES]);
 
 void hmac_sha256(slice key, slice bytes, unsigned char out[SHA256_BYTES]);
 /* RFC 8018 5.2 with HMAC-SHA-256: slow on purpose, never on a worker. */
-void pbkdf2_sha256(slice password, slice salt, unsigned iterations, unsigned char out[SHA256_BYTES]);
+void pbkdf2_sha256(slice password, slice salt, unsigned iterations,
+	unsigned char out[SHA256_BYTES]);
 
 /* Constant time in the contents. */
 bool crypt_eq(slice a, slice b);

@@ -8,36 +8,36 @@
 #define CORE_BASE_ERR_H
 
 /* name, one line for logs */
-#define ERR_TABLE(X)                                                                               \
-	X(NOMEM, "out of memory")                                                                  \
-	X(LIMIT, "a configured limit was reached")                                                 \
-	X(TIMEOUT, "timed out")                                                                    \
-	X(CANCELED, "canceled")                                                                    \
-	X(CLOSED, "closed by the peer")                                                            \
-	X(RESET, "connection reset")                                                               \
-	X(REFUSED, "connection refused")                                                           \
-	X(UNREACHABLE, "network or host unreachable")                                              \
-	X(STOPPED, "the server is stopping")                                                       \
-	X(BUSY, "busy, try again")                                                                 \
-	X(IO, "input/output error")                                                                \
-	X(NOSPACE, "no space left on the device")                                                  \
-	X(NOFILES, "out of file descriptors")                                                      \
-	X(CORRUPT, "stored data is damaged")                                                       \
-	X(NOT_FOUND, "not found")                                                                  \
-	X(EXISTS, "exists already")                                                                \
-	X(DENIED, "not permitted")                                                                 \
-	X(INVALID, "not valid")                                                                    \
-	X(TOO_LARGE, "too large")                                                                  \
-	X(UNSUPPORTED, "not supported here")                                                       \
-	X(TLS, "TLS failure")                                                                      \
-	X(TLS_CERT, "the certificate does not satisfy the policy")                                 \
-	X(AUTH, "authentication failed")                                                           \
-	X(LOCKED, "locked after too many failures")                                                \
-	X(QUOTA, "quota exceeded")                                                                 \
-	X(DNS_TEMP, "name server failure")                                                         \
-	X(DNS_NXDOMAIN, "no such domain")                                                          \
-	X(DNS_BOGUS, "DNSSEC validation failed")                                                   \
-	X(PROTOCOL, "the peer broke the protocol")                                                 \
+#define ERR_TABLE(X)                                               \
+	X(NOMEM, "out of memory")                                  \
+	X(LIMIT, "a configured limit was reached")                 \
+	X(TIMEOUT, "timed out")                                    \
+	X(CANCELED, "canceled")                                    \
+	X(CLOSED, "closed by the peer")                            \
+	X(RESET, "connection reset")                               \
+	X(REFUSED, "connection refused")                           \
+	X(UNREACHABLE, "network or host unreachable")              \
+	X(STOPPED, "the server is stopping")                       \
+	X(BUSY, "busy, try again")                                 \
+	X(IO, "input/output error")                                \
+	X(NOSPACE, "no space left on the device")                  \
+	X(NOFILES, "out of file descriptors")                      \
+	X(CORRUPT, "stored data is damaged")                       \
+	X(NOT_FOUND, "not found")                                  \
+	X(EXISTS, "exists already")                                \
+	X(DENIED, "not permitted")                                 \
+	X(INVALID, "not valid")                                    \
+	X(TOO_LARGE, "too large")                                  \
+	X(UNSUPPORTED, "not supported here")                       \
+	X(TLS, "TLS failure")                                      \
+	X(TLS_CERT, "the certificate does not satisfy the policy") \
+	X(AUTH, "authentication failed")                           \
+	X(LOCKED, "locked after too many failures")                \
+	X(QUOTA, "quota exceeded")                                 \
+	X(DNS_TEMP, "name server failure")                         \
+	X(DNS_NXDOMAIN, "no such domain")                          \
+	X(DNS_BOGUS, "DNSSEC validation failed")                   \
+	X(PROTOCOL, "the peer broke the protocol")                 \
 	X(HELD, "on hold")
 
 /* OK is 0, all others are negative. Values are not stored on disk. */

@@ -79,8 +79,8 @@ static inline struct list_link *list_pop(struct list *l)
 }
 
 /* The present link may be removed (and freed) in the body. */
-#define list_each(l, link)                                                                         \
-	for (struct list_link *link = (l)->head.next, *link##_next = link->next;                   \
-	     link != &(l)->head; link = link##_next, link##_next = link->next)
+#define list_each(l, link)                                                       \
+	for (struct list_link *link = (l)->head.next, *link##_next = link->next; \
+		link != &(l)->head; link = link##_next, link##_next = link->next)
 
 #endif

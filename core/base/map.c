@@ -147,7 +147,7 @@ static bool unlink_from(struct map_link **at, const struct map_link *link)
 void map_remove(struct map *m, struct map_link *link)
 {
 	bool found = m->bucket_count &&
-		     unlink_from(&m->buckets[link->hash & (m->bucket_count - 1)], link);
+		unlink_from(&m->buckets[link->hash & (m->bucket_count - 1)], link);
 
 	if (!found && m->old)
 		found = unlink_from(&m->old[link->hash & (m->old_count - 1)], link);
@@ -180,8 +180,8 @@ struct map_link *map_find_next(const struct map *m, const struct map_link *link)
 	return first_of(link->next, link->hash);
 }
 
-static void walk_chain(
-	struct map_link *link, void (*each)(struct map_link *link, void *arg), void *arg)
+static void walk_chain(struct map_link *link, void (*each)(struct map_link *link, void *arg),
+	void *arg)
 {
 	while (link) {
 		struct map_link *next = link->next;

@@ -16,7 +16,8 @@ struct map_link {
 
 struct map {
 	struct map_link **buckets, **old;
-	size_t bucket_count, old_count, moved; /* powers of two; `moved` of the old array are done */
+	size_t bucket_count, old_count,
+		moved; /* powers of two; `moved` of the old array are done */
 	size_t len;
 };
 

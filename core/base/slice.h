@@ -16,7 +16,10 @@ typedef struct slice {
 
 #define SLICE(literal) ((slice){ "" literal, sizeof(literal) - 1 })
 /* The same for static initialisers. */
-#define SLICE_INIT(literal) { "" literal, sizeof(literal) - 1 }
+#define SLICE_INIT(literal)                     \
+	{                                       \
+		"" literal, sizeof(literal) - 1 \
+	}
 /* For printf("%.*s", SLICE_ARG(s)). */
 #define SLICE_ARG(s) (int)(s).len, (s).ptr
 

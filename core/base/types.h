@@ -22,10 +22,10 @@ typedef int64_t wall_ms;
 #define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* What the programmer guaranteed. Never for bytes from outside: no input may trigger it. */
-#define must(cond)                                                                                 \
-	do {                                                                                       \
-		if (__builtin_expect(!(cond), 0))                                                  \
-			must_failed(#cond, __FILE__, __LINE__);                                    \
+#define must(cond)                                              \
+	do {                                                    \
+		if (__builtin_expect(!(cond), 0))               \
+			must_failed(#cond, __FILE__, __LINE__); \
 	} while (0)
 _Noreturn void must_failed(const char *cond, const char *file, int line);
 

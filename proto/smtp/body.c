@@ -10,7 +10,7 @@
 
 enum { AT_START, IN_TEXT, CR_HELD, DOT, DOT_CR };
 
-typedef unsigned char vec __attribute__((vector_size(32)));
+typedef unsigned char vec __attribute__((vector_size(16)));
 
 /* NUL and 8-bit bytes: whether there are any is all that is asked. */
 static void look_at(struct smtp_body *b, slice piece)

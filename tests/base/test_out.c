@@ -61,8 +61,8 @@ Test(out, more_may_flush)
 		out_printf(&o, "line %u with more than seven bytes\n", i);
 	flush(&o, 0);
 	cr_assert(out_ok(&o) && out_ok(&all));
-	cr_assert(slice_ends_nocase(
-		out_written(&all), SLICE("line 99 with more than seven bytes\n")));
+	cr_assert(slice_ends_nocase(out_written(&all),
+		SLICE("line 99 with more than seven bytes\n")));
 	out_heap_done(&all);
 }
 

@@ -9,8 +9,8 @@ Test(text, uint)
 {
 	uint64_t n = 9;
 
-	cr_assert(
-		text_parse_uint(SLICE("18446744073709551615"), UINT64_MAX, &n) && n == UINT64_MAX);
+	cr_assert(text_parse_uint(SLICE("18446744073709551615"), UINT64_MAX, &n) &&
+		n == UINT64_MAX);
 	cr_assert(text_parse_uint(SLICE("007"), 7, &n) && n == 7);
 	static const char *const bad[] = { "", "-1", "+1", "1 ", "8", "18446744073709551616",
 		"0x1" };
@@ -33,8 +33,8 @@ Test(text, duration)
 	msec got;
 
 	for (size_t i = 0; i < array_len(rows); i++)
-		cr_assert(
-			text_parse_duration(slice_str(rows[i].text), &got) && got == rows[i].want);
+		cr_assert(text_parse_duration(slice_str(rows[i].text), &got) &&
+			got == rows[i].want);
 	for (size_t i = 0; i < array_len(bad); i++)
 		cr_assert_not(text_parse_duration(slice_str(bad[i]), &got), "%s", bad[i]);
 }
@@ -97,7 +97,7 @@ Test(text, dates_agree_with_the_c_library)
 
 		gmtime_r(&t, &tm);
 		cr_assert(d.year == tm.tm_year + 1900 && d.month == tm.tm_mon + 1 &&
-			  d.day == tm.tm_mday);
+			d.day == tm.tm_mday);
 		cr_assert(d.hour == tm.tm_hour && d.minute == tm.tm_min && d.second == tm.tm_sec);
 		cr_assert_eq(d.weekday, tm.tm_wday);
 		cr_assert_eq(text_date_to_wall(&d), at * 1000);
