@@ -119,7 +119,7 @@ static bool is_plain(slice raw, bool name)
 	return true;
 }
 
-/* The inside of a quoted string, escapes undone, line ends dropped. */
+/* The inside of a quoted string, escapes undone, line ends dropped, escaped ones too. */
 static size_t unquote(slice quoted, char *to)
 {
 	size_t len = 0;
@@ -127,9 +127,8 @@ static size_t unquote(slice quoted, char *to)
 	for (size_t i = 1; i + 1 < quoted.len; i++) {
 		if (quoted.ptr[i] == '\\' && i + 2 < quoted.len)
 			i++;
-		else if (quoted.ptr[i] == '\r' || quoted.ptr[i] == '\n')
-			continue;
-		to[len++] = quoted.ptr[i];
+		if (quoted.ptr[i] != '\r' && quoted.ptr[i] != '\n')
+			to[len++] = quoted.ptr[i];
 	}
 	return len;
 }

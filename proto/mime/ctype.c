@@ -67,17 +67,17 @@ static slice cut_quoted(slice *in, struct arena *a)
 	size_t at = 1, len = 0;
 
 	while (at < in->len && in->ptr[at] != '"') {
-		bool drop = in->ptr[at] == '\r' || in->ptr[at] == '\n';
-
-		if ((in->ptr[at] == '\\' || drop) && !copy) {
+		if (!copy && strchr("\\\r\n", in->ptr[at]) && in->ptr[at]) {
 			copy = arena_alloc(a, in->len);
 			memcpy(copy, in->ptr + 1, len);
 		}
 		if (in->ptr[at] == '\\' && at + 1 < in->len)
 			at++;
-		if (copy && !drop)
+		bool keep = in->ptr[at] != '\r' && in->ptr[at] != '\n';
+
+		if (copy && keep)
 			copy[len] = in->ptr[at];
-		len += !drop;
+		len += keep;
 		at++;
 	}
 	slice text = copy ? slice_of(copy, len) : slice_sub(*in, 1, at);
