@@ -44,10 +44,8 @@ struct batch {
 static struct batch *batches[WORKERS_MAX];
 static unsigned slot;
 static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
-static _Thread_local struct {
-	WC_RNG rng;
-	bool seeded;
-} own;
+/* The generator of a thread that is no worker; freed with it. */
+static pthread_key_t own_rng;
 
 /* --- Making signatures --- */
 
@@ -102,9 +100,16 @@ static int seed(OS_Seed *os, byte *bytes, word32 len)
 	return 0;
 }
 
+static void free_own(void *rng)
+{
+	wc_FreeRng(rng);
+	free(rng);
+}
+
 static void once(void)
 {
 	slot = worker_slot_new();
+	must(pthread_key_create(&own_rng, free_own) == 0);
 	wc_SetSeed_Cb(seed);
 }
 
@@ -146,9 +151,15 @@ struct WC_RNG *rsa_batch_rng(struct worker *w)
 
 		return b ? &b->rng : NULL;
 	}
-	if (!own.seeded)
-		own.seeded = wc_InitRng(&own.rng) == 0;
-	return own.seeded ? &own.rng : NULL;
+	WC_RNG *rng = pthread_getspecific(own_rng);
+
+	if (rng)
+		return rng;
+	rng = calloc(1, sizeof(*rng));
+	if (rng && wc_InitRng(rng) == 0 && pthread_setspecific(own_rng, rng) == 0)
+		return rng;
+	free(rng);
+	return NULL;
 }
 
 static enum err wait_for(struct batch *b, struct job *job)

@@ -75,6 +75,11 @@ Test(rsa_batch, openssl_agrees)
 	openssl_verifies(&sig, "-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32");
 }
 
+Test(rsa_batch, knows_its_answers)
+{
+	cr_expect_eq(rsa_batch_self_test(), OK);
+}
+
 static const struct {
 	const char *why, *make;
 	enum err err;
