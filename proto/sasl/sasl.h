@@ -92,12 +92,21 @@ enum sasl_step sasl_server_checked(struct sasl_server *s, bool ok) must_use;
 /* Wipes what is secret. The arena is still the caller's. */
 void sasl_server_end(struct sasl_server *s);
 
+/* What SCRAM derived from a password, so that the next login to the same server is quick. The caller
+ * keeps one per user and server, zeroed at first, and wipes it like the password itself. */
+struct scram_cache {
+	unsigned char salt[64], client[SASL_KEY_BYTES], server[SASL_KEY_BYTES];
+	size_t salt_len;
+	uint64_t iterations; /* 0: nothing is kept */
+};
+
 /* The client. Slices must live as long as the exchange. */
 struct sasl_client_conf {
 	slice user, password, authzid;
 	slice binding; /* as above; empty: no -PLUS */
 	slice nonce;
-	uint32_t iterations_max; /* 0: 1,000,000; a server may not make us work for longer */
+	uint32_t iterations_max;   /* 0: 200,000; a server may not make us work for longer */
+	struct scram_cache *cache; /* NULL: derive at each login */
 };
 
 struct sasl_client {
@@ -117,7 +126,8 @@ void sasl_client_start(struct sasl_client *c, struct arena *a, const struct sasl
 /* True with the initial response; false for LOGIN, which waits for the server. */
 bool sasl_client_initial(struct sasl_client *c, slice *response) must_use;
 /* SASL_MORE: send *response. SASL_FAIL: the server does not know the password either; SASL_BAD: it
- * broke the protocol; send "*" after both. SCRAM derives a key here: see scram_keys_derive. */
+ * broke the protocol; send "*" after both. SCRAM derives a key here, unless it is in the cache: about
+ * a third of a millisecond for 1,000 iterations. */
 enum sasl_step sasl_client_feed(struct sasl_client *c, slice challenge, slice *response) must_use;
 /* The server said that we are in: true if it has proved itself where the mechanism asks for it. */
 bool sasl_client_done(const struct sasl_client *c) must_use;

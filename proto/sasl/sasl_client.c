@@ -7,7 +7,7 @@
 #include "core/base/text.h"
 
 enum { INITIAL, USER, PASS, FIRST_SENT, FINAL_SENT, DONE_OK, FAILED };
-enum { ITERATIONS_MIN = 4096, ITERATIONS_MAX = 1000000 };
+enum { ITERATIONS_MIN = 4096, ITERATIONS_MAX = 200000 };
 
 void sasl_client_start(struct sasl_client *c, struct arena *a, const struct sasl_client_conf *conf,
 	enum sasl_mech mech, unsigned offered)
@@ -98,18 +98,51 @@ static bool read_server_first(struct sasl_client *c, slice in, struct server_fir
 	return sasl_wire_get(c->arena, salt, &out->salt) && out->salt.len;
 }
 
-static void put_proof(struct sasl_client *c, struct out *o, const struct server_first *first)
+static bool is_cached(const struct scram_cache *cache, const struct server_first *first)
 {
-	unsigned char salted[SASL_KEY_BYTES], key[SASL_KEY_BYTES], stored[SASL_KEY_BYTES];
+	return cache && cache->iterations == first->iterations &&
+		slice_eq(slice_of(cache->salt, cache->salt_len), first->salt);
+}
 
+static void keep(struct scram_cache *cache, const struct server_first *first,
+	const unsigned char *client, const unsigned char *server)
+{
+	if (!cache || first->salt.len > sizeof(cache->salt))
+		return;
+	memcpy(cache->salt, first->salt.ptr, first->salt.len);
+	cache->salt_len = first->salt.len;
+	memcpy(cache->client, client, SASL_KEY_BYTES);
+	memcpy(cache->server, server, SASL_KEY_BYTES);
+	cache->iterations = first->iterations;
+}
+
+/* ClientKey to `key`, ServerKey to c (RFC 5802 3). */
+static void client_keys(struct sasl_client *c, const struct server_first *first, unsigned char *key)
+{
+	struct scram_cache *cache = c->conf->cache;
+	unsigned char salted[SASL_KEY_BYTES];
+
+	if (is_cached(cache, first)) {
+		memcpy(key, cache->client, SASL_KEY_BYTES);
+		memcpy(c->server_key, cache->server, SASL_KEY_BYTES);
+		return;
+	}
 	pbkdf2_sha256(c->conf->password, first->salt, (unsigned)first->iterations, salted);
 	hmac_sha256(slice_of(salted, sizeof(salted)), SLICE("Client Key"), key);
 	hmac_sha256(slice_of(salted, sizeof(salted)), SLICE("Server Key"), c->server_key);
+	crypt_wipe(salted, sizeof(salted));
+	keep(cache, first, key, c->server_key);
+}
+
+static void put_proof(struct sasl_client *c, struct out *o, const struct server_first *first)
+{
+	unsigned char key[SASL_KEY_BYTES], stored[SASL_KEY_BYTES];
+
+	client_keys(c, first, key);
 	sha256_of(slice_of(key, sizeof(key)), stored);
 	scram_xor_signature(stored, c->auth_message, key);
 	out_str(o, ",p=");
 	codec_put_base64(o, slice_of(key, sizeof(key)));
-	crypt_wipe(salted, sizeof(salted));
 	crypt_wipe(key, sizeof(key));
 }
 

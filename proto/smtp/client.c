@@ -278,6 +278,8 @@ static enum smtp_event proceed(struct smtp_client *c, slice *in, struct out *o,
 	event = flight_due(c, ev);
 	if (event != SMTP_EV_WAIT)
 		return event;
+	if (c->quit_due && !c->flight[0].busy)
+		smtp_client_quit(c, o);
 	if (c->ready_due && smtp_client_can_offer(c)) {
 		c->ready_due = false;
 		return SMTP_EV_READY;
@@ -320,7 +322,10 @@ void smtp_client_quit(struct smtp_client *c, struct out *o)
 {
 	if (c->state == CLIENT_DOWN || c->state == CLIENT_QUIT)
 		return;
-	must(!c->flight[0].busy);
+	if (c->flight[0].busy) {
+		c->quit_due = true;
+		return;
+	}
 	enter(c, CLIENT_QUIT);
 	on_enter(c, o);
 }

@@ -120,7 +120,7 @@ struct smtp_client {
 	uint64_t body_left; /* BDAT: still to be written */
 	uint32_t mails;     /* MAIL commands of this session, for MAILMAX */
 	uint8_t state;      /* enum of client_int.h */
-	bool tls, enter_due, ready_due, body_due, rset_due, shaky, has_reply;
+	bool tls, enter_due, ready_due, body_due, rset_due, quit_due, shaky, has_reply;
 	enum err down;
 };
 
@@ -153,7 +153,8 @@ slice smtp_client_body_piece(struct smtp_client *c, slice *in) must_use;
 /* All is written (body_bytes of it, if they were told). Needs 8 bytes of room. */
 void smtp_client_body_end(struct smtp_client *c, struct out *o);
 
-/* QUIT, when no transaction is under way. SMTP_EV_DOWN with OK follows its reply or the close. */
+/* QUIT, now or as soon as no transaction is under way; no more are taken. SMTP_EV_DOWN with OK follows
+ * its reply or the close. */
 void smtp_client_quit(struct smtp_client *c, struct out *o);
 /* The connection is gone or given up: the next steps tell the outcomes, then SMTP_EV_DOWN. */
 void smtp_client_lost(struct smtp_client *c, enum err why);

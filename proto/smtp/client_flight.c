@@ -11,7 +11,7 @@ bool smtp_client_full(const struct smtp_client *c)
 
 bool smtp_client_can_offer(const struct smtp_client *c)
 {
-	if (c->state != CLIENT_READY || c->enter_due || smtp_client_full(c))
+	if (c->state != CLIENT_READY || c->enter_due || c->quit_due || smtp_client_full(c))
 		return false;
 	if (!c->flight[0].busy)
 		return true;

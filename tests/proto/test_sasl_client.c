@@ -140,3 +140,29 @@ Test(sasl_client, both_sides_agree)
 	}
 	arena_done(&arena);
 }
+
+/* The proof is that of RFC 7677 each time, and only as long as salt and count are the same. */
+Test(sasl_client, cache_saves_the_derivation)
+{
+	struct scram_cache cache = { 0 };
+	struct sasl_client_conf cached = conf;
+	struct sasl_client c;
+	slice response;
+
+	cached.cache = &cache;
+	for (int login = 0; login < 3; login++) {
+		sasl_client_start(&c, &arena, &cached, SASL_SCRAM_SHA_256, SASL_SCRAM_SHA_256);
+		cr_assert(sasl_client_initial(&c, &response));
+		cr_assert_eq(sasl_client_feed(&c, SLICE(SERVER_FIRST), &response), SASL_MORE);
+		cr_assert(slice_ends_nocase(response, SLICE("jfMHgsqmmiz7AndVQ=")));
+		cr_assert_eq(cache.iterations, 4096);
+		/* From the second login on the password is not looked at. */
+		cached.password = SLICE("wrong");
+	}
+	sasl_client_start(&c, &arena, &cached, SASL_SCRAM_SHA_256, SASL_SCRAM_SHA_256);
+	cr_assert(sasl_client_initial(&c, &response));
+	cr_assert_eq(sasl_client_feed(&c, SLICE("r=" C_NONCE S_NONCE ",s=AAAA,i=4096"), &response),
+		SASL_MORE);
+	cr_assert_not(slice_ends_nocase(response, SLICE("jfMHgsqmmiz7AndVQ=")));
+	arena_done(&arena);
+}

@@ -604,6 +604,35 @@ Test(smtp_client, quit)
 	out_heap_done(&o);
 }
 
+Test(smtp_client, quit_waits_for_the_last_transaction)
+{
+	struct smtp_client_conf conf = { .name = SLICE("me") };
+	struct smtp_mail mail = { .from = { .local = SLICE("a"), .domain = SLICE("s") } };
+	struct smtp_txn txn = {
+		.mail = &mail, .rcpt_count = 1, .rcpt = give_rcpt, .body_bytes = SMTP_BODY_UNKNOWN
+	};
+	slice in = SLICE("220 x\r\n" PIPES);
+	struct out o = out_heap(10000);
+	struct smtp_client_event ev;
+	struct smtp_client c;
+
+	smtp_client_init(&c, &(struct smtp_client_setup){ .conf = &conf });
+	cr_assert_eq(smtp_client_step(&c, &in, &o, &ev), SMTP_EV_READY);
+	smtp_client_offer(&c, &txn);
+	smtp_client_quit(&c, &o);
+	cr_assert_not(smtp_client_can_offer(&c));
+	in = SLICE("250 a\r\n550 b\r\n503 c\r\n");
+	cr_assert_eq(smtp_client_step(&c, &in, &o, &ev), SMTP_EV_RCPT);
+	o.len = 0;
+	cr_assert_eq(smtp_client_step(&c, &in, &o, &ev), SMTP_EV_DONE);
+	cr_assert_eq(smtp_client_step(&c, &in, &o, &ev), SMTP_EV_WAIT);
+	cr_assert(slice_eq(out_written(&o), SLICE("QUIT\r\n")));
+	in = SLICE("221 bye\r\n");
+	cr_assert_eq(smtp_client_step(&c, &in, &o, &ev), SMTP_EV_DOWN);
+	cr_assert_eq(ev.err, OK);
+	out_heap_done(&o);
+}
+
 /* A thousand recipients through a small buffer: the window and the room are both kept. */
 Test(smtp_client, many_recipients_in_little_room)
 {
