@@ -166,6 +166,27 @@ static size_t after_blanks(struct dkim_body *b, slice in, size_t at)
 	return at;
 }
 
+/* Blanks that end within the piece are settled without a state: the first one is their space, or they
+ * vanish. Returns where to go on, or `at` when the slow way must decide. */
+static size_t settle_blanks(struct dkim_body *b, slice in, size_t at, size_t dirty)
+{
+	size_t end = dirty;
+
+	while (end < in.len && is_blank(in.ptr[end]))
+		end++;
+	if (end + 1 >= in.len)
+		return at;
+	if (in.ptr[end] == '\r' && in.ptr[end + 1] == '\n') {
+		if (dirty > at)
+			emit(b, slice_sub(in, at, dirty));
+		return end;
+	}
+	if (in.ptr[end] == '\r' || in.ptr[dirty] == '\t')
+		return at;
+	emit(b, slice_sub(in, at, dirty + 1));
+	return end;
+}
+
 static void add_relaxed(struct dkim_body *b, slice in)
 {
 	size_t at = 0;
@@ -176,7 +197,12 @@ static void add_relaxed(struct dkim_body *b, slice in)
 			continue;
 		}
 		size_t dirty = next_dirty(in, at);
+		size_t next = dirty < in.len ? settle_blanks(b, in, at, dirty) : at;
 
+		if (next > at) {
+			at = next;
+			continue;
+		}
 		if (dirty > at)
 			emit(b, slice_sub(in, at, dirty));
 		at = dirty;

@@ -25,7 +25,7 @@ struct header_end {
 	unsigned char state;
 };
 
-/* Feed the message from its first byte. STEP_DONE: e->bytes counts from the first byte ever fed, and
+/* Feed the message from its first byte, until STEP_DONE: e->bytes counts from the first byte fed, and
  * may lie before this piece when `implied`; STEP_TOO_LONG: no end within `max`. */
 enum step header_end_feed(struct header_end *e, slice in) must_use;
 /* The message is over and no end was seen: all of it is header. */

@@ -8,6 +8,10 @@
 #include "core/base/text.h"
 #include "proto/mime/edit.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 enum { LINE_MAX_BYTES = 998, RAW_LINE_MAX = 990, CHUNK = 1024 };
 
 /* First note: what the body holds. Second: sealed or not. */
@@ -77,28 +81,60 @@ static unsigned char look_at_8bit(struct recode_scan *s, unsigned char c)
 	return HAS_8BIT;
 }
 
+/* How many bytes at the front are neither NUL, CR, LF, some other controls, nor 8-bit. */
+static size_t plain_len(slice in)
+{
+	size_t len = 0;
+
+#if defined(__SSE2__)
+	for (; in.len - len >= 16; len += 16) {
+		__m128i block = _mm_loadu_si128((const __m128i *)(const void *)(in.ptr + len));
+		/* A signed comparison: 8-bit bytes are negative. */
+		unsigned odd =
+			(unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(block, _mm_set1_epi8(14)));
+
+		if (odd)
+			return len + (size_t)__builtin_ctz(odd);
+	}
+#endif
+	while (len < in.len && (unsigned char)in.ptr[len] - 14u < 128u - 14u)
+		len++;
+	return len;
+}
+
+static unsigned char look_at_byte(struct recode_scan *s, unsigned char c)
+{
+	unsigned char bits = 0;
+
+	if (c >= 0x80)
+		bits |= look_at_8bit(s, c);
+	else if (s->tail)
+		bits |= NOT_UTF8;
+	if (c < 0x80)
+		s->tail = 0;
+	if (c == 0)
+		bits |= HAS_NUL | HAS_BINARY;
+	/* CR and LF come in pairs or make the body binary (RFC 3030 3). */
+	if (s->cr != (c == '\n'))
+		bits |= HAS_BINARY;
+	s->cr = c == '\r';
+	s->line = c == '\n' ? 0 : s->line + (c != '\r');
+	return bits;
+}
+
 static unsigned char look_at(struct recode_scan *s, slice piece)
 {
 	unsigned char bits = 0;
 
-	for (size_t i = 0; i < piece.len; i++) {
-		unsigned char c = (unsigned char)piece.ptr[i];
+	while (piece.len) {
+		size_t plain = plain_len(piece);
 
-		if (c >= 0x80)
-			bits |= look_at_8bit(s, c);
-		else if (s->tail)
-			bits |= NOT_UTF8;
-		if (c < 0x80)
-			s->tail = 0;
-		if (c == 0)
-			bits |= HAS_NUL | HAS_BINARY;
-		/* CR and LF come in pairs or make the body binary (RFC 3030 3). */
-		if (s->cr != (c == '\n'))
-			bits |= HAS_BINARY;
-		s->cr = c == '\r';
-		s->line = c == '\n' ? 0 : s->line + (c != '\r');
+		/* The first byte of a run may break what came before it, the others break nothing. */
+		bits |= look_at_byte(s, (unsigned char)piece.ptr[0]);
+		s->line += plain > 1 ? plain - 1 : 0;
 		if (s->line > LINE_MAX_BYTES)
 			bits |= HAS_BINARY;
+		piece = slice_skip(piece, MAX(plain, (size_t)1));
 	}
 	return bits;
 }
