@@ -64,6 +64,8 @@ struct archive_copy {
 enum err archive_begin(struct archive *ar, const struct archive_copy *copy) must_use;
 enum err archive_put(struct archive *ar, slice bytes) must_use;
 enum err archive_end(struct archive *ar) must_use;
+/* Instead of archive_end: the source could not be read. */
+void archive_abandon(struct archive *ar);
 /* Syncs everything put so far and commits the map. */
 enum err archive_commit(struct archive *ar) must_use;
 /* Drop what nobody names any more, compact at most `budget` bytes. `alive` tells whether index rows

@@ -498,7 +498,7 @@ static enum err put_totals(struct apply *ap)
 	return row_put(ap, &key, out_written(&o));
 }
 
-static enum err grow(struct shard *sh)
+enum err shard_grow(struct shard *sh)
 {
 	uint64_t bytes = atomic_load(&sh->map_bytes) * 2;
 
@@ -540,7 +540,7 @@ enum err shard_apply(struct shard *sh)
 	enum err err;
 
 	while ((err = apply_once(sh)) == ERR_LIMIT) {
-		err = grow(sh);
+		err = shard_grow(sh);
 		if (err)
 			break;
 	}

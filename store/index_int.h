@@ -84,6 +84,8 @@ enum err index_err(int lmdb_rc);
 
 /* index_apply.c: one transaction over the shard's work, committed. Helper thread. */
 enum err shard_apply(struct shard *sh);
+/* Doubles the map; the calling thread has no transaction open. */
+enum err shard_grow(struct shard *sh);
 /* Reads or makes the meta row and the position. */
 enum err shard_load(struct shard *sh, bool create, unsigned *out_shards);
 

@@ -499,5 +499,6 @@ void journal_stats(const struct journal *j, struct journal_stats *out)
 		.replayed_bytes = atomic_load(&j->replayed_bytes),
 		.pressure = atomic_load(&j->pressure),
 		.refusing = (enum err)atomic_load(&j->refusing),
-		.direct = atomic_load(&j->direct) };
+		.direct = atomic_load(&j->direct),
+		.crowded = atomic_load(&j->crowded) };
 }

@@ -133,6 +133,7 @@ struct journal_stats {
 	journal_pos pressure; /* see store_oldest_pressure */
 	enum err refusing; /* why messages are refused; OK: they are not */
 	bool direct;
+	bool crowded; /* live bodies should be moved, to free segments */
 };
 void journal_stats(const struct journal *j, struct journal_stats *out);
 

@@ -98,7 +98,7 @@ struct journal {
 
 	_Atomic uint64_t durable, pressure, disk_free;
 	_Atomic int refusing;
-	_Atomic bool direct;
+	_Atomic bool direct, crowded;
 	_Atomic uint64_t batches, records, bytes, errors, segments_failed, freed, held, hits, misses;
 	_Atomic uint64_t stat_live, stat_free, replayed_records, replayed_bytes;
 };

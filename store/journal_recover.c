@@ -355,6 +355,7 @@ enum err journal_open(const struct journal_open *args, struct journal **out)
 		return ERR_NOMEM;
 	struct recover rc = { .j = j, .args = args };
 	enum err err = init(j, args);
+	*out = j; /* what replay finds may be held at once */
 	if (!err)
 		err = list_slots(&rc);
 	if (!err)
@@ -372,10 +373,10 @@ enum err journal_open(const struct journal_open *args, struct journal **out)
 	if (err) {
 		j->stopping = j->stopped = true;
 		journal_close(j);
+		*out = NULL;
 		return err;
 	}
 	seg_publish(j);
 	journal_start(j);
-	*out = j;
 	return OK;
 }

@@ -164,7 +164,7 @@ static void activate(struct journal *j, struct seg *s)
 	s->last_seq = 0;
 	seg_number(j, s, j->next_number++);
 	j->active = s;
-	seg_look_for_replay(j);
+	seg_publish(j);
 	seg_spare(j);
 }
 
@@ -261,7 +261,6 @@ void journal_free_oldest(struct journal *j, uint32_t segment)
 	must(s && atomic_load(&s->number) == segment && s != j->active);
 	unnumber(j, s);
 	atomic_fetch_add(&j->freed, 1);
-	seg_look_for_replay(j);
 	if (s->failed || s->at.bytes != (uint64_t)j->opt->segment_bytes) {
 		list_push(&j->dead, &s->link);
 	} else {
@@ -269,6 +268,7 @@ void journal_free_oldest(struct journal *j, uint32_t segment)
 		seg_add_free(j, s);
 	}
 	j->publish = true;
+	seg_publish(j);
 	if (!j->home)
 		journal_turn(j);
 }
@@ -305,6 +305,10 @@ static void publish_refusing(struct journal *j)
 	else if (j->space.total_bytes && j->space.free_bytes < (uint64_t)j->opt->reserve_bytes)
 		why = ERR_NOSPACE;
 	atomic_store(&j->refusing, (int)why);
+	atomic_store(&j->crowded,
+		j->live_count * 2 > j->max_segments || j->disk_full ||
+			(j->space.total_bytes &&
+				j->space.free_bytes < 2 * (uint64_t)j->opt->reserve_bytes));
 }
 
 static void space_run(struct job *job)

@@ -170,6 +170,7 @@ static enum err open_parts(struct store *st, const char **out_what)
 
 static void free_store(struct store *st)
 {
+	/* Index jobs end before the journal goes: close waited for them. */
 	journal_close(st->journal);
 	mover_free(st);
 	accounts_free(st);
@@ -313,6 +314,9 @@ enum err store_message_append(
 	free(as.parts);
 	if (b)
 		blob_end(b, !err);
+	/* Nobody else frees segments then. */
+	if (!st->worker && st->queue_owner)
+		(void)!mover_round(st, false);
 	return err;
 }
 

@@ -40,6 +40,7 @@ struct store {
 	bool queue_owner; /* somebody releases what replay found */
 	_Atomic bool stopping;
 	_Atomic int64_t last_snapshot;
+	_Atomic uint64_t damaged; /* bodies that could not be moved */
 };
 
 /* --- layout.c: the folder --- */
@@ -82,7 +83,15 @@ void mover_free(struct store *st);
 /* One round now, on a fiber or without a worker: frees what can be freed, moves what must. */
 enum err mover_round(struct store *st, bool force);
 
+/* The archive's care, one helping. */
+enum err mover_compact(struct store *st);
+/* On the mover's queue, apart from whatever it does. */
+void mover_job(struct store *st, void (*fn)(void *arg), void *arg);
+
 /* --- snapshot.c --- */
+enum { SNAPSHOT_NAME = 32 };
 enum err snapshot_take(struct store *st);
+/* The name of the folder with the last whole snapshot. ERR_NOT_FOUND. */
+enum err snapshot_current(const char *data, char name[SNAPSHOT_NAME]);
 
 #endif

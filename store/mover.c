@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The mover: frees journal segments, strictly oldest first.
+ *
+ * A segment may go when nothing in it is held, every shard has committed what was durable when the
+ * last hold ended (so each message is either named by a row or finished), its index records that are
+ * newer than the last snapshot stand in a history file, and the bodies rows name are in the
+ * archive. Segments without live bodies go at once; others only when the journal fills, since mail
+ * that is delivered or deleted by then need not be copied. It also paces compaction and snapshots. */
+#include "store/store_int.h"
+
+#include "store/frame.h"
+#include "store/history.h"
+#include "store/keys.h"
+
+#include <stdlib.h>
+
+enum { ROUND_MS = 250, LIVE_PAGE = 1024, PIECE = 256 * 1024, COMPACT_MS = 1000 };
+
+struct mover {
+	struct store *store;
+	struct job_queue queue;
+	struct fiber_gate stopped;
+	bool running, stopping;
+	msec compact_at;
+	/* One round's. */
+	uint32_t segment;
+	uint64_t *live;
+	size_t live_len, live_cap;
+	enum err err;
+};
+
+enum err mover_new(struct store *st)
+{
+	st->mover = calloc(1, sizeof(*st->mover));
+	if (!st->mover)
+		return ERR_NOMEM;
+	st->mover->store = st;
+	list_init(&st->mover->stopped.waiting);
+	return OK;
+}
+
+void mover_free(struct store *st)
+{
+	if (st->mover)
+		free(st->mover->live);
+	free(st->mover);
+	st->mover = NULL;
+}
+
+/* --- Which bodies live --- */
+
+static enum err add_live(struct mover *mv, uint64_t id)
+{
+	if (mv->live_len && mv->live[mv->live_len - 1] == id)
+		return OK;
+	if (mv->live_len == mv->live_cap) {
+		size_t cap = MAX((size_t)LIVE_PAGE, mv->live_cap * 2);
+		uint64_t *live = realloc(mv->live, cap * sizeof(*live));
+
+		if (!live)
+			return ERR_NOMEM;
+		mv->live = live;
+		mv->live_cap = cap;
+	}
+	mv->live[mv->live_len++] = id;
+	return OK;
+}
+
+/* The key of the least entry or early row at or behind `pos`. */
+static struct keys_buf key_at(enum keys_kind kind, uint64_t pos)
+{
+	struct keys_buf key;
+
+	if (kind == KEYS_ENTRY)
+		keys_entry(&key, pos, 0);
+	else
+		keys_early(&key, &(struct keys_early_row){ .low = pos });
+	return key;
+}
+
+static enum err collect(struct index_txn *txn, struct mover *mv, enum keys_kind kind)
+{
+	struct index_cursor c = { 0 };
+	struct keys_buf from = key_at(kind, (uint64_t)mv->segment << 32), prefix;
+	uint64_t end = ((uint64_t)mv->segment + 1) << 32;
+	enum err failed = OK;
+
+	keys_name(&prefix, kind, SLICE(""));
+	enum err err = index_seek(txn, &c, keys_slice(&from), keys_slice(&prefix));
+	while (!err && !failed) {
+		struct keys_early_row row = { 0 };
+		bool good = kind == KEYS_ENTRY ? keys_parse_entry(c.key, &row.id, &row.n) :
+						 keys_parse_early(c.key, &row);
+
+		if (!good)
+			failed = ERR_CORRUPT;
+		else if ((kind == KEYS_ENTRY ? row.id : row.low) >= end)
+			break;
+		else
+			failed = add_live(mv, row.id);
+		if (!failed)
+			err = index_next(&c);
+	}
+	index_cursor_done(&c);
+	return failed ? failed : err == ERR_NOT_FOUND ? OK : err;
+}
+
+static enum err collect_shard(struct index_txn *txn, void *arg)
+{
+	enum err err = collect(txn, arg, KEYS_ENTRY);
+
+	return err ? err : collect(txn, arg, KEYS_EARLY);
+}
+
+static int by_id(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* All messages that need something in the segment, once each. */
+static enum err find_live(struct mover *mv)
+{
+	struct index *ix = mv->store->index;
+	enum err err = OK;
+	size_t n = 0;
+
+	mv->live_len = 0;
+	for (unsigned i = 0; !err && i < index_shard_count(ix); i++)
+		err = index_read_here(ix, i, collect_shard, mv);
+	if (mv->live_len)
+		qsort(mv->live, mv->live_len, sizeof(*mv->live), by_id);
+	for (size_t i = 0; i < mv->live_len; i++)
+		if (n == 0 || mv->live[n - 1] != mv->live[i])
+			mv->live[n++] = mv->live[i];
+	mv->live_len = n;
+	return err;
+}
+
+/* --- Moving one --- */
+
+static enum err copy_body(struct archive *ar, struct blob_reader *r, char *buf)
+{
+	size_t n = 1;
+	enum err err = OK;
+
+	while (!err && n) {
+		err = blob_read(r, buf, PIECE, &n);
+		if (!err && n)
+			err = archive_put(ar, slice_of(buf, n));
+	}
+	return err;
+}
+
+static enum err move_one(struct mover *mv, uint64_t id, char *buf)
+{
+	struct store *st = mv->store;
+	struct archive_place place;
+	struct arena a = { 0 };
+	struct blob_reader r;
+	slice meta;
+
+	if (archive_find(st->archive, id, &place) == OK)
+		return OK;
+	enum err err = store_message_meta(st, id, &a, &meta);
+	if (!err)
+		err = blob_open(&r, st, id);
+	if (!err) {
+		struct archive_copy copy = { .id = id,
+			.at = r.at,
+			.meta_len = (uint32_t)meta.len,
+			.body_len = r.ref.size };
+
+		err = archive_begin(st->archive, &copy);
+		if (!err)
+			err = archive_put(st->archive, meta);
+		if (!err)
+			err = copy_body(st->archive, &r, buf);
+		if (!err)
+			err = archive_end(st->archive);
+		else
+			archive_abandon(st->archive);
+	}
+	arena_done(&a);
+	return err;
+}
+
+static enum err move_all(struct mover *mv)
+{
+	char *buf = malloc(PIECE);
+	enum err err = buf ? OK : ERR_NOMEM;
+
+	for (size_t i = 0; !err && i < mv->live_len; i++) {
+		err = move_one(mv, mv->live[i], buf);
+		/* What is damaged cannot be saved, and must not keep the journal from being freed. */
+		if (err == ERR_CORRUPT || err == ERR_NOT_FOUND) {
+			atomic_fetch_add(&mv->store->damaged, 1);
+			err = OK;
+		}
+	}
+	free(buf);
+	return err ? err : archive_commit(mv->store->archive);
+}
+
+/* --- A round --- */
+
+static void look_job(void *arg)
+{
+	struct mover *mv = arg;
+
+	mv->err = find_live(mv);
+}
+
+static void move_job(void *arg)
+{
+	struct mover *mv = arg;
+
+	mv->err = move_all(mv);
+	if (!mv->err)
+		mv->err = history_keep(mv->store, mv->segment);
+}
+
+static enum err run(struct mover *mv, void (*fn)(void *arg))
+{
+	job_run_in(&mv->queue, fn, mv);
+	return mv->err;
+}
+
+static bool crowded(struct store *st)
+{
+	struct journal_stats s;
+
+	journal_stats(st->journal, &s);
+	return s.crowded;
+}
+
+enum err mover_round(struct store *st, bool force)
+{
+	struct mover *mv = st->mover;
+	uint32_t oldest;
+	enum err err = OK;
+
+	while (!err && journal_oldest(st->journal, &oldest)) {
+		journal_pos end = journal_durable(st->journal);
+
+		mv->segment = oldest;
+		index_advance(st->index, end, true);
+		err = index_wait(st->index, end - 1, 0);
+		if (!err)
+			err = run(mv, look_job);
+		if (err || (mv->live_len && !force && !crowded(st)))
+			break;
+		err = run(mv, move_job);
+		/* Nobody can have begun to need it meanwhile: holds are only copied from holds. */
+		if (!err)
+			journal_free_oldest(st->journal, oldest);
+	}
+	return err;
+}
+
+/* --- Care --- */
+
+struct alive_look {
+	struct keys_buf key;
+	bool found;
+};
+
+static enum err look_alive(struct index_txn *txn, void *arg)
+{
+	struct alive_look *look = arg;
+	struct index_cursor c = { 0 };
+	enum err err = index_seek(txn, &c, keys_slice(&look->key),
+		slice_sub(keys_slice(&look->key), 0, 1 + sizeof(uint64_t)));
+
+	index_cursor_done(&c);
+	look->found = look->found || !err;
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
+/* Doubt keeps a body. */
+static bool alive(void *arg, uint64_t id)
+{
+	struct store *st = arg;
+	struct alive_look look = { .found = false };
+
+	keys_entry(&look.key, id, 0);
+	for (unsigned i = 0; !look.found && i < index_shard_count(st->index); i++)
+		if (index_read_here(st->index, i, look_alive, &look))
+			return true;
+	return look.found;
+}
+
+static void compact_job(void *arg)
+{
+	struct mover *mv = arg;
+	struct store *st = mv->store;
+	struct archive_care care = { .alive = alive,
+		.arg = st,
+		.budget = (uint64_t)st->opt.move_bytes_per_s * COMPACT_MS / 1000 };
+
+	mv->err = archive_compact(st->archive, &care);
+}
+
+enum err mover_compact(struct store *st)
+{
+	return run(st->mover, compact_job);
+}
+
+void mover_job(struct store *st, void (*fn)(void *arg), void *arg)
+{
+	job_run_in(&st->mover->queue, fn, arg);
+}
+
+static bool snapshot_due(struct store *st)
+{
+	int64_t every = st->opt.snapshot_interval_ms;
+
+	return every && worker_wall(st->worker) - atomic_load(&st->last_snapshot) >= every;
+}
+
+static void loop(void *arg)
+{
+	struct mover *mv = arg;
+	struct store *st = mv->store;
+
+	while (!mv->stopping) {
+		(void)!fiber_sleep(ROUND_MS);
+		if (mv->stopping)
+			break;
+		/* Failures are tried again; the journal refuses mail when it fills meanwhile. */
+		(void)!mover_round(st, false);
+		if (!mv->stopping && worker_now(st->worker) >= mv->compact_at) {
+			mv->compact_at = worker_now(st->worker) + COMPACT_MS;
+			(void)!mover_compact(st);
+		}
+		if (!mv->stopping && snapshot_due(st))
+			(void)!snapshot_take(st);
+	}
+	mv->running = false;
+	fiber_gate_wake_all(&mv->stopped, OK);
+}
+
+void mover_start(struct store *st)
+{
+	struct mover *mv = st->mover;
+
+	if (!st->worker || st->opt.read_only || !st->queue_owner)
+		return;
+	mv->running = true;
+	if (fiber_start(st->worker, loop, mv))
+		mv->running = false;
+}
+
+void mover_stop(struct store *st)
+{
+	struct mover *mv = st->mover;
+
+	mv->stopping = true;
+	while (mv->running)
+		(void)!fiber_gate_wait(&mv->stopped, FIBER_FOREVER);
+}
