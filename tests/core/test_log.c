@@ -231,7 +231,7 @@ Test(log, a_full_pipe_blocks_nobody)
 	for (int i = 0; i < 5000; i++)
 		log_event(LOG_INFO, "line",
 			log_str("text", "0123456789012345678901234567890123456789"));
-	cr_expect_gt(log_dropped(), 1000);
+	cr_expect(log_dropped() > 1000);
 	log_thread_stop();
 	log_stop(10);
 }
