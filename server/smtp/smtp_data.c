@@ -73,23 +73,40 @@ enum verdict smtp_do_data(struct smtp_session *s, const union smtp_args *args)
 /* --- Bytes ------------------------------------------------------------------------------------- */
 
 /* What was seen that this listener does not take. The flags say it even when it was put right. */
-static void judge(struct smtp_session *s)
+static enum fault content_fault(const struct smtp_session *s)
 {
 	const struct smtp_options *o = s->setup->smtp;
-	struct smtp_transaction *mail = s->mail;
-	unsigned flags = mail->body.flags;
+	const struct smtp_body *body = &s->mail->body;
 
-	if (mail->body.size_bytes > (uint64_t)o->size_max)
-		intake_fail(&mail->intake, FAULT_TOO_LARGE);
-	if (!flags)
-		return;
-	if (flags & (SMTP_SAW_BARE_CR | SMTP_SAW_BARE_LF) && o->bare_newline == SMTP_NEWLINE_REJECT)
-		intake_fail(&mail->intake, FAULT_BARE_NEWLINE);
-	if (flags & SMTP_SAW_NUL)
-		intake_fail(&mail->intake, FAULT_NUL_BYTE);
-	if (flags & SMTP_SAW_LONG_LINE && o->long_lines == SMTP_LINE_REJECT)
-		intake_fail(&mail->intake, FAULT_BODY_LINE);
-	if (flags & SMTP_SAW_8BIT && mail->intake.header_done && !mail->env.header_8bit)
+	if (body->size_bytes > (uint64_t)o->size_max)
+		return FAULT_TOO_LARGE;
+	if (body->flags & (SMTP_SAW_BARE_CR | SMTP_SAW_BARE_LF) && o->bare_newline == SMTP_NEWLINE_REJECT)
+		return FAULT_BARE_NEWLINE;
+	if (body->flags & SMTP_SAW_NUL)
+		return FAULT_NUL_BYTE;
+	if (body->flags & SMTP_SAW_LONG_LINE && o->long_lines == SMTP_LINE_REJECT)
+		return FAULT_BODY_LINE;
+	return FAULT_NONE;
+}
+
+/* What the message is refused for. The content comes first, so that the answer does not depend on
+ * how the bytes were cut on their way. */
+static enum fault message_fault(const struct smtp_session *s)
+{
+	enum fault fault = content_fault(s);
+
+	return fault ? fault : s->mail->intake.fault;
+}
+
+/* Stop storing what will be refused. */
+static void judge(struct smtp_session *s)
+{
+	struct smtp_transaction *mail = s->mail;
+	enum fault fault = content_fault(s);
+
+	if (fault)
+		intake_fail(&mail->intake, fault);
+	if (mail->body.flags & SMTP_SAW_8BIT && mail->intake.header_done && !mail->env.header_8bit)
 		mail->env.has_8bit = true;
 }
 
@@ -139,6 +156,8 @@ static void finish(struct conn *c)
 
 	judge(s);
 	fault = intake_finish(&mail->intake);
+	if (fault)
+		fault = message_fault(s) ? message_fault(s) : fault;
 	answer_message(s, fault);
 	smtp_log_message(s, fault);
 	if (!fault) {
@@ -200,7 +219,7 @@ static void end_chunk(struct smtp_session *s, bool *stop)
 		return;
 	}
 	if (!fault)
-		fault = mail->intake.fault;
+		fault = message_fault(s);
 	if (!fault) {
 		out_printf(conn_out(s->conn), "250 2.0.0 %llu octets received\r\n",
 			(unsigned long long)mail->body.size_bytes);
