@@ -262,6 +262,20 @@ static void relaxed_value(slice value, struct out *o)
 	}
 }
 
+static void lower_name(slice name, struct out *o)
+{
+	char text[64];
+
+	while (name.len) {
+		size_t len = MIN(name.len, sizeof(text));
+
+		memcpy(text, name.ptr, len);
+		text_lower_all(text, len);
+		out_bytes(o, text, len);
+		name = slice_skip(name, len);
+	}
+}
+
 void dkim_canon_field(enum dkim_canon canon, slice field, bool bare, struct out *o)
 {
 	ptrdiff_t colon = slice_find(field, ':');
@@ -273,8 +287,7 @@ void dkim_canon_field(enum dkim_canon canon, slice field, bool bare, struct out 
 	} else {
 		slice name = slice_trim(slice_sub(field, 0, (size_t)colon));
 
-		for (size_t i = 0; i < name.len; i++)
-			out_char(o, text_lower(name.ptr[i]));
+		lower_name(name, o);
 		out_char(o, ':');
 		relaxed_value(slice_skip(field, (size_t)colon + 1), o);
 	}

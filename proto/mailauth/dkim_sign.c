@@ -148,15 +148,32 @@ static void put_word(struct folder *f, slice text, size_t follows)
 	f->col += text.len;
 }
 
-static void put_tag(struct folder *f, slice tag)
+/* "; name=value", the value of two parts. */
+static void put_tag(struct folder *f, const char *name, slice value, slice more)
 {
+	size_t len = strlen(name) + value.len;
+
 	out_char(f->out, ';');
 	f->col++;
-	if (f->col + 1 + tag.len + 1 <= LINE) {
+	if (f->col + 1 + len + more.len + 1 <= LINE) {
 		out_char(f->out, ' ');
 		f->col++;
 	}
-	put_word(f, tag, 1);
+	put_word(f, slice_str(name), value.len + more.len + 1);
+	out_slice(f->out, value);
+	out_slice(f->out, more);
+	f->col += value.len + more.len;
+}
+
+static void put_time(struct folder *f, const char *name, int64_t seconds)
+{
+	char digits[24];
+	struct out text = out_fixed(digits, sizeof(digits));
+
+	if (seconds == 0)
+		return;
+	out_int(&text, seconds);
+	put_tag(f, name, out_written(&text), (slice){ 0 });
 }
 
 static void put_names(struct folder *f, const struct dkim_selection *selection)
@@ -173,23 +190,23 @@ static void put_names(struct folder *f, const struct dkim_selection *selection)
 }
 
 static void put_text(const struct dkim_signer *s, const struct dkim_selection *selection,
-	const unsigned char *body_hash, struct arena *a, struct out *o)
+	const unsigned char *body_hash, struct out *o)
 {
-	static const char *const canons[] = { "simple", "relaxed" };
-	struct folder f = { .out = o, .col = 16 };
+	static const slice header[] = { SLICE_INIT("simple"), SLICE_INIT("relaxed") };
+	static const slice body[] = { SLICE_INIT("/simple"), SLICE_INIT("/relaxed") };
+	static const slice types[] = { SLICE_INIT("rsa-sha256"), SLICE_INIT("ed25519-sha256") };
+	struct folder f = { .out = o, .col = 19 };
+	slice none = { 0 };
 
-	out_str(o, "DKIM-Signature: ");
-	put_word(&f, SLICE("v=1"), 1);
-	put_tag(&f, s->type == SIGKEY_RSA ? SLICE("a=rsa-sha256") : SLICE("a=ed25519-sha256"));
-	put_tag(&f, arena_printf(a, "c=%s/%s", canons[selection->canon], canons[s->body_canon]));
-	put_tag(&f, arena_printf(a, "d=%.*s", SLICE_ARG(s->domain)));
-	put_tag(&f, arena_printf(a, "s=%.*s", SLICE_ARG(s->selector)));
+	out_str(o, "DKIM-Signature: v=1");
+	put_tag(&f, "a=", types[s->type], none);
+	put_tag(&f, "c=", header[selection->canon], body[s->body_canon]);
+	put_tag(&f, "d=", s->domain, none);
+	put_tag(&f, "s=", s->selector, none);
 	if (s->identity.len)
-		put_tag(&f, arena_printf(a, "i=%.*s", SLICE_ARG(s->identity)));
-	if (s->signed_at)
-		put_tag(&f, arena_printf(a, "t=%lld", (long long)s->signed_at));
-	if (s->expires_at)
-		put_tag(&f, arena_printf(a, "x=%lld", (long long)s->expires_at));
+		put_tag(&f, "i=", s->identity, none);
+	put_time(&f, "t=", s->signed_at);
+	put_time(&f, "x=", s->expires_at);
 	put_names(&f, selection);
 	out_str(o, ";\r\n\tbh=");
 	codec_put_base64(o, slice_of(body_hash, DKIM_HASH));
@@ -202,7 +219,7 @@ void dkim_sign_begin(const struct dkim_signer *s, const struct dkim_selection *s
 	struct out text = out_arena(a);
 	struct dkim_hasher hasher;
 
-	put_text(s, selection, body_hash, a, &text);
+	put_text(s, selection, body_hash, &text);
 	*out = (struct dkim_draft){ .text = out_written(&text), .type = s->type };
 	dkim_hasher_init(&hasher);
 	hasher.hash = selection->hash;
