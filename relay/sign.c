@@ -114,7 +114,7 @@ static struct ring_domain *load(struct relay_here *r, slice name, uint64_t hash)
 	struct sign_ring *ring = r->sign;
 	struct ring_domain *d = arena_new(&ring->arena, struct ring_domain);
 	size_t count = 0;
-	const struct domain_key *rows = domain_keys(r->st, name, &count, NULL);
+	const struct domain_key *rows = domain_keys(r->st, name, &count);
 
 	d->name = arena_dup(&ring->arena, name);
 	d->keys = arena_array(&ring->arena, struct sign_key *, count + 1);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* peer.h - a scripted next hop on a thread of its own, with plain blocking sockets.
+ *
+ * It speaks ordinary ESMTP on a free port of 127.0.0.1 and keeps every message it took. A script
+ * may answer any command itself. It shares nothing with the engine, so what it sees is what came
+ * over the wire. */
+#ifndef TESTS_RELAY_PEER_H
+#define TESTS_RELAY_PEER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { PEER_MESSAGES_MAX = 20000, PEER_RCPTS_MAX = 64 };
+
+struct peer_message {
+	char *mail, *data; /* the MAIL line, the content as received (dots still doubled) */
+	char *rcpts[PEER_RCPTS_MAX];
+	unsigned rcpt_count, session;
+	bool bdat;
+};
+
+struct peer {
+	int fd;
+	uint16_t port;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	/* The answer to a command line (or "." for the end of data), or NULL for the usual one. A text
+	 * beginning with "!" closes without a word. */
+	const char *(*script)(struct peer *p, unsigned session, const char *line);
+	const char *ehlo; /* lines behind the greeting of EHLO, each "250-X\r\n", "250 X\r\n" last */
+	bool lmtp;
+	atomic_uint sessions, mails, count;
+	atomic_bool stopping;
+	struct peer_message messages[PEER_MESSAGES_MAX];
+	void *arg;
+};
+
+/* port 0: a free one. */
+struct peer *peer_start(uint16_t port);
+void peer_stop(struct peer *p);
+
+#endif

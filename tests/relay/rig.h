@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* rig.h - a whole relay for a test: store in a folder of its own, workers, configuration.
+ *
+ * rig_run starts everything, runs the body on a fiber of worker 0, drains and stops. It may be called
+ * again on the same rig: a restart. Inside the body use check() rather than Criterion's
+ * assertions, which leave by longjmp. */
+#ifndef TESTS_RELAY_RIG_H
+#define TESTS_RELAY_RIG_H
+
+#include "relay/queue.h"
+#include "relay/relay.h"
+#include "store/store.h"
+#include "tests/core/workers.h"
+#include "tests/support/tmpdir.h"
+
+struct rig {
+	struct tmpdir dir;
+	struct store *st;
+	const char *yaml;
+	unsigned workers;
+	msec drain_ms;
+	void (*body)(struct rig *rig, struct worker *w);
+	void *arg;
+	struct conf *conf;
+	_Atomic unsigned opened, drained;
+};
+
+void rig_make(struct rig *rig, unsigned workers);
+void rig_remove(struct rig *rig);
+void rig_run(struct rig *rig, const char *yaml, void (*body)(struct rig *rig, struct worker *w));
+
+/* (fiber) One message; recipients are separated by spaces. The header ends by an empty line. */
+struct rig_mail {
+	const char *from, *to, *text;
+	uint8_t notify, origin, ret;
+	bool eight_bit, smtputf8;
+};
+enum err rig_send(struct rig *rig, struct worker *w, const struct rig_mail *mail, queue_id *out);
+/* (fiber) Wait until `done` is true, at most `ms`. */
+bool rig_wait(bool (*done)(void *arg), void *arg, msec ms);
+/* Sums over RAM and disk. */
+uint64_t rig_waiting(struct worker *w);
+
+#endif
