@@ -19,12 +19,17 @@ ended by its id when its `with` block ends, and a sanitizer report in its output
 """
 import asyncio
 import contextlib
+import email
+import email.policy
+import inspect
 import json
 import os
 import re
 import shutil
 import signal
+import smtplib
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -45,10 +50,13 @@ class Skip(Exception):
 
 
 class Suite:
-    """Runs tests in the order of their definition and prints the line that the runner reads."""
+    """Runs tests in the order of their definition and prints the line that the runner reads.
 
-    def __init__(self):
-        self.tests = []
+    `shared` makes a context manager: tests with an argument get what it yields, one for all of
+    them; its end is a test too."""
+
+    def __init__(self, shared=None):
+        self.tests, self.shared = [], shared
 
     def test(self, function):
         self.tests.append(function)
@@ -56,22 +64,33 @@ class Suite:
 
     def main(self):
         only = sys.argv[1:]
-        passed = failed = skipped = 0
+        counts = dict.fromkeys(("ok", "FAILED", "skipped"), 0)
+        self.stack = contextlib.ExitStack()
+        self.made = None
         for function in self.tests:
-            if only and function.__name__ not in only:
-                continue
-            start = time.monotonic()
-            try:
+            if not only or function.__name__ in only:
+                self.run(function, function.__name__, counts)
+        if self.shared:
+            self.run(self.stack.close, "the end of what they share", counts)
+        print("{ok} passed, {FAILED} failed, {skipped} skipped".format(**counts), flush=True)
+        sys.exit(1 if counts["FAILED"] else 0)
+
+    def run(self, function, name, counts):
+        start, why = time.monotonic(), ""
+        try:
+            if inspect.signature(function).parameters:
+                self.made = self.made or self.stack.enter_context(self.shared())
+                function(self.made)
+            else:
                 function()
-                passed, word = passed + 1, "ok"
-            except Skip as why:
-                skipped, word = skipped + 1, f"skipped: {why}"
-            except Exception:  # whatever it was, the next test still runs
-                failed, word = failed + 1, "FAILED"
-                traceback.print_exc(file=sys.stdout)
-            print(f"{function.__name__}: {word} ({time.monotonic() - start:.1f} s)", flush=True)
-        print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
-        sys.exit(1 if failed else 0)
+            word = "ok"
+        except Skip as reason:
+            word, why = "skipped", f": {reason}"
+        except Exception:  # whatever it was, the next test still runs
+            word = "FAILED"
+            traceback.print_exc(file=sys.stdout)
+        counts[word] += 1
+        print(f"{name}: {word}{why} ({time.monotonic() - start:.1f} s)", flush=True)
 
 
 def until(question, what="the condition", patience_s=PATIENCE_S):
@@ -223,11 +242,13 @@ class Ringpost:
     """A running ringpost. `config` is merged over a small working configuration, deeply.
 
     `ports` maps each service to its port. Without `route_to` or a route in `config`, mail has
-    nowhere to go. As a context it starts at once and must end with status 0."""
+    nowhere to go. `rows` adds to the listeners' rows by service, as {"smtp": {"relay_from": [...]}}.
+    As a context it starts at once and must end with status 0."""
 
     SERVICES = ("smtp", "submission", "submissions")
 
-    def __init__(self, place, config=None, route_to=None, services=SERVICES, binary=None, env=None):
+    def __init__(self, place, config=None, route_to=None, services=SERVICES, rows=None, binary=None,
+                 env=None):
         self.place, self.env = place, env or {}
         self.binary = binary or os.path.join(BUILD, "ringpost")
         if not os.access(self.binary, os.X_OK):
@@ -239,8 +260,8 @@ class Ringpost:
             "data": place.file("data"),
             "control": place.file("control.sock"),
             "tls": {"certificates": [{"cert": cert, "key": key}]},
-            "listen": [{"address": "127.0.0.1", "port": port, "service": service}
-                       for service, port in self.ports.items()],
+            "listen": [{"address": "127.0.0.1", "port": port, "service": service,
+                        **(rows or {}).get(service, {})} for service, port in self.ports.items()],
         }
         if route_to:
             self.config["relay"] = {"routes": [{"domain": "*", "hosts": ["127.0.0.1"],
@@ -435,3 +456,32 @@ def message(sender="alice@example.test", to="bob@example.org", subject="test", b
     rows += [(name.replace("_", "-"), value) for name, value in headers.items()]
     text = "".join(f"{name}: {value}\n" for name, value in rows) + "\n" + body
     return re.sub(r"\r?\n", "\r\n", text)
+
+
+def parse(data):
+    """A message's bytes as Python's email package sees them, with the modern policy."""
+    return email.message_from_bytes(data, policy=email.policy.SMTP)
+
+
+USER, PASSWORD = "alice@example.test", "correct horse 7"
+
+
+@contextlib.contextmanager
+def submission(place, config=None, route_to=None, accounts=(USER,), **more):
+    """A running ringpost with the domains and accounts; password PASSWORD."""
+    with Ringpost(place, config, route_to=route_to, **more) as server:
+        for name in accounts:
+            server.cli("domain", "add", name.split("@")[1], check=False)
+            server.cli("account", "add", name, "--password-stdin", input=PASSWORD + "\n")
+        yield server
+
+
+def submit(server, content, recipients=("bob@example.org",), sender=USER, mail_options=(),
+           rcpt_options=()):
+    """Through smtplib on 587; the refused recipients."""
+    with smtplib.SMTP("localhost", server.ports["submission"], timeout=PATIENCE_S) as client:
+        client.starttls(context=ssl._create_unverified_context())
+        client.login(USER, PASSWORD)
+        if isinstance(content, str):
+            content = content.encode()
+        return client.sendmail(sender, list(recipients), content, mail_options, rcpt_options)
