@@ -193,7 +193,7 @@ static const struct script plain_scripts[] = {
 	{
 		.why = "without pipelining, one command at a time",
 		.conf = { NAME },
-		.mails = { { 2, "hi\r\n.dot\r\n" } },
+		.mails = { { .rcpts = 2, .body = "hi\r\n.dot\r\n" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { HELLO, MAIL }, { OKS1, R0 },
 			{ OKS1, R1 }, { OKS1, "DATA\r\n" },
 			{ "354 go\r\n", "hi\r\n..dot\r\n.\r\n" }, { OKS1, "" } },
@@ -202,7 +202,7 @@ static const struct script plain_scripts[] = {
 	{
 		.why = "HELO when EHLO is unknown",
 		.conf = { NAME },
-		.mails = { { 1, "x" } },
+		.mails = { { .rcpts = 1, .body = "x" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { "502 what\r\n", "HELO me\r\n" },
 			{ HELLO, MAIL }, { OKS1, R0 }, { OKS1, "DATA\r\n" },
 			{ "354 go\r\n", "x\r\n.\r\n" }, { OKS1, "" } },
@@ -229,7 +229,7 @@ static const struct script plain_scripts[] = {
 	{
 		.why = "all refused one by one: RSET before the next MAIL",
 		.conf = { NAME },
-		.mails = { { 2, "x" }, { 1, "y" } },
+		.mails = { { .rcpts = 2, .body = "x" }, { .rcpts = 1, .body = "y" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { HELLO, MAIL }, { OKS1, R0 },
 			{ "550 5.1.1 no\r\n", R1 }, { "550 no\r\n", "RSET\r\n" }, { OKS1, MAIL },
 			{ OKS1, R0 }, { OKS1, "DATA\r\n" }, { "354 go\r\n", "y\r\n.\r\n" },
@@ -240,7 +240,7 @@ static const struct script plain_scripts[] = {
 	{
 		.why = "MAIL refused, the next is tried",
 		.conf = { NAME },
-		.mails = { { 1, "x" }, { 1, "y" } },
+		.mails = { { .rcpts = 1, .body = "x" }, { .rcpts = 1, .body = "y" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { HELLO, MAIL }, { "550 no\r\n", MAIL },
 			{ OKS1, R0 }, { OKS1, "DATA\r\n" }, { "354 go\r\n", "y\r\n.\r\n" },
 			{ OKS1, "" } },
@@ -249,7 +249,7 @@ static const struct script plain_scripts[] = {
 	{
 		.why = "DATA refused",
 		.conf = { NAME },
-		.mails = { { 1, "x" } },
+		.mails = { { .rcpts = 1, .body = "x" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { HELLO, MAIL }, { OKS1, R0 },
 			{ OKS1, "DATA\r\n" }, { "451 later\r\n", "" } },
 		.told = "rcpt0.0=250 done0=refused/2/451 ",
@@ -272,7 +272,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "all in one go, and the next behind the body (RFC 2920 3.1)",
 		.conf = { NAME },
-		.mails = { { 2, "one\r\n" }, { 1, "two\r\n" } },
+		.mails = { { .rcpts = 2, .body = "one\r\n" }, { .rcpts = 1, .body = "two\r\n" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { PIPES, MAIL R0 R1 "DATA\r\n" },
 			{ OKS3 "354 go\r\n", "one\r\n.\r\n" MAIL R0 "DATA\r\n" },
 			{ OKS3 "354 go\r\n", "two\r\n.\r\n" }, { OKS1, "" } },
@@ -282,7 +282,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "all refused, and DATA says so",
 		.conf = { NAME },
-		.mails = { { 2, "one" }, { 1, "two" } },
+		.mails = { { .rcpts = 2, .body = "one" }, { .rcpts = 1, .body = "two" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { PIPES, MAIL R0 R1 "DATA\r\n" },
 			{ OKS1 "550 a\r\n550 b\r\n503 none\r\n", "RSET\r\n" MAIL R0 "DATA\r\n" },
 			{ OKS3 "354 go\r\n", "two\r\n.\r\n" }, { OKS1, "" } },
@@ -292,7 +292,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "all refused, and yet 354: the lone dot, whose reply counts for nobody",
 		.conf = { NAME },
-		.mails = { { 1, "one" }, { 1, "two" } },
+		.mails = { { .rcpts = 1, .body = "one" }, { .rcpts = 1, .body = "two" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { PIPES, MAIL R0 "DATA\r\n" },
 			{ OKS1 "550 a\r\n354 go\r\n", ".\r\n" }, { OKS1, MAIL R0 "DATA\r\n" },
 			{ OKS2 "354 go\r\n", "two\r\n.\r\n" }, { "250 ok\r\n", "" } },
@@ -301,7 +301,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "MAIL refused with all behind it",
 		.conf = { NAME },
-		.mails = { { 1, "one" } },
+		.mails = { { .rcpts = 1, .body = "one" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { PIPES, MAIL R0 "DATA\r\n" },
 			{ "550 5.7.1 you\r\n503 a\r\n503 b\r\n", "" } },
 		.told = "done0=refused/0/550 ",
@@ -309,7 +309,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "MAIL refused and yet 354",
 		.conf = { NAME },
-		.mails = { { 1, "one" } },
+		.mails = { { .rcpts = 1, .body = "one" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { PIPES, MAIL R0 "DATA\r\n" },
 			{ "451 grey\r\n250 a\r\n354 b\r\n", ".\r\n" }, { "250 whatever\r\n", "" } },
 		.told = "done0=refused/0/451 ",
@@ -317,7 +317,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "452 behind an accepted one: again at once; 452 before it: a refusal",
 		.conf = { NAME },
-		.mails = { { 4, "one" } },
+		.mails = { { .rcpts = 4, .body = "one" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" },
 			{ PIPES, MAIL R0 R1 R2 "RCPT TO:<r3@d>\r\nDATA\r\n" },
 			{ OKS1 "452 a\r\n250 b\r\n452 4.5.3 many\r\n550 no\r\n354 go\r\n",
@@ -328,7 +328,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "the peer's RCPTMAX and MAILMAX",
 		.conf = { NAME },
-		.mails = { { 3, "one" }, { 1, "never" } },
+		.mails = { { .rcpts = 3, .body = "one" }, { .rcpts = 1, .body = "never" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" },
 			{ "250-hi\r\n250-PIPELINING\r\n250 LIMITS RCPTMAX=2 MAILMAX=1\r\n",
 				MAIL R0 R1 "DATA\r\n" },
@@ -338,7 +338,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "421 to MAIL is no attempt",
 		.conf = { NAME },
-		.mails = { { 1, "one" } },
+		.mails = { { .rcpts = 1, .body = "one" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { PIPES, MAIL R0 "DATA\r\n" },
 			{ "421 bye\r\n", "" } },
 		.told = "done0=not-tried/0/421 down=CLOSED/421 ",
@@ -346,7 +346,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "421 at RCPT is one",
 		.conf = { NAME },
-		.mails = { { 2, "one" } },
+		.mails = { { .rcpts = 2, .body = "one" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { PIPES, MAIL R0 R1 "DATA\r\n" },
 			{ OKS2 "421 bye\r\n", "" } },
 		.told = "rcpt0.0=250 done0=lost/1/421 down=CLOSED/421 ",
@@ -354,7 +354,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "421 as the verdict on a body refuses it; the next was not tried",
 		.conf = { NAME },
-		.mails = { { 1, "one" }, { 1, "two" } },
+		.mails = { { .rcpts = 1, .body = "one" }, { .rcpts = 1, .body = "two" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { PIPES, MAIL R0 "DATA\r\n" },
 			{ OKS2 "354 go\r\n", "one\r\n.\r\n" MAIL R0 "DATA\r\n" },
 			{ "421 bye\r\n", "" } },
@@ -363,7 +363,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "a break behind the body: nobody knows; the next was not tried",
 		.conf = { NAME },
-		.mails = { { 1, "one" }, { 1, "two" } },
+		.mails = { { .rcpts = 1, .body = "one" }, { .rcpts = 1, .body = "two" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { PIPES, MAIL R0 "DATA\r\n" },
 			{ OKS2 "354 go\r\n", "one\r\n.\r\n" MAIL R0 "DATA\r\n" } },
 		.lost = ERR_RESET,
@@ -372,7 +372,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "a break before MAIL is answered",
 		.conf = { NAME },
-		.mails = { { 1, "one" } },
+		.mails = { { .rcpts = 1, .body = "one" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { PIPES, MAIL R0 "DATA\r\n" } },
 		.lost = ERR_TIMEOUT,
 		.told = "done0=not-tried/0/0 down=TIMEOUT/0 ",
@@ -380,7 +380,7 @@ static const struct script pipeline_scripts[] = {
 	{
 		.why = "pipelining forbidden by configuration",
 		.conf = { NAME, .no_pipelining = true },
-		.mails = { { 1, "one" } },
+		.mails = { { .rcpts = 1, .body = "one" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { PIPES, MAIL }, { OKS1, R0 } },
 		.lost = ERR_CLOSED,
 		.told = "done0=lost/1/0 down=CLOSED/0 ",
@@ -391,7 +391,7 @@ static const struct script chunk_scripts[] = {
 	{
 		.why = "BDAT waits for the recipients",
 		.conf = { NAME },
-		.mails = { { 1, ".one" }, { 1, "two" } },
+		.mails = { { .rcpts = 1, .body = ".one" }, { .rcpts = 1, .body = "two" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { CHUNKS, MAIL R0 },
 			{ OKS2, "BDAT 4 LAST\r\n.one" MAIL R0 }, { OKS3, "BDAT 3 LAST\r\ntwo" },
 			{ OKS1, "" } },
@@ -400,7 +400,7 @@ static const struct script chunk_scripts[] = {
 	{
 		.why = "BDAT with nobody accepted is not sent",
 		.conf = { NAME },
-		.mails = { { 1, "one" }, { 1, "two" } },
+		.mails = { { .rcpts = 1, .body = "one" }, { .rcpts = 1, .body = "two" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { CHUNKS, MAIL R0 },
 			{ OKS1 "550 no\r\n", "RSET\r\n" MAIL R0 }, { OKS3, "BDAT 3 LAST\r\ntwo" },
 			{ OKS1, "" } },
@@ -409,8 +409,9 @@ static const struct script chunk_scripts[] = {
 	{
 		.why = "small bodies to a known good path do not wait",
 		.conf = { NAME },
-		.mails = { { 1, "one", .unwaited = true }, { 1, "two", .unwaited = true },
-			{ 1, "six", .unwaited = true } },
+		.mails = { { .rcpts = 1, .body = "one", .unwaited = true },
+			{ .rcpts = 1, .body = "two", .unwaited = true },
+			{ .rcpts = 1, .body = "six", .unwaited = true } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" },
 			{ CHUNKS, MAIL R0 "BDAT 3 LAST\r\none" MAIL R0 "BDAT 3 LAST\r\ntwo" },
 			{ OKS3, MAIL R0 "BDAT 3 LAST\r\nsix" }, { OKS3, "" }, { OKS3, "" } },
@@ -421,8 +422,9 @@ static const struct script chunk_scripts[] = {
 		.why = "unwaited and all refused: nobody; the server is still in the old "
 		       "transaction",
 		.conf = { NAME },
-		.mails = { { 1, "one", .unwaited = true }, { 1, "two", .unwaited = true },
-			{ 1, "six" } },
+		.mails = { { .rcpts = 1, .body = "one", .unwaited = true },
+			{ .rcpts = 1, .body = "two", .unwaited = true },
+			{ .rcpts = 1, .body = "six" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" },
 			{ CHUNKS, MAIL R0 "BDAT 3 LAST\r\none" MAIL R0 "BDAT 3 LAST\r\ntwo" },
 			{ OKS1 "550 no\r\n503 none\r\n", "RSET\r\n" MAIL R0 },
@@ -434,7 +436,7 @@ static const struct script chunk_scripts[] = {
 	{
 		.why = "a break behind an unwaited body: nobody knows",
 		.conf = { NAME },
-		.mails = { { 1, "one", .unwaited = true } },
+		.mails = { { .rcpts = 1, .body = "one", .unwaited = true } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" },
 			{ CHUNKS, MAIL R0 "BDAT 3 LAST\r\none" } },
 		.lost = ERR_RESET,
@@ -443,7 +445,7 @@ static const struct script chunk_scripts[] = {
 	{
 		.why = "a body of unknown size goes by DATA",
 		.conf = { NAME },
-		.mails = { { 1, "one\r\n", .unknown = true } },
+		.mails = { { .rcpts = 1, .body = "one\r\n", .unknown = true } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" }, { CHUNKS, MAIL R0 "DATA\r\n" },
 			{ OKS2 "354 go\r\n", "one\r\n.\r\n" }, { "554 5.7.1 spam\r\n", "" } },
 		.told = "rcpt0.0=250 done0=refused/3/554 ",
@@ -460,7 +462,7 @@ static const struct script session_scripts[] = {
 	{
 		.why = "STARTTLS forgets what was offered before it",
 		.conf = { NAME, .tls = SMTP_TLS_IF_OFFERED },
-		.mails = { { 1, "one" } },
+		.mails = { { .rcpts = 1, .body = "one" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" },
 			{ "250-hi\r\n250-PIPELINING\r\n250 STARTTLS\r\n", "STARTTLS\r\n" },
 			{ "220 go\r\n", "EHLO me\r\n" }, { HELLO, MAIL } },
@@ -476,7 +478,7 @@ static const struct script session_scripts[] = {
 	{
 		.why = "STARTTLS refused: in clear if that is allowed",
 		.conf = { NAME, .tls = SMTP_TLS_IF_OFFERED },
-		.mails = { { 1, "one" } },
+		.mails = { { .rcpts = 1, .body = "one" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" },
 			{ "250-hi\r\n250 STARTTLS\r\n", "STARTTLS\r\n" }, { "454 no\r\n", MAIL } },
 		.lost = ERR_CLOSED,
@@ -494,7 +496,7 @@ static const struct script session_scripts[] = {
 		.why = "AUTH PLAIN under TLS",
 		.conf = { NAME, .tls = SMTP_TLS_ON_ALREADY },
 		.login = &login,
-		.mails = { { 1, "one" } },
+		.mails = { { .rcpts = 1, .body = "one" } },
 		.turns = { { "220 x\r\n", "EHLO me\r\n" },
 			{ "250-hi\r\n250 AUTH PLAIN LOGIN\r\n",
 				"AUTH PLAIN AHRpbQB0YW5zdGFhZg==\r\n" },
@@ -534,7 +536,7 @@ static const struct script session_scripts[] = {
 	{
 		.why = "LMTP: one reply for each accepted recipient",
 		.conf = { NAME, .lmtp = true },
-		.mails = { { 3, "one" } },
+		.mails = { { .rcpts = 3, .body = "one" } },
 		.turns = { { "220 x\r\n", "LHLO me\r\n" }, { PIPES, MAIL R0 R1 R2 "DATA\r\n" },
 			{ OKS2 "550 no\r\n250 ok\r\n354 go\r\n", "one\r\n.\r\n" },
 			{ "250 a\r\n452 full\r\n", "" } },
