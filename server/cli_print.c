@@ -62,7 +62,8 @@ static void print_table(struct cli_printer *p, const json_t *rows)
 	const json_t *row;
 	char buf[32];
 
-	if (p->rows == 0 && json_array_size(rows) > 0) {
+	/* Columns without titles are for pasting elsewhere: DNS records into a zone. */
+	if (p->rows == 0 && json_array_size(rows) > 0 && columns[0].title[0]) {
 		for (size_t col = 0; col < count; col++)
 			put_cell(columns[col].title, col + 1 < count ? width[col] + 2 : 0);
 		putchar('\n');

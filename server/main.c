@@ -65,7 +65,7 @@ static const struct cli_column key_columns[] = {
 	{ "selector", "SELECTOR" }, { "type", "TYPE" }, { "bits", "BITS" }, { "created", "CREATED" },
 	{ NULL, NULL },
 };
-static const struct cli_column record_columns[] = { { "text", "RECORD" }, { NULL, NULL } };
+static const struct cli_column record_columns[] = { { "text", "" }, { NULL, NULL } };
 static const struct cli_column queue_columns[] = {
 	{ "id", "ID" }, { "state", "STATE" }, { "recipient", "RECIPIENT" }, { "attempts", "TRIES" },
 	{ "next_attempt", "NEXT" }, { "last_reply", "LAST REPLY" }, { NULL, NULL },
