@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fiber_int.h - stacks and switches beneath fiber.c; for the engine only.
+/* fiber_int.h - stacks and switches beneath fiber.c; for fiber_*.c and worker_int.h.
  *
  * A context is where a suspended flow of control goes on. Our own switch saves what the calling
  * convention asks a function to keep, on the stack it leaves; elsewhere ucontext does it. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* worker_int.h - what a worker is made of; for the files of the engine only (worker, ring_*,
- * fiber, post, job, bufs, conn, listen, file, sim).
+ * fiber, post, job, bufs, conn, listen, dial, file, sim).
  *
  * Everything here is touched by its own thread only, but for the atomic members, which are how
  * other threads reach a worker. */

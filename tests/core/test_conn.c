@@ -444,6 +444,7 @@ static enum err fake_handshake(struct tls_session *t, slice *in, struct out *rec
 	return fake->greeted == 3 ? OK : ERR_BUSY;
 }
 
+/* long: conn_tls.h says which parameters */
 static enum err fake_read(struct tls_session *t, slice *in, char *buf, size_t cap, size_t *out_len,
 	struct out *records)
 {
@@ -585,6 +586,74 @@ Test(conn, ten_thousand_quick_ones)
 {
 	run_on_workers(1, body_many);
 }
+
+#ifdef RP_FAULTS
+/* --- Faults: whatever fails, at whatever moment, everything comes to its end --- */
+
+static void faulty_client(void *arg)
+{
+	struct conn *c = NULL;
+	slice in = { 0 };
+
+	if (dial(worker_self(), &server_at, NULL, &c) == OK) {
+		for (unsigned i = 0; i < 5; i++) {
+			out_str(conn_out(c), "some bytes for the server to echo");
+			if (conn_wait_data(c, &in, 200))
+				break;
+			conn_consume(c, in.len);
+			in.len = 0;
+		}
+		conn_close(c);
+	}
+	*(unsigned *)arg += 1;
+}
+
+static void body_faults(struct worker *w)
+{
+	serve(w, &echo_ops);
+	for (unsigned n = 1; n < 60; n++) {
+		struct ring_faults faults = { .fail_submission = n, .fail_with = ERR_NOMEM };
+		unsigned done = 0;
+
+		if (n % 2)
+			faults = (struct ring_faults){ .fail_alloc = n / 2 + 1, .send_max_bytes = n };
+		ring_set_faults(w, &faults);
+		check(fiber_start(w, faulty_client, &done) == OK);
+		while (!done)
+			check(fiber_sleep(1) == OK);
+		ring_set_faults(w, &(struct ring_faults){ 0 });
+		wait_closed(open_count);
+	}
+	/* And after all that it still works. */
+	struct conn *c = connect_to_server(w);
+
+	out_str(conn_out(c), "hello");
+	check(slice_eq(read_bytes(c, 5), SLICE("hello")));
+	conn_close(c);
+}
+
+Test(conn, survives_every_fault)
+{
+	run_on_workers(1, body_faults);
+}
+
+static void body_short_sends(struct worker *w)
+{
+	serve(w, &echo_ops);
+	ring_set_faults(w, &(struct ring_faults){ .send_max_bytes = 3 });
+	struct conn *c = connect_to_server(w);
+
+	out_str(conn_out(c), "0123456789abcdefghijklmnopqrstuvwxyz");
+	check(slice_eq(read_bytes(c, 36), SLICE("0123456789abcdefghijklmnopqrstuvwxyz")));
+	conn_close(c);
+	wait_closed(1);
+}
+
+Test(conn, short_sends_are_continued)
+{
+	run_on_workers(1, body_short_sends);
+}
+#endif
 
 /* --- Dialling into nothing --- */
 
