@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The store inside the engine: several workers append, read, wait for the index; the mover runs. */
+#include "tests/core/workers.h"
+#include "core/fiber.h"
+#include "core/post.h"
+#include "store/account.h"
+#include "tests/store/store_support.h"
+
+enum { FIBERS = 20, EACH = 40 };
+
+static struct box box;
+static _Atomic unsigned finished;
+
+static void append_some(void *arg)
+{
+	unsigned base = (unsigned)(uintptr_t)arg;
+
+	for (unsigned i = 0; i < EACH; i++) {
+		struct blob_ref ref;
+		size_t size = 100 + (base * 131 + i * 977) % 40000;
+
+		check(put_message(box.st, base + i, size, &ref) == OK);
+		check(message_is(box.st, ref.id, base + i, size));
+		struct schedule_entry e = { .ref = ref,
+			.domain = i % 2 ? SLICE("one.test") : SLICE("two.test"),
+			.due = 1000 + i };
+		check(schedule_park(box.st, &e) == OK);
+		store_release(box.st, &ref);
+		if (i % 4 == 0) {
+			struct schedule_done end = {
+				.id = ref.id, .indexed = true, .domain = e.domain
+			};
+			check(schedule_finish(box.st, &end) == OK);
+		}
+	}
+	atomic_fetch_add(&finished, 1);
+}
+
+static void start_fibers(struct worker *w, void *arg)
+{
+	for (unsigned i = 0; i < FIBERS / 2; i++)
+		check(fiber_start(w, append_some,
+			      (void *)(uintptr_t)((worker_index(w) * 1000 + i) * EACH)) == OK);
+}
+
+static void work(struct worker *w)
+{
+	struct schedule_totals totals;
+	struct arena a = { 0 };
+
+	box_open(&box, &keep_nothing, NULL);
+	post_call(0, start_fibers, NULL);
+	post_call(1, start_fibers, NULL);
+	while (atomic_load(&finished) < FIBERS)
+		check(fiber_sleep(5) == OK);
+	struct domain d = { .name = SLICE("one.test") };
+	check(domain_put(box.st, &d, ROW_CREATE) == OK); /* also waits for all before */
+	check(domain_put(box.st, &d, ROW_CREATE) == ERR_EXISTS);
+	check(domain_find(box.st, d.name, NULL) != NULL);
+	check(store_snapshot(box.st) == OK);
+	check(schedule_totals(box.st, &totals) == OK);
+	check(totals.waiting == FIBERS * EACH * 3 / 4);
+	check(totals.domains == 2);
+	struct schedule_due query = { .domain = SLICE("one.test"), .until = 1 << 20, .limit = 4096 };
+	struct schedule_page page;
+	check(schedule_read_due(box.st, &query, &a, &page) == OK);
+	check(page.len == FIBERS * EACH / 2);
+	arena_done(&a);
+	box_close(&box);
+}
+
+Test(engine, workers_share_one_journal)
+{
+	box_make(&box);
+	box.options.journal_max_bytes = 256 << 20;
+	run_on_workers(2, work);
+	box_open(&box, &keep_nothing, NULL);
+	struct schedule_totals totals;
+	cr_assert_eq(schedule_totals(box.st, &totals), OK);
+	cr_assert_eq(totals.waiting, FIBERS * EACH * 3u / 4);
+	box_remove(&box);
+}
+
+/* Bodies over the budget wait, nobody starves, all arrive. */
+static void large_bodies(void *arg)
+{
+	unsigned seed = (unsigned)(uintptr_t)arg;
+	struct blob_ref ref;
+
+	check(put_message(box.st, seed, 900000, &ref) == OK);
+	check(message_is(box.st, ref.id, seed, 900000));
+	store_release(box.st, &ref);
+	atomic_fetch_add(&finished, 1);
+}
+
+static void over_budget(struct worker *w)
+{
+	box_open(&box, &keep_nothing, NULL);
+	for (unsigned i = 0; i < 16; i++)
+		check(fiber_start(w, large_bodies, (void *)(uintptr_t)i) == OK);
+	while (atomic_load(&finished) < 16)
+		check(fiber_sleep(5) == OK);
+	struct store_stats s;
+	store_stats(box.st, &s);
+	check(s.bodies_spilled > 16);
+	check(s.body_ram_bytes == 0);
+	check(s.held_messages == 0);
+	box_close(&box);
+}
+
+Test(engine, bodies_share_a_budget)
+{
+	box_make(&box);
+	box.options.body_ram_bytes = 1 << 20;
+	box.options.journal_max_bytes = 64 << 20;
+	run_on_workers(1, over_budget);
+	box_remove(&box);
+}
