@@ -71,6 +71,8 @@ struct tls_connect {
 	bool no_resume; /* neither offer nor keep a session */
 	uint16_t port; /* sessions are kept by (host, port, policy) */
 };
+/* On a fiber of `w`; may wait for a helper thread the first time. Holds the client until it is
+ * closed. `host` is copied, `alpn` must outlive it. NULL: out of memory. */
 struct tls_session *tls_client_session(
 	struct tls_client *client, struct worker *w, const struct tls_connect *args) must_use;
 

@@ -199,12 +199,33 @@ static struct part *part_of(struct tls_client *client, struct worker *w)
 	return *p;
 }
 
+struct ctx_job {
+	const struct tls_client *client;
+	bool verifying;
+	WOLFSSL_CTX *ctx;
+};
+
+static void run_ctx_job(void *arg)
+{
+	struct ctx_job *job = arg;
+
+	job->ctx = make_ctx(job->client, job->verifying);
+}
+
+/* Made by a helper thread: a system's store is two hundred certificates to parse, and one takes
+ * more stack than a fiber has. Another session of this worker may have made it meanwhile. */
 static WOLFSSL_CTX *ctx_of(struct tls_client *client, struct part *p, bool verifying)
 {
 	WOLFSSL_CTX **ctx = verifying ? &p->verifying : &p->plain;
+	struct ctx_job job = { client, verifying, NULL };
 
-	if (!*ctx)
-		*ctx = make_ctx(client, verifying);
+	if (*ctx)
+		return *ctx;
+	tls_run_job(run_ctx_job, &job);
+	if (*ctx)
+		wolfSSL_CTX_free(job.ctx);
+	else
+		*ctx = job.ctx;
 	return *ctx;
 }
 

@@ -55,6 +55,9 @@ enum err tls_fail(struct tls *t, int code, const char *text);
 enum err tls_step(struct tls *t, int returned, const char *what);
 void tls_finish_handshake(struct tls *t);
 
+/* On a helper thread when called on a fiber (which waits), else here. */
+void tls_run_job(void (*fn)(void *arg), void *arg);
+
 /* --- tls_server.c: what a session asks of its server --- */
 /* When the ClientHello is complete: choose a certificate and make the object. ERR_BUSY: not
  * complete. */

@@ -184,11 +184,34 @@ static WOLFSSL_CTX *make_ctx(const struct tls_server *server, const struct tls_c
 	return NULL;
 }
 
-static WOLFSSL_CTX *ctx_of(const struct tls_server *server, struct tls_cert *cert, unsigned worker)
+struct ctx_job {
+	const struct tls_server *server;
+	const struct tls_cert *cert;
+	WOLFSSL_CTX *ctx;
+};
+
+static void run_ctx_job(void *arg)
 {
-	if (!cert->ctx[worker])
-		cert->ctx[worker] = make_ctx(server, cert);
-	return cert->ctx[worker];
+	struct ctx_job *job = arg;
+
+	job->ctx = make_ctx(job->server, job->cert);
+}
+
+/* Made by a helper thread: parsing certificates takes more stack than a fiber has. Another
+ * session of this worker may have made it meanwhile. */
+static WOLFSSL_CTX *ctx_of(const struct tls_server *server, struct tls_cert *cert, struct worker *w)
+{
+	WOLFSSL_CTX **ctx = &cert->ctx[worker_index(w)];
+	struct ctx_job job = { server, cert, NULL };
+
+	if (*ctx)
+		return *ctx;
+	tls_run_job(run_ctx_job, &job);
+	if (*ctx)
+		wolfSSL_CTX_free(job.ctx);
+	else
+		*ctx = job.ctx;
+	return *ctx;
 }
 
 /* --- Loading --- */
@@ -449,16 +472,16 @@ static struct tls_cert *choose(const struct tls_server *server, slice sni,
 	return cert ? cert : server->certs[0];
 }
 
-static enum err make_session(struct tls *t, const struct client_hello *h)
+/* What is left of a ClientHello when its buffer is gone. */
+struct choice {
+	struct client_hello h; /* its slices are dead */
+	enum err err;
+};
+
+static enum err set_up_session(struct tls *t, const struct client_hello *h)
 {
-	if (h->sni.len) {
-		t->sni = strndup(h->sni.ptr, h->sni.len);
-		if (!t->sni)
-			return ERR_NOMEM;
-		text_lower_all(t->sni, h->sni.len);
-	}
 	t->cert = choose(t->server, slice_str(t->sni), h);
-	WOLFSSL_CTX *ctx = ctx_of(t->server, t->cert, worker_index(t->w));
+	WOLFSSL_CTX *ctx = ctx_of(t->server, t->cert, t->w);
 	WOLFSSL *ssl = ctx ? wolfSSL_new(ctx) : NULL;
 
 	if (!ssl)
@@ -474,15 +497,19 @@ static enum err make_session(struct tls *t, const struct client_hello *h)
 	return OK;
 }
 
-/* Not inlined: its buffer must be off the stack when the handshake goes deep. */
-static __attribute__((noinline)) enum step try_hello(struct tls *t, slice all, enum err *out_err)
+/* Not inlined: its 16 KB must be off the fiber's stack when the handshake goes deep. */
+static __attribute__((noinline)) enum step read_hello(struct tls *t, slice all, struct choice *out)
 {
 	unsigned char buf[CLIENT_HELLO_MAX];
-	struct client_hello h;
-	enum step step = client_hello_parse(all, buf, &h);
+	enum step step = client_hello_parse(all, buf, &out->h);
 
-	if (step == STEP_DONE)
-		*out_err = make_session(t, &h);
+	if (step != STEP_DONE || out->h.sni.len == 0)
+		return step;
+	t->sni = strndup(out->h.sni.ptr, out->h.sni.len);
+	if (t->sni)
+		text_lower_all(t->sni, out->h.sni.len);
+	else
+		out->err = ERR_NOMEM;
 	return step;
 }
 
@@ -510,7 +537,7 @@ static enum err refuse_hello(struct tls *t, const char *why)
 
 enum err tls_server_begin(struct tls *t, slice *in)
 {
-	enum err err = OK;
+	struct choice choice = { .err = OK };
 	slice all = *in;
 
 	if (in->len == 0)
@@ -520,9 +547,9 @@ enum err tls_server_begin(struct tls *t, slice *in)
 			return ERR_NOMEM;
 		all = slice_of(t->hello, t->hello_len);
 	}
-	switch (try_hello(t, all, &err)) {
+	switch (read_hello(t, all, &choice)) {
 	case STEP_DONE:
-		return err;
+		return choice.err ? choice.err : set_up_session(t, &choice.h);
 	case STEP_MORE:
 		/* Records of one byte each would make five bytes of head for every byte. */
 		if (all.len > 2 * CLIENT_HELLO_MAX)

@@ -10,6 +10,8 @@
 #include "core/tls_int.h"
 
 #include "core/base/text.h"
+#include "core/fiber.h"
+#include "core/job.h"
 #include "core/metric.h"
 #include "core/rsa_batch_int.h"
 
@@ -375,6 +377,14 @@ const char *tls_why(const struct tls_session *base)
 	const char *why = tls_of(base)->why;
 
 	return why ? why : "";
+}
+
+void tls_run_job(void (*fn)(void *arg), void *arg)
+{
+	if (fiber_self())
+		job_run(fn, arg);
+	else
+		fn(arg);
 }
 
 enum err tls_start(void)
