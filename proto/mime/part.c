@@ -40,6 +40,7 @@ static void push(struct part_walker *w)
 
 	*frame = (struct part_frame){ .part = { .number = w->count, .depth = w->open } };
 	frame->part.index = w->open ? ++top(w)->children : 1;
+	frame->part.root = w->open == 0 || top(w)->part.kind == PART_MESSAGE;
 	w->open++;
 	w->count++;
 	w->state = IN_HEADER;

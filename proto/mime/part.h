@@ -47,6 +47,7 @@ struct part {
 	unsigned index;  /* 1-based among its siblings, as in IMAP section numbers */
 	enum part_kind kind;
 	enum part_encoding encoding;
+	bool root;     /* a message of its own: this one, or what message/rfc822 encloses */
 	bool implied;  /* the header ended without a blank line */
 	bool has_type; /* a Content-Type field stood there and could be read */
 	struct ctype

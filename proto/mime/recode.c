@@ -278,7 +278,7 @@ static void put_header(struct recode_run *r, slice block, struct out *o)
 		return;
 	}
 	edit_remove(&edit, SLICE("Content-Transfer-Encoding"));
-	if (part->number == 0 && header_count(block, SLICE("MIME-Version")) == 0)
+	if (part->root && header_count(block, SLICE("MIME-Version")) == 0)
 		edit_append(&edit, SLICE("MIME-Version: 1.0\r\n"));
 	/* 8-bit text without a word about its charset (RFC 1428 3). */
 	if (r->action != COPY && header_count(block, SLICE("Content-Type")) == 0)

@@ -93,7 +93,8 @@ static const struct {
 	{ "enclosed message",
 		"MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n" CTE
 		"8bit\r\n\r\nA: b\r\n\r\n" UE "\r\n",
-		"MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n" CTE "7bit\r\n\r\nA: b\r\n"
+		"MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n" CTE
+		"7bit\r\n\r\nA: b\r\nMIME-Version: 1.0\r\n"
 		"Content-Type: text/plain; charset=utf-8\r\n" CTE
 		"quoted-printable\r\n\r\n=C3=BC\r\n",
 		&plain_hop },
