@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,6 +201,9 @@ static void *listen_loop(void *arg)
 		if (fd < 0)
 			return NULL;
 		struct session *s = calloc(1, sizeof(*s));
+		int now = 1;
+
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &now, sizeof(now));
 
 		must(s);
 		s->peer = p;

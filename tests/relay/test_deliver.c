@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The whole relay against a scripted next hop: what is submitted arrives once, or is reported. */
+#include "tests/relay/peer.h"
+#include "tests/relay/rig.h"
+
+#include "core/fiber.h"
+
+#define HEADER "From: a@s.test\r\nTo: b@d.test\r\nSubject: hi\r\n"
+static const char hello[] = HEADER "\r\n.dot\r\nbody\r\n";
+
+static struct peer *peer;
+static char yaml[2000];
+static struct rig the;
+
+/* A route of all mail to the peer; `more` are lines below relay:, `row` members of the route. */
+static const char *route(const char *more, const char *row)
+{
+	snprintf(yaml, sizeof(yaml),
+		"relay:\n  retry: { first: 200ms, factor: 2, max: 1s, expire: 3s, warn: 0 }\n"
+		"  idle: 200ms\n%s"
+		"  routes:\n    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: %u, tls: none%s }\n",
+		more, peer->port, row);
+	return yaml;
+}
+
+static void begin(unsigned workers)
+{
+	peer = peer_start(0);
+	rig_make(&the, workers);
+}
+
+static void finish(void)
+{
+	peer_stop(peer);
+	rig_remove(&the);
+}
+
+static bool all_done(void *arg)
+{
+	return rig_waiting(arg) == 0;
+}
+
+static bool arrived(void *arg)
+{
+	return atomic_load(&peer->count) >= *(unsigned *)arg;
+}
+
+static void give(struct rig *rig, struct worker *w, const char *to, const char *text)
+{
+	struct rig_mail mail = { .from = "a@s.test", .to = to, .text = text };
+
+	check(rig_send(rig, w, &mail, NULL) == OK);
+}
+
+static unsigned count_rcpt(const char *text)
+{
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < atomic_load(&peer->count); i++)
+		for (unsigned k = 0; k < peer->messages[i].rcpt_count; k++)
+			found += strstr(peer->messages[i].rcpts[k], text) != NULL;
+	return found;
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
+static void send_one(struct rig *rig, struct worker *w)
+{
+	give(rig, w, "b@d.test", hello);
+	check(rig_wait(all_done, w, 20000));
+}
+
+Test(deliver, message_arrives_as_it_was_given)
+{
+	begin(1);
+	rig_run(&the, route("", ""), send_one);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	cr_assert_str_eq(peer->messages[0].data, HEADER "\r\n..dot\r\nbody\r\n");
+	cr_assert(strstr(peer->messages[0].mail, "<a@s.test>"));
+	cr_assert_eq(peer->messages[0].rcpt_count, 1u);
+	finish();
+}
+
+Test(deliver, bdat_leaves_dots_alone)
+{
+	begin(1);
+	peer->ehlo = "250-PIPELINING\r\n250-CHUNKING\r\n250 8BITMIME";
+	rig_run(&the, route("", ""), send_one);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	cr_assert(peer->messages[0].bdat);
+	cr_assert_str_eq(peer->messages[0].data, hello);
+	finish();
+}
+
+Test(deliver, works_without_pipelining)
+{
+	begin(1);
+	peer->ehlo = "250 HELP";
+	rig_run(&the, route("", ""), send_one);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	finish();
+}
+
+static void send_many(struct rig *rig, struct worker *w)
+{
+	for (int i = 0; i < 500; i++) {
+		char to[64];
+
+		snprintf(to, sizeof(to), "u%d@d%d.test", i, i % 7);
+		give(rig, w, to, hello);
+	}
+	check(rig_wait(all_done, w, 60000));
+}
+
+Test(deliver, many_arrive_once_over_few_connections)
+{
+	begin(2);
+	rig_run(&the, route("  connections: 4\n  messages_per_connection: 50\n", ""), send_many);
+	cr_assert_eq(atomic_load(&peer->count), 500u);
+	for (int i = 0; i < 500; i++) {
+		char to[64];
+
+		snprintf(to, sizeof(to), "<u%d@", i);
+		cr_assert_eq(count_rcpt(to), 1u, "%s", to);
+	}
+	cr_assert_geq(atomic_load(&peer->sessions), 10u);
+	cr_assert_leq(atomic_load(&peer->sessions), 200u);
+	finish();
+}
+
+static void send_three(struct rig *rig, struct worker *w)
+{
+	give(rig, w, "x@d.test y@d.test z@d.test", hello);
+	check(rig_wait(all_done, w, 20000));
+}
+
+Test(deliver, recipients_of_one_domain_share_a_transaction)
+{
+	begin(1);
+	rig_run(&the, route("", ""), send_three);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	cr_assert_eq(peer->messages[0].rcpt_count, 3u);
+	finish();
+}
+
+Test(deliver, recipients_beyond_the_limit_get_a_further_transaction)
+{
+	begin(1);
+	rig_run(&the, route("", ", recipients_per_message: 2"), send_three);
+	cr_assert_eq(atomic_load(&peer->count), 2u);
+	cr_assert_eq(count_rcpt("<x@") + count_rcpt("<y@") + count_rcpt("<z@"), 3u);
+	finish();
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
+static const char *refuse_y(struct peer *p, unsigned session, const char *line)
+{
+	return strstr(line, "<y@") ? "550 5.1.1 no y here" : NULL;
+}
+
+static bool report_came(void *arg)
+{
+	return count_rcpt("<a@s.test>") > 0;
+}
+
+static void send_and_see_report(struct rig *rig, struct worker *w)
+{
+	give(rig, w, "x@d.test y@d.test z@d.test", hello);
+	check(rig_wait(report_came, NULL, 20000));
+	check(rig_wait(all_done, w, 20000));
+}
+
+static const char *report(void)
+{
+	for (unsigned i = 0; i < atomic_load(&peer->count); i++)
+		if (strstr(peer->messages[i].mail, "FROM:<>"))
+			return peer->messages[i].data;
+	return "";
+}
+
+Test(deliver, refused_recipient_is_reported_to_the_sender)
+{
+	begin(2);
+	peer->script = refuse_y;
+	rig_run(&the, route("", ""), send_and_see_report);
+	cr_assert_eq(atomic_load(&peer->count), 2u);
+	cr_assert_eq(count_rcpt("<x@") + count_rcpt("<z@"), 2u);
+	cr_assert(strstr(report(), "Final-Recipient: rfc822;y@d.test") ||
+			strstr(report(), "Final-Recipient: rfc822; y@d.test"),
+		"%s", report());
+	cr_assert(strstr(report(), "550 5.1.1 no y here"));
+	cr_assert(strstr(report(), "Subject: hi"));
+	cr_assert_null(strstr(report(), "x@d.test\r\nAction"));
+	finish();
+}
+
+static const char *refuse_all_from_null(struct peer *p, unsigned session, const char *line)
+{
+	return strncmp(line, "RCPT", 4) == 0 ? "550 5.1.1 nobody" : NULL;
+}
+
+Test(deliver, report_itself_is_never_reported)
+{
+	begin(1);
+	peer->script = refuse_all_from_null;
+	rig_run(&the, route("", ""), send_one);
+	cr_assert_eq(atomic_load(&peer->count), 0u);
+	/* The message and one report, no more. */
+	cr_assert_eq(atomic_load(&peer->mails), 2u);
+	finish();
+}
+
+static const char *later_twice(struct peer *p, unsigned session, const char *line)
+{
+	return strncmp(line, "RCPT", 4) == 0 && atomic_load(&p->mails) <= 2 ? "450 4.2.1 later"
+									    : NULL;
+}
+
+Test(deliver, deferred_recipient_comes_back)
+{
+	begin(2);
+	peer->script = later_twice;
+	rig_run(&the, route("", ""), send_one);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	cr_assert_eq(atomic_load(&peer->mails), 3u);
+	finish();
+}
+
+static const char *always_later(struct peer *p, unsigned session, const char *line)
+{
+	return strstr(line, "RCPT TO:<b@") ? "450 4.2.1 later" : NULL;
+}
+
+static void send_and_expire(struct rig *rig, struct worker *w)
+{
+	give(rig, w, "b@d.test", hello);
+	check(rig_wait(report_came, NULL, 30000));
+	check(rig_wait(all_done, w, 20000));
+}
+
+Test(deliver, expired_recipient_is_reported)
+{
+	begin(1);
+	peer->script = always_later;
+	rig_run(&the, route("", ""), send_and_expire);
+	cr_assert(strstr(report(), "5.4.7"), "%s", report());
+	cr_assert(strstr(report(), "450 "));
+	finish();
+}
+
+static const char *one_at_a_time(struct peer *p, unsigned session, const char *line)
+{
+	static _Thread_local unsigned rcpts;
+
+	if (strncmp(line, "MAIL", 4) == 0)
+		rcpts = 0;
+	if (strncmp(line, "RCPT", 4) == 0 && ++rcpts > 1)
+		return "452 4.5.3 too many recipients";
+	return NULL;
+}
+
+Test(deliver, too_many_recipients_go_on_at_once)
+{
+	begin(1);
+	peer->script = one_at_a_time;
+	rig_run(&the, route("  retry.first: 1h\n", ""), send_three);
+	cr_assert_eq(atomic_load(&peer->count), 3u);
+	finish();
+}
+
+static const char *goodbye_first(struct peer *p, unsigned session, const char *line)
+{
+	return session == 0 && strncmp(line, "MAIL", 4) == 0 ? "421 4.3.2 going down" : NULL;
+}
+
+Test(deliver, goodbye_at_mail_is_no_attempt)
+{
+	begin(1);
+	peer->script = goodbye_first;
+	snprintf(yaml, sizeof(yaml), "%s", "");
+	rig_run(&the, route("", ", retry.first: 1h"), send_one);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	cr_assert_eq(atomic_load(&peer->sessions), 2u);
+	finish();
+}
+
+static const char *break_at_dot(struct peer *p, unsigned session, const char *line)
+{
+	return session == 0 && strcmp(line, ".") == 0 ? "!" : NULL;
+}
+
+Test(deliver, break_behind_the_dot_is_tried_again)
+{
+	begin(1);
+	peer->script = break_at_dot;
+	rig_run(&the, route("", ""), send_one);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	finish();
+}
+
+static const char *lmtp_refuses_y(struct peer *p, unsigned session, const char *line)
+{
+	static _Thread_local unsigned dots;
+
+	return strcmp(line, ".") == 0 && ++dots % 3 == 2 && strcmp(line, ".") == 0
+		? "550 5.2.2 mailbox full"
+		: NULL;
+}
+
+Test(deliver, lmtp_tells_each_recipient)
+{
+	begin(1);
+	peer->lmtp = true;
+	peer->script = lmtp_refuses_y;
+	rig_run(&the, route("", ", protocol: lmtp"), send_and_see_report);
+	cr_assert(strstr(report(), "y@d.test"), "%s", report());
+	cr_assert(strstr(report(), "5.2.2"));
+	finish();
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
+#define EIGHT HEADER "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n" \
+	"Content-Transfer-Encoding: 8bit\r\n\r\ngr\xc3\xbc\xc3\x9f" "e\r\n"
+
+static void send_eight(struct rig *rig, struct worker *w)
+{
+	struct rig_mail mail = { .from = "a@s.test", .to = "b@d.test", .text = EIGHT,
+		.eight_bit = true };
+
+	check(rig_send(rig, w, &mail, NULL) == OK);
+	check(rig_wait(all_done, w, 20000));
+}
+
+Test(deliver, eight_bit_body_is_recoded_for_an_old_hop)
+{
+	begin(1);
+	peer->ehlo = "250 PIPELINING";
+	rig_run(&the, route("", ""), send_eight);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	cr_assert(strstr(peer->messages[0].data, "gr=C3=BC=C3=9Fe"), "%s",
+		peer->messages[0].data);
+	cr_assert_null(strstr(peer->messages[0].mail, "BODY="));
+	finish();
+}
+
+Test(deliver, eight_bit_body_passes_a_hop_that_takes_it)
+{
+	begin(1);
+	rig_run(&the, route("", ""), send_eight);
+	cr_assert_str_eq(peer->messages[0].data, EIGHT);
+	cr_assert(strstr(peer->messages[0].mail, "BODY=8BITMIME"));
+	finish();
+}
+
+static void send_utf8(struct rig *rig, struct worker *w)
+{
+	struct rig_mail mail = { .from = "a@s.test", .smtputf8 = true, .text = hello,
+		.to = "b@b\xc3\xbc" "cher.test \xc3\xbc@d.test" };
+
+	check(rig_send(rig, w, &mail, NULL) == OK);
+	check(rig_wait(all_done, w, 20000));
+}
+
+Test(deliver, without_smtputf8_only_the_domain_can_be_spelt_otherwise)
+{
+	begin(1);
+	rig_run(&the, route("", ""), send_utf8);
+	cr_assert_eq(count_rcpt("<b@xn--bcher-kva.test>"), 1u);
+	cr_assert(strstr(report(), "5.6.7"), "%s", report());
+	finish();
+}
+
+static void send_large(struct rig *rig, struct worker *w)
+{
+	size_t len = 1 << 20;
+	char *text = malloc(len + 100);
+	int head = snprintf(text, 100, "%s\r\n", HEADER);
+
+	for (size_t i = (size_t)head; i + 1 < len; i++)
+		text[i] = i % 76 == 74 ? '\r' : i % 76 == 75 ? '\n' : (char)('a' + i % 26);
+	text[len - 2] = '\r';
+	text[len - 1] = '\n';
+	text[len] = 0;
+	give(rig, w, "b@d.test", text);
+	unsigned want = 1;
+
+	check(rig_wait(arrived, &want, 20000));
+	check(rig_wait(all_done, w, 20000));
+	check(strcmp(peer->messages[0].data, text) == 0);
+	free(text);
+}
+
+Test(deliver, large_message_streams_through)
+{
+	begin(1);
+	rig_run(&the, route("", ""), send_large);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	finish();
+}
+
+Test(deliver, size_beyond_the_hop_is_not_sent)
+{
+	begin(1);
+	peer->ehlo = "250-SIZE 10\r\n250 PIPELINING";
+	rig_run(&the, route("", ""), send_one);
+	cr_assert_eq(atomic_load(&peer->mails), 0u);
+	finish();
+}
