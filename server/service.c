@@ -95,6 +95,9 @@ static enum err start_worker(struct worker *w, void *arg)
 	struct station *st = &svc->stations[worker_index(w)];
 	enum err err;
 
+	log_thread_start();
+	if (metric_thread_start())
+		return ERR_NOMEM;
 	if (worker_index(w) == 0) {
 		svc->store_err = open_store(svc);
 		atomic_store_explicit(&svc->store_state, svc->store_err ? -1 : 1, memory_order_release);
