@@ -113,28 +113,27 @@ static bool next_run(struct edit_run *r, slice *out)
 
 bool edit_next(struct edit_run *r, slice *out)
 {
-	switch (r->stage) {
-	case FRONT:
+	if (r->stage == FRONT) {
 		if (next_text(r, out))
 			return true;
 		r->stage = KEPT;
-		/* fall through */
-	case KEPT:
+	}
+	if (r->stage == KEPT) {
 		if (next_run(r, out))
 			return true;
 		r->stage = BACK;
 		r->text = r->plan->back;
-		break;
-	case LINE_END:
+	}
+	if (r->stage == LINE_END) {
 		r->stage = BACK;
 		r->text = r->plan->back;
 		*out = SLICE("\r\n");
 		return true;
 	}
-	if (r->stage == BACK && next_text(r, out))
-		return true;
 	if (r->stage == OVER)
 		return false;
+	if (next_text(r, out))
+		return true;
 	r->stage = OVER;
 	*out = SLICE("\r\n");
 	return true;
