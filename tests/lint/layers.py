@@ -41,12 +41,17 @@ def check_quoted(file, name):
 
 
 def shares_module(file, header):
-    """A module's private header is for files of the same name, and for those its head comment
-    names, in the same folder."""
-    if os.path.dirname(header) != os.path.dirname(file.path):
+    """A module's private header is for files of the same name and those its head comment names, in
+    the same folder; <folder>_int.h is for the whole folder. The tests of a folder may look inside."""
+    folder, name = os.path.split(header)
+    if file.path.startswith("tests/"):
+        return True
+    if folder != os.path.dirname(file.path):
         return False
     user = re.match(r"[a-z0-9]+", os.path.basename(file.path)).group(0)
-    module = os.path.basename(header)[:-len("_int.h")]
+    module = name[:-len("_int.h")]
+    if module == os.path.basename(folder):
+        return True
     head = source.load(header).text.split("*/", 2)[1]
     return os.path.basename(file.path).startswith(module) or bool(re.search(rf"\b{user}", head))
 

@@ -46,6 +46,8 @@ CASES = [
     ("private header", "core/other.c", HEAD + '#include "core/part_int.h"\n', "does not name"),
     ("private header at home", "core/part_b.c", HEAD + '#include "core/part_int.h"\n', ""),
     ("private header of a friend", "core/friend.c", HEAD + '#include "core/part_int.h"\n', ""),
+    ("private header of the folder", "core/other.c", HEAD + '#include "core/core_int.h"\n', ""),
+    ("private header in a test", "tests/core/x.c", HEAD + '#include "core/part_int.h"\n', ""),
     ("socket in proto", "proto/x.c", HEAD + "#include <sys/socket.h>\n", "no input or output"),
     ("clock in proto", "proto/x.c", HEAD + "static long f(void)\n{\n\treturn time(NULL);\n}\n",
      "does not call time"),
@@ -55,6 +57,7 @@ CASES = [
 OTHERS = {
     "core/base/known.h": HEAD, "core/known.h": HEAD, "store/known.h": HEAD, "relay/known.h": HEAD,
     "core/part_int.h": SPDX + "/* part_int.h - for part_*.c and friend.c alone. */\n",
+    "core/core_int.h": HEAD,
     "tests/fuzz/meson.build": "fuzzers = {\n}\n",
 }
 
