@@ -11,6 +11,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -188,6 +189,9 @@ void index_close(struct index *ix)
 		struct shard *sh = &ix->shards[i];
 
 		timer_disarm(&sh->timer);
+		/* The last job has come home, but its thread may not have let go of the queue. */
+		while (atomic_load(&sh->queue.pending) > 0)
+			sched_yield();
 		if (sh->env)
 			mdb_env_close(sh->env);
 		free_feed(sh->first);
