@@ -212,16 +212,16 @@ static bool still_in_time(struct script_rule *r, msec now)
 	return now - atomic_load(&r->since) < r->for_ms;
 }
 
-struct script_rule *script_next(struct script *s, enum script_when when, uint64_t dice,
-	uint64_t messages, msec now, size_t *at)
+struct script_rule *script_next(struct script *s, enum script_when when,
+	const struct script_moment *m, size_t *at)
 {
 	for (; *at < s->count; ++*at) {
 		struct script_rule *r = &s->rules[*at];
 
-		if (r->when != when || messages < r->after_messages)
+		if (r->when != when || m->messages < r->after_messages)
 			continue;
 		/* Each rule throws a dice of its own, or shares would hang together. */
-		if (map_hash_u64(dice + *at) % 1000000 >= r->share || !still_in_time(r, now))
+		if (map_hash_u64(m->dice + *at) % 1000000 >= r->share || !still_in_time(r, m->now))
 			continue;
 		++*at;
 		return r;

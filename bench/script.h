@@ -66,8 +66,13 @@ struct script {
 bool script_parse(struct script *s, slice text, char *why, size_t why_len) must_use;
 void script_done(struct script *s);
 
-/* What to do now. `dice` is a fresh random number, `messages` how many the sink has accepted.
- * *at is where to go on when the answer was a delay (0 at first). NULL: nothing. */
-struct script_rule *script_next(struct script *s, enum script_when when, uint64_t dice,
-	uint64_t messages, msec now, size_t *at);
+/* When it is asked: a fresh random number, how many messages the sink has accepted, and the clock. */
+struct script_moment {
+	uint64_t dice, messages;
+	msec now;
+};
+/* What to do at this moment. *at is where to go on when the answer was a delay (0 at first). NULL:
+ * nothing. */
+struct script_rule *script_next(struct script *s, enum script_when when,
+	const struct script_moment *m, size_t *at);
 #endif

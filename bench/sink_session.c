@@ -149,6 +149,13 @@ static bool apply_rule(struct sink_session *s, const struct script_rule *r, slic
 	}
 }
 
+static struct script_moment moment_of(const struct sink_session *s)
+{
+	return (struct script_moment){
+		.dice = entropy_u64(), .messages = atomic_load(&s->sink->accepted), .now = now_of(s)
+	};
+}
+
 static bool consult(struct sink_session *s, enum script_when when, slice rest)
 {
 	struct script_rule *r;
@@ -156,10 +163,9 @@ static bool consult(struct sink_session *s, enum script_when when, slice rest)
 
 	if (s->sink->script.count == 0 || when == SCRIPT_WHENS)
 		return true;
-	uint64_t dice = entropy_u64();
+	struct script_moment m = moment_of(s);
 
-	while ((r = script_next(&s->sink->script, when, dice, atomic_load(&s->sink->accepted),
-			now_of(s), &at)))
+	while ((r = script_next(&s->sink->script, when, &m, &at)))
 		if (!apply_rule(s, r, rest) || conn_closing(s->conn))
 			return false;
 		else if (r->action != SCRIPT_DELAY && r->action != SCRIPT_SLOW)
@@ -171,11 +177,10 @@ static bool consult(struct sink_session *s, enum script_when when, slice rest)
 static bool scripted(struct sink_session *s, enum script_when when, enum script_action action)
 {
 	size_t at = 0;
-	uint64_t dice = entropy_u64();
+	struct script_moment m = moment_of(s);
 	struct script_rule *r;
 
-	while ((r = script_next(&s->sink->script, when, dice, atomic_load(&s->sink->accepted),
-			now_of(s), &at)))
+	while ((r = script_next(&s->sink->script, when, &m, &at)))
 		if (r->action == action)
 			return true;
 	return false;

@@ -34,7 +34,7 @@ struct talk {
 	struct conn *conn; /* NULL: not open */
 	const char *verb;  /* which step the last reply answered; static */
 	unsigned code;
-	char text[512]; /* a challenge of SCRAM must fit */
+	char text[512];                       /* a challenge of SCRAM must fit */
 	uint64_t connect_us, tls_us, auth_us; /* of the last talk_open */
 	unsigned caps;                        /* SMTP_CAP_* */
 };

@@ -63,7 +63,8 @@ Test(script, a_share_is_about_that_share)
 	for (uint64_t dice = 0; dice < 10000; dice++) {
 		size_t at = 0;
 
-		hits += script_next(&s, SCRIPT_RCPT, dice * 7919, 0, 1, &at) != NULL;
+		hits += script_next(&s, SCRIPT_RCPT, &(struct script_moment){ dice * 7919, 0, 1 },
+				&at) != NULL;
 	}
 	cr_assert(hits > 2300 && hits < 2700, "%u", hits);
 	script_done(&s);
@@ -87,8 +88,9 @@ Test(script, after_and_for_bound_a_rule)
 	for (size_t i = 0; i < array_len(rows); i++) {
 		size_t at = 0;
 
-		cr_assert_eq(script_next(&s, SCRIPT_MAIL, 0, rows[i].messages, rows[i].now, &at) !=
-				NULL,
+		cr_assert_eq(script_next(&s, SCRIPT_MAIL,
+				     &(struct script_moment){ 0, rows[i].messages, rows[i].now },
+				     &at) != NULL,
 			rows[i].holds, "%s", rows[i].why);
 	}
 	script_done(&s);
@@ -97,10 +99,11 @@ Test(script, after_and_for_bound_a_rule)
 Test(script, a_delay_lets_the_next_rule_speak)
 {
 	struct script s = parsed("dot delay 1s\ndot reply 550 no\n");
+	struct script_moment now = { 0, 0, 1 };
 	size_t at = 0;
 
-	cr_assert_eq(script_next(&s, SCRIPT_DOT, 0, 0, 1, &at)->action, SCRIPT_DELAY);
-	cr_assert_eq(script_next(&s, SCRIPT_DOT, 0, 0, 1, &at)->action, SCRIPT_REPLY);
-	cr_assert_null(script_next(&s, SCRIPT_DOT, 0, 0, 1, &at));
+	cr_assert_eq(script_next(&s, SCRIPT_DOT, &now, &at)->action, SCRIPT_DELAY);
+	cr_assert_eq(script_next(&s, SCRIPT_DOT, &now, &at)->action, SCRIPT_REPLY);
+	cr_assert_null(script_next(&s, SCRIPT_DOT, &now, &at));
 	script_done(&s);
 }
