@@ -11,7 +11,7 @@
 
 enum {
 	CLIENT_HELLO_MAX = 16 * 1024, /* of records; a larger one is STEP_TOO_LONG */
-	CLIENT_HELLO_ALPN_MAX = 16, /* further protocol names are ignored */
+	CLIENT_HELLO_ALPN_MAX = 16,   /* further protocol names are ignored */
 };
 
 /* Slices point into `buf` of client_hello_parse. */

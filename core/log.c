@@ -5,7 +5,7 @@
  * thread sleeps on a futex and naps a few milliseconds between two rounds, so a busy worker makes
  * a system call for the log at most once per nap. Threads that asked for no ring share one under
  * a mutex. */
-#include "core/log_int.h"
+#include "core/log_line.h"
 
 #include "core/worker.h"
 

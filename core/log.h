@@ -99,8 +99,8 @@ void log_text(enum log_level level, const char *fmt, ...) printf_like(2, 3);
 
 /* The event's name is one lower-case word, dots and underscores allowed. A line is cut at 4
  * KB; so is a value at 1 KB. */
-void log_write(
-	enum log_level level, const char *event, const struct log_field *fields, size_t count);
+void log_write(enum log_level level, const char *event, const struct log_field *fields,
+	size_t count);
 
 extern int log_level_now; /* read by log_on, set by log_set_level */
 static inline bool log_on(enum log_level level)

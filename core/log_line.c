@@ -3,7 +3,7 @@
  *
  * Values come from outside: a byte that could end the line, forge a field or talk to a terminal
  * (C0, DEL, C1, broken UTF-8) never passes as it is. */
-#include "core/log_int.h"
+#include "core/log_line.h"
 
 #include "core/addr.h"
 #include "core/base/text.h"

@@ -63,8 +63,8 @@ void proc_helper_stop(void);
 /* Bound and listening, close-on-exec, SO_REUSEPORT for TCP (call it once per worker). Taken from
  * systemd, made here, or by the helper when we may not. A stale unix socket file is replaced;
  * `mode` is its permission (0: 0660). */
-enum err proc_bind(
-	const struct addr *addr, unsigned mode, int *out_fd, char why[PROC_WHY]) must_use;
+enum err proc_bind(const struct addr *addr, unsigned mode, int *out_fd,
+	char why[PROC_WHY]) must_use;
 /* For reading; by the helper when we may not. */
 enum err proc_open_read(const char *path, int *out_fd) must_use;
 /* The whole file, at most `max` bytes, the same way; appended to `o`. ERR_TOO_LARGE. */

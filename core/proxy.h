@@ -10,7 +10,7 @@
 #include "core/addr.h"
 
 enum {
-	PROXY_V1_MAX = 107, /* "PROXY ... CRLF" */
+	PROXY_V1_MAX = 107,       /* "PROXY ... CRLF" */
 	PROXY_V2_MAX = 16 + 2048, /* we take at most this many bytes of addresses and TLVs */
 };
 
@@ -18,8 +18,8 @@ struct proxy_header {
 	/* LOCAL or UNKNOWN: the connection's own addresses count. */
 	bool local;
 	struct addr source,
-		dest; /* ADDR_IP4, ADDR_IP6; ADDR_UNIX without path; ADDR_NONE when local */
-	bool tls; /* the client spoke TLS to the proxy (v2, TLV SSL) */
+		dest;    /* ADDR_IP4, ADDR_IP6; ADDR_UNIX without path; ADDR_NONE when local */
+	bool tls;        /* the client spoke TLS to the proxy (v2, TLV SSL) */
 	slice authority; /* v2, TLV AUTHORITY (the name the client asked for), inside the input */
 };
 

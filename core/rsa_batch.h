@@ -20,7 +20,7 @@ enum { RSA_SIG_MAX = 512 }; /* RSA-4096 */
 
 enum rsa_padding {
 	RSA_PKCS1_SHA256, /* RFC 8017 8.2: DKIM, TLS 1.2 */
-	RSA_PSS_SHA256, /* RFC 8017 8.1, salt 32: TLS 1.3 */
+	RSA_PSS_SHA256,   /* RFC 8017 8.1, salt 32: TLS 1.3 */
 };
 
 /* --- Keys: parsed once, shared by all workers, reference-counted --- */
@@ -28,7 +28,7 @@ enum rsa_padding {
  * 4096 bits. */
 enum err rsa_key_parse(slice pem, struct rsa_key **out) must_use;
 struct rsa_key *rsa_key_hold(struct rsa_key *key);
-void rsa_key_put(struct rsa_key *key); /* NULL is harmless; the last one wipes it */
+void rsa_key_put(struct rsa_key *key);           /* NULL is harmless; the last one wipes it */
 size_t rsa_key_bytes(const struct rsa_key *key); /* of the modulus and of a signature */
 
 struct rsa_sig {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* rsa_batch_int.h - between rsa_batch.c (the queue) and rsa_key.c (keys, wolfCrypt).
  *
- * Nobody else includes it but the TLS sessions, for rsa_batch_prepare. */
+ * tls_session.c includes it for rsa_batch_prepare; nobody else does. The self-test is
+ * rsa_selftest.c. */
 #ifndef CORE_RSA_BATCH_INT_H
 #define CORE_RSA_BATCH_INT_H
 

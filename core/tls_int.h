@@ -73,7 +73,5 @@ extern const struct conn_tls_ops tls_client_ops;
 /* Tickets of that context are sealed with the keys of the process. */
 void tls_ticket_use(struct WOLFSSL_CTX *ctx, int64_t lifetime_ms);
 void tls_ticket_wipe(void);
-/* Test: the next ticket is sealed with a new key. */
-void tls_ticket_rotate(void);
 
 #endif

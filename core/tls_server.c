@@ -112,7 +112,7 @@ static int on_pss(WOLFSSL *ssl, const unsigned char *digest, unsigned digest_len
 	return ret;
 }
 
-/* TLS 1.2 hands over the DigestInfo; ours is built anew from the digest. */
+/* long: the parameter list is wolfSSL's. TLS 1.2 hands over the DigestInfo; ours is built anew. */
 static int on_pkcs1(WOLFSSL *ssl, const unsigned char *info, unsigned info_len, unsigned char *sig,
 	word32 *sig_len, const unsigned char *key, unsigned key_len, void *arg)
 {
@@ -127,13 +127,14 @@ static int on_pkcs1(WOLFSSL *ssl, const unsigned char *info, unsigned info_len, 
 	return ret;
 }
 
-/* wolfSSL would check the signature once more; rsa_batch has done it. */
+/* long: the parameter list is wolfSSL's. It would check once more what rsa_batch has checked. */
 static int skip_pss_check(WOLFSSL *ssl, unsigned char *sig, unsigned sig_len, unsigned char **out,
 	int hash, int mgf, const unsigned char *key, unsigned key_len, void *arg)
 {
 	return 0;
 }
 
+/* long: the parameter list is wolfSSL's. The same. */
 static int skip_pkcs1_check(WOLFSSL *ssl, unsigned char *sig, unsigned sig_len, unsigned char **out,
 	const unsigned char *key, unsigned key_len, void *arg)
 {

@@ -248,7 +248,7 @@ static enum err shake(struct tls *t)
 	}
 	enum err err = tls_step(t, ret, "TLS handshake");
 
-	/* wolfSSL 5.5 stays silent when no suite fits; RFC 5246 7.2 and RFC 8446 6.2 want an alert. */
+	/* wolfSSL 5.5 is silent when no suite fits; RFC 8446 6.2 wants an alert. */
 	if (t->server && err != ERR_BUSY && !t->has_spoken && !t->waiting_err)
 		out_slice(t->records, slice_of("\x15\3\3\0\2\2\x28", 7));
 	return err == ERR_CLOSED ? tls_fail(t, 0, "TLS handshake: closed by the peer") : err;
@@ -264,6 +264,7 @@ static enum err session_handshake(struct tls_session *base, slice *in, struct ou
 	return leave(t, shake(t));
 }
 
+/* long: the parameter list is the connection's */
 static enum err session_read(struct tls_session *base, slice *in, char *buf, size_t cap,
 	size_t *out_len, struct out *records)
 {
@@ -370,6 +371,18 @@ slice tls_exporter(const struct tls_session *base)
 	const struct tls *t = tls_of(base);
 
 	return slice_of(t->exporter, t->has_exporter ? TLS_EXPORTER_BYTES : 0);
+}
+
+enum err tls_update_keys(struct tls_session *base, struct out *records)
+{
+	struct tls *t = tls_of(base);
+
+	if (t->failed || !t->done || strcmp(wolfSSL_get_version(t->ssl), "TLSv1.3") != 0)
+		return ERR_UNSUPPORTED;
+	enter(t, NULL, records);
+	int ret = wolfSSL_update_keys(t->ssl);
+
+	return leave(t, ret == WOLFSSL_SUCCESS ? OK : tls_step(t, ret, "TLS key update"));
 }
 
 const char *tls_why(const struct tls_session *base)

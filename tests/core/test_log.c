@@ -5,7 +5,7 @@
 
 #include "core/addr.h"
 #include "core/event.h"
-#include "core/log_int.h"
+#include "core/log_line.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Our own two ends against each other in memory: choice of certificate, policies, resumption,
  * channel binding, reload, and records in every division. */
-#include <wolfssl/options.h>
-
 #include "core/tls.h"
 
 #include "core/fiber.h"
-#include "core/tls_int.h"
 #include "tests/core/certs.h"
 #include "tests/core/workers.h"
 
 #include <stdlib.h>
-#include <wolfssl/ssl.h>
 
 #define EC "ec -pkeyopt ec_paramgen_curve:P-256"
 #define RSA "rsa:2048"
@@ -138,12 +134,8 @@ static void exchange(struct pair *p, size_t len)
 /* Both ends change their keys while data is on the way (RFC 8446 4.6.3). */
 static void update_keys(struct pair *p)
 {
-	struct tls *c = tls_of(p->c), *t = tls_of(p->s);
-
-	c->records = &p->to_s;
-	check(wolfSSL_update_keys(c->ssl) == WOLFSSL_SUCCESS);
-	t->records = &p->to_c;
-	check(wolfSSL_update_keys(t->ssl) == WOLFSSL_SUCCESS);
+	check(tls_update_keys(p->c, &p->to_s) == OK);
+	check(tls_update_keys(p->s, &p->to_c) == OK);
 	exchange(p, 5000);
 }
 

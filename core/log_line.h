@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* log_int.h - between log.c (rings, writer thread) and log_line.c (what a line looks like).
+/* log_line.h - what one line of the log looks like.
  *
- * Nobody else includes it. */
-#ifndef CORE_LOG_INT_H
-#define CORE_LOG_INT_H
+ * A pure function of its arguments but for a cache of the formatted second; any thread. For log.c
+ * and its tests; everybody else writes through log.h. */
+#ifndef CORE_LOG_LINE_H
+#define CORE_LOG_LINE_H
 
 #include "core/log.h"
 
