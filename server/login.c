@@ -32,8 +32,16 @@ static const struct metric_row metric_rows[] = {
 };
 struct metric_table login_metrics = METRIC_TABLE("login", metric_rows);
 
+/* A check in progress; on the stack of the fiber that makes it. */
+struct pending {
+	struct map_link link;
+	login_mark mark;
+	struct fiber_gate waiting; /* others with the very same question */
+};
+
 struct tables {
 	struct login_table cache, failures;
+	struct map pending;
 };
 
 struct login {
@@ -124,6 +132,7 @@ void login_worker_stop(struct login *l, struct worker *w)
 		return;
 	login_table_done(&t->cache);
 	login_table_done(&t->failures);
+	map_done(&t->pending);
 	free(t);
 	*worker_slot(w, l->slot) = NULL;
 }
@@ -251,21 +260,55 @@ static bool hash_is_right(struct login *l, const char *stored, slice password)
 	return job.right;
 }
 
-/* Remembered, or found right by its hash. */
+static struct pending *find_pending(struct tables *t, const login_mark *mark, uint64_t hash)
+{
+	struct map_link *link = map_find(&t->pending, hash);
+
+	for (; link; link = map_find_next(&t->pending, link)) {
+		struct pending *p = container_of(link, struct pending, link);
+
+		if (!memcmp(p->mark.bytes, mark->bytes, sizeof(mark->bytes)))
+			return p;
+	}
+	return NULL;
+}
+
+/* Make the check; whoever asks the same meanwhile waits for this answer. A sender that opens a
+ * hundred connections at once costs one hash. */
+static bool check_once(struct login *l, struct tables *t, slice password, const char *stored,
+	struct pending *own)
+{
+	uint64_t hash = own->link.hash;
+	bool listed = map_insert(&t->pending, &own->link, hash), right;
+
+	list_init(&own->waiting.waiting);
+	right = hash_is_right(l, stored, password);
+	if (listed)
+		map_remove(&t->pending, &own->link);
+	fiber_gate_wake_all(&own->waiting, right ? OK : ERR_AUTH);
+	return right;
+}
+
+/* Remembered, being found out, or found right by its hash. */
 static bool password_is_right(struct login *l, struct worker *w, const struct login_try *t,
 	slice stored)
 {
-	struct login_table *cache = &tables_of(l, w)->cache;
-	login_mark mark = login_mark_of(slice_of(l->key, KEY_BYTES), t->name, stored, t->password);
+	struct tables *tables = tables_of(l, w);
+	struct pending own = { .mark = login_mark_of(slice_of(l->key, KEY_BYTES), t->name, stored,
+				       t->password) }, *other;
 
-	if (t->options->cache_ms && login_table_has(cache, &mark, worker_now(w))) {
+	memcpy(&own.link.hash, own.mark.bytes, sizeof(own.link.hash)); /* keyed, so nobody's choice */
+	if (t->options->cache_ms && login_table_has(&tables->cache, &own.mark, worker_now(w))) {
 		metric_add(&login_metrics, M_CACHED, 1);
 		return true;
 	}
-	if (!hash_is_right(l, stored.ptr, t->password))
+	other = find_pending(tables, &own.mark, own.link.hash);
+	if (other)
+		return fiber_gate_wait(&other->waiting, FIBER_FOREVER) == OK;
+	if (!check_once(l, tables, t->password, stored.ptr, &own))
 		return false;
 	if (t->options->cache_ms)
-		login_table_add(cache, &mark, worker_now(w) + t->options->cache_ms);
+		login_table_add(&tables->cache, &own.mark, worker_now(w) + t->options->cache_ms);
 	return true;
 }
 
