@@ -193,8 +193,25 @@ bool rig_wait(bool (*done)(void *arg), void *arg, msec ms)
 uint64_t rig_waiting(struct worker *w)
 {
 	struct relay_stats stats;
+	uint64_t ended, known;
 
 	(void)w;
 	relay_stats(&stats);
-	return stats.rcpts_ready + stats.rcpts_active + stats.rcpts_parked + stats.rcpts_held;
+	/* What was parked is seen on disk only when the index has committed it. */
+	ended = stats.delivered + stats.bounced + stats.removed;
+	known = stats.rcpts_ready + stats.rcpts_active + stats.rcpts_parked + stats.rcpts_held;
+	return MAX(known, stats.accepted_rcpts > ended ? stats.accepted_rcpts - ended : 0);
+}
+
+bool rig_idle(struct worker *w, msec ms)
+{
+	msec until = clock_now() + ms;
+
+	/* Between a failure and its report there is a moment without either. */
+	for (unsigned calm = 0; calm < 40; calm = rig_waiting(w) == 0 ? calm + 1 : 0) {
+		if (clock_now() > until)
+			return false;
+		(void)!fiber_sleep(5);
+	}
+	return true;
 }

@@ -38,7 +38,9 @@ struct rig_mail {
 enum err rig_send(struct rig *rig, struct worker *w, const struct rig_mail *mail, queue_id *out);
 /* (fiber) Wait until `done` is true, at most `ms`. */
 bool rig_wait(bool (*done)(void *arg), void *arg, msec ms);
-/* Sums over RAM and disk. */
+/* Recipients accepted and not finished. */
 uint64_t rig_waiting(struct worker *w);
+/* (fiber) Wait until there are none, and none come. */
+bool rig_idle(struct worker *w, msec ms);
 
 #endif

@@ -35,11 +35,6 @@ static void finish(void)
 	rig_remove(&the);
 }
 
-static bool all_done(void *arg)
-{
-	return rig_waiting(arg) == 0;
-}
-
 static bool arrived(void *arg)
 {
 	return atomic_load(&peer->count) >= *(unsigned *)arg;
@@ -67,7 +62,7 @@ static unsigned count_rcpt(const char *text)
 static void send_one(struct rig *rig, struct worker *w)
 {
 	give(rig, w, "b@d.test", hello);
-	check(rig_wait(all_done, w, 20000));
+	check(rig_idle(w, 20000));
 }
 
 Test(deliver, message_arrives_as_it_was_given)
@@ -109,7 +104,7 @@ static void send_many(struct rig *rig, struct worker *w)
 		snprintf(to, sizeof(to), "u%d@d%d.test", i, i % 7);
 		give(rig, w, to, hello);
 	}
-	check(rig_wait(all_done, w, 60000));
+	check(rig_idle(w, 60000));
 }
 
 Test(deliver, many_arrive_once_over_few_connections)
@@ -131,7 +126,7 @@ Test(deliver, many_arrive_once_over_few_connections)
 static void send_three(struct rig *rig, struct worker *w)
 {
 	give(rig, w, "x@d.test y@d.test z@d.test", hello);
-	check(rig_wait(all_done, w, 20000));
+	check(rig_idle(w, 20000));
 }
 
 Test(deliver, recipients_of_one_domain_share_a_transaction)
@@ -168,7 +163,7 @@ static void send_and_see_report(struct rig *rig, struct worker *w)
 {
 	give(rig, w, "x@d.test y@d.test z@d.test", hello);
 	check(rig_wait(report_came, NULL, 20000));
-	check(rig_wait(all_done, w, 20000));
+	check(rig_idle(w, 20000));
 }
 
 static const char *report(void)
@@ -236,7 +231,7 @@ static void send_and_expire(struct rig *rig, struct worker *w)
 {
 	give(rig, w, "b@d.test", hello);
 	check(rig_wait(report_came, NULL, 30000));
-	check(rig_wait(all_done, w, 20000));
+	check(rig_idle(w, 20000));
 }
 
 Test(deliver, expired_recipient_is_reported)
@@ -264,7 +259,7 @@ Test(deliver, too_many_recipients_go_on_at_once)
 {
 	begin(1);
 	peer->script = one_at_a_time;
-	rig_run(&the, route("  retry.first: 1h\n", ""), send_three);
+	rig_run(&the, route("", ", retry.first: 1h"), send_three);
 	cr_assert_eq(atomic_load(&peer->count), 3u);
 	finish();
 }
@@ -330,7 +325,7 @@ static void send_eight(struct rig *rig, struct worker *w)
 		.eight_bit = true };
 
 	check(rig_send(rig, w, &mail, NULL) == OK);
-	check(rig_wait(all_done, w, 20000));
+	check(rig_idle(w, 20000));
 }
 
 Test(deliver, eight_bit_body_is_recoded_for_an_old_hop)
@@ -360,7 +355,7 @@ static void send_utf8(struct rig *rig, struct worker *w)
 		.to = "b@b\xc3\xbc" "cher.test \xc3\xbc@d.test" };
 
 	check(rig_send(rig, w, &mail, NULL) == OK);
-	check(rig_wait(all_done, w, 20000));
+	check(rig_idle(w, 20000));
 }
 
 Test(deliver, without_smtputf8_only_the_domain_can_be_spelt_otherwise)
@@ -387,7 +382,7 @@ static void send_large(struct rig *rig, struct worker *w)
 	unsigned want = 1;
 
 	check(rig_wait(arrived, &want, 20000));
-	check(rig_wait(all_done, w, 20000));
+	check(rig_idle(w, 20000));
 	check(strcmp(peer->messages[0].data, text) == 0);
 	free(text);
 }
