@@ -25,6 +25,7 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	unsigned opened, started;
+	bool open_failed; /* an error of a start callback is no reason not to run */
 	enum err err;
 	char why[256];
 	_Atomic bool stopping;
@@ -207,6 +208,8 @@ static void tell(unsigned *counter, enum err err)
 	++*counter;
 	if (err && !life.err)
 		life.err = err;
+	if (err && counter == &life.opened)
+		life.open_failed = true;
 	pthread_cond_broadcast(&life.changed);
 	pthread_mutex_unlock(&life.lock);
 }
@@ -297,7 +300,7 @@ static bool wait_all_open(void)
 	pthread_mutex_lock(&life.lock);
 	while (life.opened < workers.count)
 		pthread_cond_wait(&life.changed, &life.lock);
-	bool ok = life.err == OK;
+	bool ok = !life.open_failed;
 
 	pthread_mutex_unlock(&life.lock);
 	return ok;
@@ -358,6 +361,7 @@ static enum err make_workers(const struct workers_config *config)
 
 	life.config = *config;
 	life.opened = life.started = 0;
+	life.open_failed = false;
 	life.err = OK;
 	life.why[0] = '\0';
 	atomic_store(&life.stopping, false);

@@ -616,7 +616,8 @@ static void body_faults(struct worker *w)
 		unsigned done = 0;
 
 		if (n % 2)
-			faults = (struct ring_faults){ .fail_alloc = n / 2 + 1, .send_max_bytes = n };
+			faults = (struct ring_faults){ .fail_alloc = n / 2 + 1,
+				.send_max_bytes = n };
 		ring_set_faults(w, &faults);
 		check(fiber_start(w, faulty_client, &done) == OK);
 		while (!done)
