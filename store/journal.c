@@ -372,10 +372,9 @@ static void take_op(struct journal *j, struct journal_op *op)
 		j->urgent = true;
 	else if (j->home && !timer_armed(&j->lazy_timer))
 		timer_arm_in(j->home, &j->lazy_timer, JOURNAL_LAZY_MS);
-	if (!j->home) {
-		j->failing = false; /* nobody else would try again */
+	journal_refresh(j);
+	if (!j->home)
 		journal_turn(j);
-	}
 }
 
 static void op_arrived(struct worker *w, struct post *post);

@@ -136,5 +136,7 @@ struct journal_stats {
 	bool crowded; /* live bodies should be moved, to free segments */
 };
 void journal_stats(const struct journal *j, struct journal_stats *out);
+/* Without a worker: forget earlier failures, look at the disk again. Otherwise nothing. */
+void journal_refresh(struct journal *j);
 
 #endif

@@ -277,7 +277,8 @@ static enum err recover(struct recover *rc)
 	if (!f) {
 		j->next_number = 1;
 		j->next_seq = 1;
-		if (index_position(j->index) || !rc->args->create)
+		/* Nothing was ever written, or the journal was taken away from its index. */
+		if (index_position(j->index))
 			return ERR_CORRUPT;
 		return add_rest(rc);
 	}

@@ -330,9 +330,21 @@ static void space_done(struct worker *w, struct job *job)
 
 void seg_publish(struct journal *j)
 {
+	if (seg_room_ahead(j))
+		j->active_reserved = false;
 	seg_look_for_replay(j);
 	publish_pressure(j);
 	publish_refusing(j);
+}
+
+/* Without a home nobody looks again by the clock, so every message does. */
+void journal_refresh(struct journal *j)
+{
+	if (j->home)
+		return;
+	j->failing = false;
+	j->disk_full = false;
+	seg_publish(j);
 }
 
 /* Try again what failed: a segment, a new slot, what waits for either. */

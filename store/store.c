@@ -297,8 +297,10 @@ enum err store_message_append(
 {
 	struct assembly as = { 0 };
 	struct blob_writer *b = msg->body;
-	enum err why = OK, err = store_accepting(st, &why) ? fit(st, msg) : why;
+	enum err why = OK;
 
+	journal_refresh(st->journal);
+	enum err err = store_accepting(st, &why) ? fit(st, msg) : why;
 	if (!err)
 		err = assemble(msg, &as);
 	if (!err)

@@ -103,7 +103,8 @@ Test(faults, a_full_journal_drains)
 	struct blob_ref ref;
 	(void)!put_message(b.st, 1, 10, &ref); /* one try that looks what can be freed */
 	for (unsigned i = 0; i < 40; i++) {
-		cr_assert_eq(put_message(b.st, i, 200000, &ref), OK, "message %u", i);
+		err = put_message(b.st, i, 200000, &ref);
+		cr_assert_eq(err, OK, "message %u: %s", i, err_text(err));
 		store_release(b.st, &ref);
 	}
 	box_remove(&b);
