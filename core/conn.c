@@ -145,12 +145,19 @@ static void deadline_passed(struct timer *t)
 
 /* --- Ending --- */
 
-static void wake_waiters(struct conn *c, enum err err)
+/* True: the connection's own fiber waited for the connection, and is told by that. */
+static bool wake_waiters(struct conn *c, enum err err)
 {
-	if (c->reader)
-		fiber_wake(c->reader, err);
-	if (c->writer)
-		fiber_wake(c->writer, err);
+	struct fiber_wait *waits[] = { c->reader, c->writer };
+	bool own = false;
+
+	for (size_t i = 0; i < array_len(waits); i++) {
+		if (!waits[i])
+			continue;
+		own |= waits[i]->fiber && waits[i]->fiber == c->fiber;
+		fiber_wake(waits[i], err);
+	}
+	return own;
 }
 
 void conn_finish(struct conn *c, enum err why)
@@ -175,8 +182,7 @@ void conn_fail(struct conn *c, enum err why)
 		c->why = why;
 	c->end = END_NOW;
 	timer_disarm(&c->deadline);
-	wake_waiters(c, why ? why : ERR_CLOSED);
-	if (c->fiber && why)
+	if (!wake_waiters(c, why ? why : ERR_CLOSED) && c->fiber && why && c->fiber != fiber_self())
 		fiber_cancel(c->fiber, why);
 	conn_mark(c);
 }

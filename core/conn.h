@@ -95,6 +95,12 @@ void conn_deadline(struct conn *c, msec ms);
 bool conn_run(struct conn *c, void (*fn)(struct conn *c));
 struct fiber *conn_fiber(const struct conn *c); /* NULL: none */
 
+/* The calling fiber becomes the conn's, as if conn_run had started it: no `data`, no `closed` and no
+ * freeing before conn_detach, and an abort cancels it. For a fiber that takes a conn with
+ * callbacks out of a pool. */
+void conn_attach(struct conn *c);
+void conn_detach(struct conn *c);
+
 /* On a fiber: unread bytes, waiting for some if there are none, or for more than `*in` had
  * when in->len > 0 (pass what the last call gave, not consumed). ERR_CLOSED at the end of the
  * stream (in is what is left), ERR_LIMIT when the kept bytes reach the maximum, ERR_TIMEOUT,

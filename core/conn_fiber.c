@@ -32,6 +32,19 @@ bool conn_run(struct conn *c, void (*fn)(struct conn *c))
 	return !c->fiber && !conn_closing(c);
 }
 
+void conn_attach(struct conn *c)
+{
+	must(!c->fiber && fiber_self());
+	c->fiber = fiber_self();
+}
+
+void conn_detach(struct conn *c)
+{
+	must(c->fiber == fiber_self());
+	c->fiber = NULL;
+	conn_mark(c);
+}
+
 /* Why nothing will come or go any more; OK while something may. */
 static enum err ended(const struct conn *c)
 {

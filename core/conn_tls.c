@@ -213,10 +213,17 @@ enum err conn_start_tls_wait(struct conn *c, struct tls_session *t, msec timeout
 {
 	if (!take_session(c, t))
 		return c->why ? c->why : ERR_CLOSED;
+	/* The conn must not go while the session waits for something of its own. */
+	bool attach = !c->fiber;
+
+	if (attach)
+		conn_attach(c);
 	enum err err = handshake(c, timeout_ms);
 
 	if (err)
 		conn_finish(c, err);
+	if (attach)
+		conn_detach(c);
 	return err;
 }
 
