@@ -57,6 +57,9 @@ static struct {
 };
 
 static _Thread_local struct ring *own;
+/* Only for its destructor: a thread that ends gives its ring back. */
+static pthread_key_t own_key;
+static pthread_once_t own_once = PTHREAD_ONCE_INIT;
 
 #define get(at) __atomic_load_n(at, __ATOMIC_SEQ_CST)
 #define set(at, n) __atomic_store_n(at, n, __ATOMIC_SEQ_CST)
@@ -326,13 +329,26 @@ void log_stop(msec wait_ms)
 	forget(shared);
 }
 
+static void thread_ends(void *ring)
+{
+	own = ring;
+	log_thread_stop();
+}
+
+static void make_key(void)
+{
+	must(pthread_key_create(&own_key, thread_ends) == 0);
+}
+
 void log_thread_start(void)
 {
 	if (own || !get(&writer.running))
 		return;
+	pthread_once(&own_once, make_key);
 	pthread_mutex_lock(&writer.lock);
 	own = ring_new();
 	pthread_mutex_unlock(&writer.lock);
+	pthread_setspecific(own_key, own);
 }
 
 void log_thread_stop(void)
@@ -342,6 +358,7 @@ void log_thread_stop(void)
 	own = NULL;
 	if (!r)
 		return;
+	pthread_setspecific(own_key, NULL);
 	if (get(&writer.running)) {
 		set(&r->ended, true);
 		return;

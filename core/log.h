@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* log.h - one line per event on standard error, key=value or JSON.
  *
- * A thread that called log_thread_start (workers and helper threads do) formats its line into a
+ * A thread that called log_thread_start (workers do) formats its line into a
  * ring of its own, and a writer thread carries rings to the descriptor: a full pipe blocks
  * nobody, lines that find no room are dropped, counted and reported. Before log_start, after
  * log_stop and in command-line tools lines are written directly. Values from outside are escaped:
@@ -122,7 +122,8 @@ extern const char *const log_format_words[];
 enum err log_start(size_t ring_bytes) must_use; /* per thread; 0: 256 KB */
 void log_stop(msec wait_ms);
 /* Give the calling thread a ring; stop returns it after its lines were written or the writer
- * ended. Harmless without a writer. The engine calls both for its workers and helper threads. */
+ * ended, and happens by itself when the thread ends. Harmless without a writer. Workers call
+ * start from their start function. */
 void log_thread_start(void);
 void log_thread_stop(void);
 

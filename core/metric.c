@@ -30,6 +30,9 @@ static struct {
 
 _Thread_local union metric_cell *metric_cells;
 static _Thread_local struct block *own;
+/* Only for its destructor: what a thread that ends counted is folded into `past`. */
+static pthread_key_t own_key;
+static pthread_once_t own_once = PTHREAD_ONCE_INIT;
 
 void metric_register(struct metric_table *table)
 {
@@ -95,7 +98,19 @@ static enum err start_locked(void)
 	list_push(&all.blocks, &block->link);
 	own = block;
 	metric_cells = block->cells;
+	pthread_setspecific(own_key, block);
 	return OK;
+}
+
+static void thread_ends(void *block)
+{
+	own = block;
+	metric_thread_stop();
+}
+
+static void make_key(void)
+{
+	must(pthread_key_create(&own_key, thread_ends) == 0);
 }
 
 enum err metric_thread_start(void)
@@ -104,6 +119,7 @@ enum err metric_thread_start(void)
 
 	if (own)
 		return OK;
+	pthread_once(&own_once, make_key);
 	pthread_mutex_lock(&all.lock);
 	err = start_locked();
 	pthread_mutex_unlock(&all.lock);
@@ -134,6 +150,7 @@ void metric_thread_stop(void)
 	free(own);
 	own = NULL;
 	metric_cells = NULL;
+	pthread_setspecific(own_key, NULL);
 }
 
 void metric_record(const struct metric_table *table, unsigned row, uint64_t value)

@@ -38,8 +38,8 @@ struct metric_table {
 
 /* Once per table, before the first metric_thread_start. A second time is harmless. */
 void metric_register(struct metric_table *table);
-/* The engine calls them for its workers and helper threads. What a thread counted stays when
- * it ends. */
+/* Workers call start from their start function; stop happens by itself when the thread ends. What
+ * a thread counted stays. ERR_NOMEM. */
 enum err metric_thread_start(void) must_use;
 void metric_thread_stop(void);
 

@@ -34,7 +34,7 @@ static void *count(void *arg)
 	if (metric_value(&table, M_TAKEN) < 10000)
 		return NULL;
 	metric_add(&table, M_OPEN, -1);
-	metric_thread_stop();
+	/* The end of the thread does what metric_thread_stop would. */
 	return arg;
 }
 

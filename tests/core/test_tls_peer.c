@@ -6,6 +6,8 @@
 #include "core/fiber.h"
 #include "core/job.h"
 #include "core/listen.h"
+#include "core/proc.h"
+#include "core/rsa_batch.h"
 #include "core/base/codec.h"
 #include "core/tls.h"
 #include "tests/core/certs.h"
@@ -13,6 +15,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -241,6 +244,117 @@ Test(tls_peer, channel_binding_is_the_same)
 {
 	make_server();
 	run_on_workers(1, compare_binding);
+}
+
+/* --- A connection that ends while its handshake waits for a signature --- */
+
+static enum err closed_why;
+static unsigned closed_count, jobs_done;
+
+static void note_closed(struct conn *c, enum err why)
+{
+	(void)c;
+	closed_why = why;
+	closed_count++;
+}
+
+static size_t no_data(struct conn *c, slice in)
+{
+	(void)c;
+	check(false);
+	return in.len;
+}
+
+static const struct conn_ops waiting_ops = { .data = no_data, .closed = note_closed };
+static struct rsa_key *other_key;
+
+/* Enough signatures before it that the handshake waits for many turns. */
+static void keep_busy(void *arg)
+{
+	unsigned char digest[32] = { 0 };
+	struct rsa_sig sig;
+
+	(void)arg;
+	check(rsa_batch_sign(worker_self(), other_key, RSA_PKCS1_SHA256, digest, &sig) == OK);
+	jobs_done++;
+}
+
+static slice make_hello(struct worker *w, struct out *o)
+{
+	struct tls_connect to = { .host = SLICE("mx.a.test"), .policy = TLS_REQUIRED };
+	struct tls_session *t = tls_client_session(client, w, &to);
+	slice none = { 0 };
+
+	check(t->ops->handshake(t, &none, o) == ERR_BUSY);
+	t->ops->close(t);
+	return out_written(o);
+}
+
+/* A helper thread makes it at the first handshake; afterwards only the batch waits. */
+static void make_context(struct worker *w, slice hello)
+{
+	struct tls_session *t = tls_server_session(server, w, &(struct tls_accept){ 0 });
+	struct out o = out_heap(65536);
+
+	check(t->ops->handshake(t, &hello, &o) == ERR_BUSY);
+	t->ops->close(t);
+	out_heap_done(&o);
+}
+
+static void close_in_handshake(struct worker *w)
+{
+	struct rsa_batch_stats stats;
+	struct out o = out_heap(65536);
+	struct conn_open args = { .ops = &waiting_ops,
+		.peer = &(struct addr){ .kind = ADDR_UNIX } };
+	struct conn *c = NULL;
+	slice hello = make_hello(w, &o);
+	int pair[2];
+
+	make_context(w, hello);
+	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+	args.fd = pair[0];
+	check(conn_open(w, &args, &c) == OK);
+	rsa_batch_stats(w, &stats);
+	uint64_t before = stats.signatures;
+
+	for (int i = 0; i < 100; i++)
+		check(fiber_start(w, keep_busy, NULL) == OK);
+	conn_start_tls(c, tls_server_session(server, w, &(struct tls_accept){ 0 }));
+	check(write(pair[1], hello.ptr, hello.len) == (ssize_t)hello.len);
+	do {
+		check(fiber_sleep(0) == OK);
+		rsa_batch_stats(w, &stats);
+	} while (stats.signatures + stats.waiting <= before + 100 && jobs_done < 100);
+	check(jobs_done < 100);
+	conn_abort(c, ERR_TIMEOUT);
+	while (!closed_count)
+		check(fiber_sleep(0) == OK);
+	check(closed_why == ERR_TIMEOUT && closed_count == 1);
+	while (jobs_done < 100)
+		check(fiber_sleep(0) == OK);
+	rsa_batch_stats(w, &stats);
+	check(stats.waiting == 0);
+	close(pair[1]);
+	out_heap_done(&o);
+}
+
+static void make_client(const char *ca);
+
+Test(tls_peer, closes_while_waiting_for_a_signature)
+{
+	static const char *const names[] = { "rsa", NULL };
+	struct certs_set set;
+	struct out o = out_heap(65536);
+
+	certs_options(&set, names);
+	cr_assert_eq(tls_server_new(&set.options, &o, &server), OK);
+	make_client("rsa");
+	cr_assert_eq(proc_read_file(certs_path("rsa", "key").ptr, 60000, &o), OK);
+	cr_assert_eq(rsa_key_parse(out_written(&o), &other_key), OK);
+	run_on_workers(1, close_in_handshake);
+	rsa_key_put(other_key);
+	out_heap_done(&o);
 }
 
 /* --- Our client --- */
