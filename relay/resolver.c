@@ -132,10 +132,11 @@ static bool add_anchor(struct ub_ctx *ctx, const struct resolver_options *o)
 
 	if (o->root_key.len >= sizeof(path))
 		return false;
-	memcpy(path, o->root_key.ptr, o->root_key.len);
-	path[o->root_key.len] = 0;
-	if (o->root_key.len > 0)
+	if (o->root_key.len > 0) {
+		memcpy(path, o->root_key.ptr, o->root_key.len);
+		path[o->root_key.len] = 0;
 		return ub_ctx_add_ta_file(ctx, path) == 0;
+	}
 	if (o->servers.count == 0)
 		return ub_ctx_add_ta_file(ctx, "/usr/share/dns/root.key") == 0;
 	return true;
@@ -158,6 +159,11 @@ static bool open_ctx(struct resolver *r)
 
 	if (ok && r->options.servers.count == 0)
 		ub_ctx_set_option(ctx, "root-hints:", "/usr/share/dns/root.hints");
+	/* Whoever names a server means it for these too; libunbound would answer them itself. It
+	 * ends the configuring, so it comes last. */
+	if (ok && r->options.servers.count > 0)
+		ok = ub_ctx_zone_remove(ctx, "test.") == 0 &&
+			ub_ctx_zone_remove(ctx, "onion.") == 0;
 	if (!ok) {
 		ub_ctx_delete(ctx);
 		return false;

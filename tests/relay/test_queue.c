@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The queue over time: restarts, parking, holding, listing, changing. */
+#include "tests/relay/peer.h"
+#include "tests/relay/rig.h"
+
+#include <stdlib.h>
+
+#include "core/fiber.h"
+
+static const char hello[] = "From: a@s.test\r\nSubject: hi\r\n\r\nbody\r\n";
+
+static struct peer *peer;
+static char yaml[2000];
+static struct rig the;
+static _Atomic bool open_now;
+
+static const char *route(const char *more)
+{
+	snprintf(yaml, sizeof(yaml),
+		"relay:\n  retry: { first: 200ms, factor: 1, max: 1s, expire: 1h, warn: 0 }\n"
+		"  idle: 200ms\n%s"
+		"  routes:\n    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: %u, tls: none }\n",
+		more, peer->port);
+	return yaml;
+}
+
+static void begin(unsigned workers)
+{
+	peer = peer_start(0);
+	atomic_store(&open_now, false);
+	rig_make(&the, workers);
+}
+
+static void finish(void)
+{
+	peer_stop(peer);
+	rig_remove(&the);
+}
+
+static const char *when_open(struct peer *p, unsigned session, const char *line)
+{
+	return strncmp(line, "RCPT", 4) == 0 && !atomic_load(&open_now) ? "450 4.2.1 not yet"
+									: NULL;
+}
+
+enum { MANY = 300 };
+
+static void send_many(struct rig *rig, struct worker *w)
+{
+	for (int i = 0; i < MANY; i++) {
+		char to[64];
+		struct rig_mail mail = { .from = "a@s.test", .to = to, .text = hello };
+
+		snprintf(to, sizeof(to), "u%d@d%d.test", i, i % 5);
+		check(rig_send(rig, w, &mail, NULL) == OK);
+	}
+}
+
+static void each_came_once(void)
+{
+	for (int i = 0; i < MANY; i++) {
+		unsigned found = 0;
+		char to[64];
+
+		snprintf(to, sizeof(to), "<u%d@", i);
+		for (unsigned k = 0; k < atomic_load(&peer->count); k++)
+			found += strstr(peer->messages[k].rcpts[0], to) != NULL;
+		cr_assert_eq(found, 1u, "%s came %u times", to, found);
+	}
+}
+
+static bool all_came(void *arg)
+{
+	return atomic_load(&peer->count) >= MANY;
+}
+
+static void only_send(struct rig *rig, struct worker *w)
+{
+	send_many(rig, w);
+}
+
+static void deliver_all(struct rig *rig, struct worker *w)
+{
+	atomic_store(&open_now, true);
+	check(rig_wait(all_came, NULL, 60000));
+	check(rig_idle(w, 20000));
+}
+
+Test(queue, what_was_accepted_survives_restarts)
+{
+	begin(2);
+	peer->script = when_open;
+	the.drain_ms = 50;
+	rig_run(&the, route(""), only_send);
+	cr_assert_lt(atomic_load(&peer->count), 1u);
+	rig_run(&the, route(""), deliver_all);
+	each_came_once();
+	finish();
+}
+
+static void wait_until_parked(struct rig *rig, struct worker *w)
+{
+	send_many(rig, w);
+	check(rig_idle(w, 1000) == false);
+}
+
+Test(queue, parked_mail_survives_restarts)
+{
+	begin(2);
+	peer->script = when_open;
+	rig_run(&the, route(""), wait_until_parked);
+	rig_run(&the, route(""), deliver_all);
+	each_came_once();
+	finish();
+}
+
+static void send_and_deliver(struct rig *rig, struct worker *w)
+{
+	send_many(rig, w);
+	deliver_all(rig, w);
+}
+
+Test(queue, what_has_no_room_in_memory_is_parked_and_comes_back)
+{
+	begin(2);
+	rig_run(&the, route("  queue: { path_ready: 5 }\n  connections: 1\n"), send_and_deliver);
+	each_came_once();
+	finish();
+}
+
+Test(queue, what_waits_for_long_is_parked_and_comes_back)
+{
+	begin(1);
+	rig_run(&the, route("  queue: { park_after: 20ms }\n  connections: 1\n"), send_and_deliver);
+	each_came_once();
+	finish();
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
+static struct queue_filter all_of(const char *domain)
+{
+	return (struct queue_filter){ .index = QUEUE_ALL, .state = -1,
+		.domain = slice_str(domain) };
+}
+
+static size_t list(struct worker *w, const struct queue_filter *f, enum queue_state state)
+{
+	struct queue_cursor cursor = { 0 };
+	size_t count = 0;
+
+	while (!cursor.done) {
+		struct arena a = { 0 };
+		struct queue_page page = { .arena = &a, .max = 100 };
+
+		check(queue_list(w, f, &cursor, &page) == OK);
+		for (size_t i = 0; i < page.count; i++) {
+			count += page.rows[i].state == state;
+			check(slice_eq(page.rows[i].sender, SLICE("a@s.test")));
+			check(page.rows[i].recipient.len > 0);
+		}
+		arena_done(&a);
+	}
+	return count;
+}
+
+static bool parked_all(void *arg)
+{
+	struct relay_stats stats;
+
+	relay_stats(&stats);
+	return stats.rcpts_parked + stats.rcpts_held >= MANY && stats.rcpts_ready == 0;
+}
+
+static void hold_and_release(struct rig *rig, struct worker *w)
+{
+	struct queue_filter d1 = all_of("d1.test"), d2 = all_of("d2.test"), every = all_of("");
+	uint64_t changed;
+
+	send_many(rig, w);
+	check(rig_wait(parked_all, NULL, 20000));
+	check(queue_act(w, &d1, QUEUE_HOLD, &changed) == OK);
+	check(changed == MANY / 5);
+	check(list(w, &d1, QUEUE_HELD) == MANY / 5);
+	check(queue_act(w, &d2, QUEUE_REMOVE, &changed) == OK);
+	check(changed == MANY / 5);
+	check(queue_act(w, &every, QUEUE_RETRY, &changed) == OK);
+	check(changed == MANY / 5 * 3);
+	check(rig_idle(w, 3000) == false);
+	check(atomic_load(&peer->count) == MANY / 5 * 3);
+	check(list(w, &every, QUEUE_HELD) == MANY / 5);
+	check(queue_act(w, &d1, QUEUE_RELEASE, &changed) == OK);
+	check(changed == MANY / 5);
+	check(rig_idle(w, 20000));
+	check(atomic_load(&peer->count) == MANY / 5 * 4);
+}
+
+static const char *at_first_later(struct peer *p, unsigned session, const char *line)
+{
+	return strncmp(line, "RCPT", 4) == 0 && atomic_load(&p->mails) <= MANY ? "450 4.2.1 not yet"
+									      : NULL;
+}
+
+Test(queue, operators_hold_remove_retry_and_release)
+{
+	begin(2);
+	peer->script = at_first_later;
+	snprintf(yaml, sizeof(yaml),
+		"relay:\n  retry: { first: 1h, factor: 1, max: 1h, expire: 5d, warn: 0 }\n"
+		"  routes:\n    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: %u, tls: none }\n",
+		peer->port);
+	rig_run(&the, yaml, hold_and_release);
+	finish();
+}
+
+static void list_by_id(struct rig *rig, struct worker *w)
+{
+	struct rig_mail mail = { .from = "a@s.test", .to = "x@d.test y@e.test", .text = hello };
+	struct queue_filter f = all_of("");
+	queue_id id = 0, other = 0;
+	char text[32];
+	struct out o = out_fixed(text, sizeof(text));
+	uint32_t index;
+
+	check(rig_send(rig, w, &mail, &id) == OK);
+	check(rig_send(rig, w, &mail, &other) == OK);
+	queue_id_put_rcpt(&o, id, 1);
+	check(queue_id_parse(out_written(&o), &f.id, &index) && f.id == id && index == 1);
+	check(rig_idle(w, 500) == false);
+	check(list(w, &f, QUEUE_PARKED) == 2);
+	f.index = 1;
+	check(list(w, &f, QUEUE_PARKED) == 1);
+	struct queue_counts counts;
+
+	check(queue_count(w, &f, &counts) == OK && counts.by_state[QUEUE_PARKED] == 1);
+	f = all_of("");
+	f.sender = SLICE("@other.test");
+	check(list(w, &f, QUEUE_PARKED) == 0);
+}
+
+Test(queue, lists_are_filtered)
+{
+	begin(1);
+	peer->script = when_open;
+	snprintf(yaml, sizeof(yaml),
+		"relay:\n  retry: { first: 1h, factor: 1, max: 1h, expire: 5d, warn: 0 }\n"
+		"  routes:\n    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: %u, tls: none }\n",
+		peer->port);
+	rig_run(&the, yaml, list_by_id);
+	finish();
+}
+
+Test(queue, ids_read_back)
+{
+	static const queue_id ids[] = { 1, 31, 32, 0x400000420, UINT64_MAX };
+
+	for (size_t i = 0; i < array_len(ids); i++) {
+		char text[32];
+		struct out o = out_fixed(text, sizeof(text));
+		queue_id id;
+		uint32_t index;
+
+		queue_id_put(&o, ids[i]);
+		cr_assert(queue_id_parse(out_written(&o), &id, &index));
+		cr_assert(id == ids[i] && index == QUEUE_ALL);
+	}
+	queue_id id;
+	uint32_t index;
+
+	cr_assert_not(queue_id_parse(SLICE(""), &id, &index));
+	cr_assert_not(queue_id_parse(SLICE("0"), &id, &index));
+	cr_assert_not(queue_id_parse(SLICE("l"), &id, &index));
+	cr_assert_not(queue_id_parse(SLICE("zzzzzzzzzzzzzz"), &id, &index));
+	cr_assert_not(queue_id_parse(SLICE("1.x"), &id, &index));
+}
+
+static void drain_refuses(struct rig *rig, struct worker *w)
+{
+	struct rig_mail mail = { .from = "a@s.test", .to = "x@d.test", .text = hello };
+	queue_id id;
+
+	check(queue_admit(w) == OK);
+	check(rig_send(rig, w, &mail, &id) == OK && id != 0);
+	check(rig_idle(w, 10000));
+}
+
+Test(queue, unreachable_destination_rests_and_recovers)
+{
+	static struct peer gone;
+	uint16_t port;
+
+	begin(1);
+	port = peer->port;
+	peer_stop(peer);
+	free(peer);
+	gone.port = port;
+	peer = &gone;
+	the.drain_ms = 50;
+	rig_run(&the, route(""), only_send);
+	peer = peer_start(port);
+	rig_run(&the, route(""), deliver_all);
+	each_came_once();
+	rig_run(&the, route(""), drain_refuses);
+	finish();
+}
