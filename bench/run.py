@@ -163,7 +163,7 @@ def idle(args, tls):
     sessions = args.messages(9000)
     service = "submissions" if tls == "implicit" else "smtp"
     with support.Place() as place, BenchSink(place, script=NOBODY) as sink:
-        limits = {"limits": {"connections_per_address": 0}}
+        limits = {"limits": {"client_connections": 0}}
         with ringpost(place, sink.port, config=limits) as server:
             time.sleep(1)
             before, kernel = memory_kb(server.process.pid), kernel_kb()
