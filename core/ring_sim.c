@@ -52,6 +52,11 @@ static void sim_close(struct worker *w)
 	w->ring.impl = NULL;
 }
 
+static void sim_forget(struct worker *w)
+{
+	(void)w;
+}
+
 static void sim_stage(struct worker *w, struct op *op)
 {
 	list_push(&w->ring.staged, &op->link);
@@ -207,6 +212,7 @@ static wall_ms sim_wall(void)
 const struct ring_backend ring_sim = {
 	.open = sim_open,
 	.close = sim_close,
+	.forget = sim_forget,
 	.stage = sim_stage,
 	.cancel = sim_cancel,
 	.turn = sim_turn,

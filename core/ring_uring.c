@@ -38,7 +38,7 @@ struct uring {
 	int wake_fd;
 	uint64_t wake_value;
 	struct iovec wake_iov;
-	bool ring_open, closing;
+	bool ring_open;
 };
 
 /* --- Opening, and saying clearly why it cannot be --- */
@@ -164,7 +164,7 @@ static void woken(struct op *op, int res)
 {
 	struct uring *u = container_of(op, struct uring, wake_op);
 
-	if (!u->closing && res != ERR_CANCELED)
+	if (res != ERR_CANCELED)
 		arm_wake(worker_self());
 }
 
@@ -188,12 +188,24 @@ static void uring_close(struct worker *w)
 		return;
 	if (u->ring_open)
 		io_uring_queue_exit(&u->ring);
-	if (u->wake_fd >= 0)
-		close(u->wake_fd);
+	u->ring_open = false;
 	if (u->buf_ring)
 		munmap(u->buf_ring, u->buf_ring_bytes);
 	if (u->bufs)
 		munmap(u->bufs, u->bufs_bytes);
+	u->buf_ring = NULL;
+	u->bufs = NULL;
+}
+
+/* Somebody may still be about to write to the eventfd when this worker has already seen his post. */
+static void uring_forget(struct worker *w)
+{
+	struct uring *u = w->ring.impl;
+
+	if (!u)
+		return;
+	if (u->wake_fd >= 0)
+		close(u->wake_fd);
 	free(u);
 	w->ring.impl = NULL;
 }
@@ -528,6 +540,7 @@ static wall_ms uring_wall(void)
 const struct ring_backend ring_uring = {
 	.open = uring_open,
 	.close = uring_close,
+	.forget = uring_forget,
 	.stage = uring_stage,
 	.cancel = uring_cancel,
 	.turn = uring_turn,

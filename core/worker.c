@@ -489,7 +489,9 @@ void workers_join(void)
 		if (workers.all[i]->thread)
 			pthread_join(workers.all[i]->thread, NULL);
 	job_threads_stop();
-	for (unsigned i = 0; i < workers.count; i++)
+	for (unsigned i = 0; i < workers.count; i++) {
+		ring_backend->forget(workers.all[i]);
 		free(workers.all[i]);
+	}
 	workers.count = 0;
 }

@@ -25,6 +25,8 @@ struct ring_backend {
 	enum err (*open)(struct worker *w, const struct workers_config *config, char *why,
 		size_t size);
 	void (*close)(struct worker *w);
+	/* What other threads may touch; when all threads are joined. */
+	void (*forget)(struct worker *w);
 	/* Take a filled op; it reaches the kernel in the next turn. */
 	void (*stage)(struct worker *w, struct op *op);
 	void (*cancel)(struct worker *w, struct op *op);

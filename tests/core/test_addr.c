@@ -11,9 +11,7 @@ static void cleanup(void)
 	arena_done(&a);
 }
 
-TestSuite(addr, .fini = cleanup);
-
-Test(addr, round_trip)
+Test(addr, round_trip, .fini = cleanup)
 {
 	static const struct {
 		const char *in, *out;
@@ -43,7 +41,7 @@ Test(addr, round_trip)
 	}
 }
 
-Test(addr, nothing_else_is_read)
+Test(addr, nothing_else_is_read, .fini = cleanup)
 {
 	static const char *const rows[] = { "", ":25", "192.0.2.1", "192.0.2.1:", "192.0.2.1:65536",
 		"192.0.2.1:+5", "192.0.2.256:25", "192.0.2:25", "2001:db8::1:25", "[2001:db8::1:25",

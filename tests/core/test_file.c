@@ -25,8 +25,6 @@ static void teardown(void)
 	rmdir(dir);
 }
 
-TestSuite(file, .init = setup, .fini = teardown);
-
 static void exercise(void)
 {
 	struct file *f;
@@ -83,12 +81,12 @@ static void body_fiber(struct worker *w)
 	names();
 }
 
-Test(file, on_a_fiber)
+Test(file, on_a_fiber, .init = setup, .fini = teardown)
 {
 	run_on_workers(1, body_fiber);
 }
 
-Test(file, on_a_plain_thread)
+Test(file, on_a_plain_thread, .init = setup, .fini = teardown)
 {
 	exercise();
 	names();
@@ -119,7 +117,7 @@ static void body_direct(struct worker *w)
 	file_buffer_free(back);
 }
 
-Test(file, direct_and_durable)
+Test(file, direct_and_durable, .init = setup, .fini = teardown)
 {
 	run_on_workers(1, body_direct);
 }
@@ -162,7 +160,7 @@ static void body_callback(struct worker *w)
 	file_close(f);
 }
 
-Test(file, callback_form)
+Test(file, callback_form, .init = setup, .fini = teardown)
 {
 	run_on_workers(1, body_callback);
 }
