@@ -162,8 +162,7 @@ static void arm_wake(struct worker *w);
 
 static void woken(struct op *op, int res)
 {
-	struct uring *u = container_of(op, struct uring, wake_op);
-
+	(void)op;
 	if (res != ERR_CANCELED)
 		arm_wake(worker_self());
 }
