@@ -57,7 +57,7 @@ void smtp_greet(struct smtp_session *s)
 {
 	msec silence = s->setup->smtp->greet_delay_ms;
 
-	if (s->head.door->service == SERVICE_SMTP && silence > 0 && !s->relay_from)
+	if (s->head.door->service == SERVICE_SMTP && silence > 0)
 		conn_deadline(s->conn, silence);
 	else
 		say_hello(s);
