@@ -237,6 +237,54 @@ enum err archive_compact(struct archive *ar, const struct archive_care *care)
 	return err;
 }
 
+/* --- Verifying --- */
+
+static enum err sum(struct archive *ar, struct archive_span span, uint32_t *out_crc)
+{
+	char *buf = malloc(PIECE);
+	enum err err = buf ? OK : ERR_NOMEM;
+	uint64_t left = span.len;
+
+	*out_crc = 0;
+	while (!err && left) {
+		span.len = MIN(left, (uint64_t)PIECE);
+		err = archive_read(ar, span, buf);
+		if (!err)
+			*out_crc = codec_crc32c(*out_crc, buf, span.len);
+		span.offset += span.len;
+		left -= span.len;
+	}
+	free(buf);
+	return err;
+}
+
+enum err archive_verify(struct archive *ar, uint64_t id, const struct archive_place *place)
+{
+	char bytes[ARCHIVE_HEAD];
+	struct archive_head head;
+	uint32_t meta_crc = 0, body_crc = 0;
+	struct archive_span span = {
+		.segment = place->segment, .offset = place->offset, .len = sizeof(bytes)
+	};
+	enum err err = archive_read(ar, span, bytes);
+
+	if (err)
+		return err;
+	if (!archive_get_head(slice_of(bytes, sizeof(bytes)), ar, &head) || head.id != id ||
+		head.meta_len != place->meta_len || head.body_len != place->body_len)
+		return ERR_CORRUPT;
+	span.offset += ARCHIVE_HEAD;
+	span.len = head.meta_len;
+	err = sum(ar, span, &meta_crc);
+	span.offset += head.meta_len;
+	span.len = head.body_len;
+	if (!err)
+		err = sum(ar, span, &body_crc);
+	if (!err && (meta_crc != head.meta_crc || body_crc != head.body_crc))
+		err = ERR_CORRUPT;
+	return err;
+}
+
 /* --- Rebuild --- */
 
 static enum err rebuild_segment(struct archive *ar, uint32_t number, uint64_t *found)

@@ -6,13 +6,12 @@
 #include "core/base/text.h"
 #include "core/file.h"
 #include "store/frame.h"
-#include "store/journal_int.h"
 #include "store/store_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BUFFER = 256 * 1024, NAME = 16, RECORD_MAX = 64 * 1024 };
+enum { BUFFER = 256 * 1024, NAME = 16 };
 
 struct keeping {
 	struct file *file;
@@ -20,7 +19,6 @@ struct keeping {
 	size_t len;
 	uint64_t at;
 	uint32_t segment;
-	uint64_t last_seq;
 };
 
 static enum err flush(struct keeping *k)
@@ -48,34 +46,21 @@ static enum err put(struct keeping *k, slice bytes)
 	return err;
 }
 
-static enum err keep_record(struct keeping *k, const struct journal_record *rec, slice raw)
+static enum err keep_record(void *arg, const struct journal_record *rec, slice payload)
 {
+	struct keeping *k = arg;
 	char pos[8];
 	struct out o = out_fixed(pos, sizeof(pos));
 
+	if (!(rec->flags & JOURNAL_INDEXED))
+		return OK;
 	out_u64(&o, rec->pos);
 	enum err err = put(k, out_written(&o));
-	return err ? err : put(k, raw);
-}
-
-static enum err keep_frame(struct scan *scan, const struct frame_head *head, slice frame)
-{
-	struct keeping *k = scan->arg;
-	struct journal_record rec;
-	slice payload;
-	enum err err = OK;
-
-	if (head->seq > k->last_seq)
-		return ERR_NOT_FOUND;
-	for (size_t at = FRAME_HEAD; !err && frame_next(frame, &at, &rec, &payload);) {
-		if (!(rec.flags & JOURNAL_INDEXED))
-			continue;
-		slice raw = slice_of(payload.ptr - JOURNAL_RECORD_HEAD,
-			JOURNAL_RECORD_HEAD + payload.len);
-		rec.pos = pos_of(k->segment, scan->last_at + rec.pos);
-		err = keep_record(k, &rec, raw);
-	}
-	return err;
+	/* The record's head stands in front of its payload. */
+	return err ? err :
+		     put(k,
+			     slice_of(payload.ptr - JOURNAL_RECORD_HEAD,
+				     JOURNAL_RECORD_HEAD + payload.len));
 }
 
 static enum err open_file(struct store *st, struct keeping *k, char path[STORE_PATH])
@@ -90,26 +75,15 @@ static enum err open_file(struct store *st, struct keeping *k, char path[STORE_P
 
 enum err history_keep(struct store *st, uint32_t segment)
 {
-	struct seg *s = seg_find(st->journal, segment);
 	struct keeping k = { .segment = segment, .buf = malloc(BUFFER) };
+	struct journal_walk walk = { .segment = segment, .each = keep_record, .arg = &k };
 	char path[STORE_PATH], folder[STORE_PATH];
 
-	if (!s || !k.buf) {
-		free(k.buf);
-		return s ? ERR_NOMEM : ERR_NOT_FOUND;
-	}
-	k.last_seq = s->last_seq;
+	if (!k.buf)
+		return ERR_NOMEM;
 	enum err err = open_file(st, &k, path);
-	if (!err) {
-		struct scan scan = { .segment = &s->at,
-			.store_id = st->id,
-			.number = segment,
-			.frame = keep_frame,
-			.arg = &k };
-
-		err = journal_scan(&scan);
-		err = err == ERR_NOT_FOUND ? OK : err;
-	}
+	if (!err)
+		err = journal_walk(st->journal, &walk);
 	if (!err)
 		err = flush(&k);
 	bool empty = !err && k.at == 0;
@@ -134,6 +108,47 @@ static enum err list(struct arena *a, const char *path, char folder[STORE_PATH],
 	return file_list(a, folder, out);
 }
 
+/* Where the history begins stands in a file of its own, written before anything is removed. */
+static enum err put_begin(const char *folder, journal_pos pos)
+{
+	char path[STORE_PATH + 64], fresh[STORE_PATH + 64], text[32];
+	struct file *file;
+
+	snprintf(path, sizeof(path), "%s/begin", folder);
+	snprintf(fresh, sizeof(fresh), "%s/begin.new", folder);
+	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)pos);
+	enum err err = file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
+	if (err)
+		return err;
+	err = file_write(file, slice_str(text), 0, 0);
+	if (!err)
+		err = file_sync(file);
+	file_close(file);
+	if (!err)
+		err = file_rename(fresh, path);
+	return err ? err : file_sync_dir(folder);
+}
+
+enum err history_begin(const char *path, journal_pos *out)
+{
+	char name[STORE_PATH + 64], text[32];
+	struct file *file;
+	size_t len = 0;
+
+	snprintf(name, sizeof(name), "%s/history/begin", path);
+	*out = 0;
+	enum err err = file_open(name, FILE_READ, &file);
+	if (err)
+		return err == ERR_NOT_FOUND ? OK : err;
+	err = file_read(file, text, sizeof(text), 0, &len);
+	file_close(file);
+	if (!err && !text_parse_uint(slice_trim(slice_sub(slice_of(text, len), 0,
+					     len ? len - 1 : 0)),
+			    UINT64_MAX, out))
+		err = ERR_CORRUPT;
+	return err;
+}
+
 enum err history_trim(const char *path, journal_pos before)
 {
 	char folder[STORE_PATH], file[STORE_PATH + 64];
@@ -141,6 +156,8 @@ enum err history_trim(const char *path, journal_pos before)
 	struct file_names names = { 0 };
 	enum err err = list(&a, path, folder, &names);
 
+	if (!err)
+		err = put_begin(folder, before);
 	for (size_t i = 0; !err && i < names.len; i++) {
 		uint64_t segment;
 
@@ -206,6 +223,10 @@ enum err history_each(struct history_read *read)
 		err = OK;
 	/* Ten digits each, so the order of names is that of segments. */
 	for (size_t i = 0; !err && i < names.len; i++) {
+		uint64_t segment;
+
+		if (!text_parse_uint(names.names[i], UINT32_MAX, &segment))
+			continue;
 		snprintf(file, sizeof(file), "%s/%.*s", folder, SLICE_ARG(names.names[i]));
 		err = read_file(read, file);
 	}

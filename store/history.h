@@ -16,6 +16,8 @@ struct store;
 enum err history_keep(struct store *st, uint32_t segment) must_use;
 /* Forget what is older than the position (a snapshot is there). */
 enum err history_trim(const char *path, journal_pos before) must_use;
+/* Records at or behind this position are all there; 0: since the store was made. */
+enum err history_begin(const char *path, journal_pos *out) must_use;
 /* Every record kept, in order; `path` is the data folder. */
 struct history_read {
 	const char *path;

@@ -123,7 +123,7 @@ static enum err open_shard(
 	return shard_load(sh, args->create, out_shards);
 }
 
-static unsigned default_shards(const struct store_options *options)
+unsigned index_default_shards(const struct store_options *options)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	int64_t n = options->shards ? options->shards : cores / 2;
@@ -131,19 +131,15 @@ static unsigned default_shards(const struct store_options *options)
 	return (unsigned)MAX((int64_t)1, MIN(n, (int64_t)INDEX_SHARDS_MAX));
 }
 
-/* The first shard says how many there are; a new index has what the options say. */
 static enum err open_all(struct index *ix, const struct index_open *args)
 {
-	unsigned found = 0;
+	enum err err = OK;
 
-	ix->count = args->shards ? args->shards : default_shards(args->options);
-	enum err err = open_shard(ix, args, 0, &found);
-	if (!err && found && found > INDEX_SHARDS_MAX)
-		err = ERR_CORRUPT;
-	if (err)
-		return err;
-	ix->count = found;
-	for (unsigned i = 1; !err && i < ix->count; i++) {
+	must(args->shards && args->shards <= INDEX_SHARDS_MAX);
+	ix->count = args->shards;
+	for (unsigned i = 0; !err && i < ix->count; i++) {
+		unsigned found = 0;
+
 		err = open_shard(ix, args, i, &found);
 		if (!err && found != ix->count)
 			err = ERR_CORRUPT;

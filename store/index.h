@@ -24,13 +24,15 @@ struct index_open {
 	const char *path; /* the folder that holds one folder per shard */
 	const struct store_options *options;
 	uint64_t store_id; /* of the journal; an index of another store is ERR_CORRUPT */
-	unsigned shards; /* 0: as it is on disk, or the option's default for a new one */
+	unsigned shards; /* as many as the store has; an index with another number is ERR_CORRUPT */
 	bool create;
 };
 enum err index_open(const struct index_open *args, struct index **out) must_use;
 /* Nothing may be waiting. NULL is harmless. */
 void index_close(struct index *ix);
 
+/* What a new store gets. */
+unsigned index_default_shards(const struct store_options *options);
 unsigned index_shard_count(const struct index *ix);
 /* Which shard a name lives in: a fixed hash. */
 unsigned index_shard_of(const struct index *ix, slice name);

@@ -102,6 +102,17 @@ enum err journal_read(struct journal *j, const struct journal_record *rec, struc
 /* The checksum of a record over its head and `payload_crc`, the running CRC-32C of its payload. */
 bool journal_record_ok(const struct journal_record *rec, uint32_t payload_crc);
 
+/* Every record of one live segment (ERR_NOT_FOUND: it is none), or of all of them (0) from the
+ * oldest. For the mover and fsck: blocks, so not on a worker outside fibers. An error of `each` ends it. */
+struct journal_walk {
+	uint32_t segment;
+	enum err (*each)(void *arg, const struct journal_record *rec, slice payload);
+	void *arg;
+	uint64_t segments, frames, records, bytes; /* out */
+	uint64_t bad_segments; /* out: acknowledged frames are missing in them */
+};
+enum err journal_walk(struct journal *j, struct journal_walk *walk) must_use;
+
 /* --- Needed still: any thread --- */
 void journal_hold(struct journal *j, journal_pos pos);
 void journal_release(struct journal *j, journal_pos pos);
@@ -113,6 +124,7 @@ struct journal_open {
 	uint64_t store_id;
 	struct index *index; /* fed with what is durable; its position bounds the replay */
 	bool create;
+	bool from_oldest; /* the index may be behind the replay point: apply all there is */
 	/* Each record from the replay point on, in order. */
 	void (*replay)(void *arg, const struct journal_record *rec, slice payload);
 	void *arg;

@@ -220,7 +220,8 @@ static enum err replay(struct recover *rc, journal_pos from)
 
 	/* The chain must reach back to where the replay begins. Position 0: the begin of all. */
 	struct seg *oldest = container_of(list_first(&j->live), struct seg, link);
-	if (first < atomic_load(&oldest->number) && (first || oldest->prior))
+	if (first < atomic_load(&oldest->number) && (first || oldest->prior) &&
+		!rc->args->from_oldest)
 		return ERR_CORRUPT;
 	list_each(&j->live, link) {
 		struct seg *s = container_of(link, struct seg, link);

@@ -87,3 +87,64 @@ enum err journal_scan_head(struct segment *s, uint64_t store_id, struct frame_he
 	file_buffer_free(buf);
 	return err;
 }
+
+/* --- Walking live segments --- */
+
+struct walking {
+	struct journal_walk *walk;
+	uint64_t last_seq;
+	uint32_t number;
+	bool ended; /* what follows is void */
+};
+
+static enum err walk_frame(struct scan *scan, const struct frame_head *head, slice frame)
+{
+	struct walking *w = scan->arg;
+	struct journal_record rec;
+	enum err err = OK;
+	slice payload;
+
+	if (w->ended || head->seq > w->last_seq) {
+		w->ended = true;
+		return OK;
+	}
+	w->walk->frames++;
+	w->walk->bytes += frame.len;
+	for (size_t at = FRAME_HEAD; !err && frame_next(frame, &at, &rec, &payload);) {
+		rec.pos = pos_of(w->number, scan->last_at + rec.pos);
+		w->walk->records++;
+		err = w->walk->each(w->walk->arg, &rec, payload);
+	}
+	return err;
+}
+
+static enum err walk_segment(struct journal *j, struct journal_walk *walk, struct seg *s)
+{
+	struct walking w = {
+		.walk = walk, .last_seq = s->last_seq, .number = atomic_load(&s->number)
+	};
+	struct scan scan = { .segment = &s->at,
+		.store_id = j->store_id,
+		.number = w.number,
+		.frame = walk_frame,
+		.arg = &w };
+	enum err err = journal_scan(&scan);
+
+	walk->segments++;
+	if (!err && (!scan.last.kind || scan.last.seq < s->last_seq))
+		walk->bad_segments++;
+	return err;
+}
+
+enum err journal_walk(struct journal *j, struct journal_walk *walk)
+{
+	struct seg *one = walk->segment ? seg_find(j, walk->segment) : NULL;
+	enum err err = OK;
+
+	if (walk->segment)
+		return one ? walk_segment(j, walk, one) : ERR_NOT_FOUND;
+	list_each(&j->live, link)
+		if (!err)
+			err = walk_segment(j, walk, container_of(link, struct seg, link));
+	return err;
+}

@@ -54,7 +54,8 @@ static enum err write_identity(struct store *st)
 
 	if (!store_path(st, path, "store") || !store_path(st, fresh, "store.new"))
 		return ERR_INVALID;
-	snprintf(text, sizeof(text), "ringpost store 1\nid %016llx\n", (unsigned long long)st->id);
+	snprintf(text, sizeof(text), "ringpost store 1\nid %016llx\nshards %u\n",
+		(unsigned long long)st->id, st->shards);
 	enum err err = file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
 	if (err)
 		return err;
@@ -67,9 +68,10 @@ static enum err write_identity(struct store *st)
 	return err ? err : file_sync_dir(st->path);
 }
 
-static bool parse_identity(slice in, uint64_t *out_id)
+static bool parse_identity(slice in, uint64_t *out_id, unsigned *out_shards)
 {
 	unsigned char raw[16];
+	uint64_t shards;
 	slice line;
 	size_t len;
 
@@ -78,7 +80,12 @@ static bool parse_identity(slice in, uint64_t *out_id)
 		line.len != 3 + 16 || !codec_get_hex(slice_skip(line, 3), raw, &len))
 		return false;
 	line = slice_of(raw, len);
-	return take_u64(&line, out_id);
+	if (!take_u64(&line, out_id) || !slice_cut(&in, '\n', &line) ||
+		!slice_starts(line, SLICE("shards ")) ||
+		!text_parse_uint(slice_skip(line, 7), INDEX_SHARDS_MAX, &shards) || !shards)
+		return false;
+	*out_shards = (unsigned)shards;
+	return true;
 }
 
 static enum err read_identity(struct store *st)
@@ -94,7 +101,7 @@ static enum err read_identity(struct store *st)
 		return err;
 	err = file_read(file, text, sizeof(text), 0, &len);
 	file_close(file);
-	if (!err && !parse_identity(slice_of(text, len), &st->id))
+	if (!err && !parse_identity(slice_of(text, len), &st->id, &st->shards))
 		err = ERR_CORRUPT;
 	return err;
 }
@@ -116,6 +123,8 @@ enum err layout_open(struct store *st, bool *out_new)
 		return err;
 	/* A secret too: nobody outside can write bytes that pass for a frame. */
 	st->id = entropy_u64();
+	/* Records name shards, so their count outlives the index. */
+	st->shards = index_default_shards(&st->opt);
 	return write_identity(st);
 }
 

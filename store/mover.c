@@ -278,10 +278,8 @@ static enum err look_alive(struct index_txn *txn, void *arg)
 	return err == ERR_NOT_FOUND ? OK : err;
 }
 
-/* Doubt keeps a body. */
-static bool alive(void *arg, uint64_t id)
+bool store_alive(struct store *st, uint64_t id)
 {
-	struct store *st = arg;
 	struct alive_look look = { .found = false };
 
 	keys_entry(&look.key, id, 0);
@@ -289,6 +287,11 @@ static bool alive(void *arg, uint64_t id)
 		if (index_read_here(st->index, i, look_alive, &look))
 			return true;
 	return look.found;
+}
+
+static bool alive(void *arg, uint64_t id)
+{
+	return store_alive(arg, id);
 }
 
 static void compact_job(void *arg)

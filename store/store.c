@@ -111,6 +111,7 @@ static enum err open_index(struct store *st, bool create)
 	struct index_open args = {
 		.path = path, .options = &st->opt, .store_id = st->id, .create = create
 	};
+	args.shards = st->shards;
 	return index_open(&args, &st->index);
 }
 

@@ -28,6 +28,7 @@ struct store {
 	char path[STORE_PATH];
 	struct worker *worker; /* the home; NULL: no worker */
 	uint64_t id;
+	unsigned shards;
 	int lock_fd;
 	struct journal *journal;
 	struct index *index;
@@ -44,10 +45,6 @@ struct store {
 };
 
 /* --- layout.c: the folder --- */
-struct layout {
-	uint64_t id;
-	unsigned shards; /* 0: not known */
-};
 bool store_path(const struct store *st, char out[STORE_PATH], const char *name);
 /* Folders, lock and identity. *out_new: nothing was there. */
 enum err layout_open(struct store *st, bool *out_new);
@@ -83,6 +80,8 @@ void mover_free(struct store *st);
 /* One round now, on a fiber or without a worker: frees what can be freed, moves what must. */
 enum err mover_round(struct store *st, bool force);
 
+/* Index rows name this message; true in doubt. Blocks a little. */
+bool store_alive(struct store *st, uint64_t id);
 /* The archive's care, one helping. */
 enum err mover_compact(struct store *st);
 /* On the mover's queue, apart from whatever it does. */

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* fsck: the store is opened for reading only, then everything is looked at once.
+ *
+ * Frames and records first, then every row of every shard with its counters recounted, then the body
+ * of every message a row names, then every copy in the archive. */
+#include "store/check_int.h"
+
+#include "store/keys.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PIECE = 256 * 1024 };
+
+void check_say(struct check *ck, const char *fmt, ...)
+{
+	char line[512];
+	va_list args;
+
+	if (!ck->run->say)
+		return;
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	ck->run->say(ck->run->arg, line);
+}
+
+static void worse(struct check *ck, enum check_result result)
+{
+	ck->report->result = MAX(ck->report->result, result);
+}
+
+/* --- Journal --- */
+
+static enum err count_record(void *arg, const struct journal_record *rec, slice payload)
+{
+	struct check *ck = arg;
+	struct check_report *r = ck->report;
+
+	r->messages += rec->type == JOURNAL_MESSAGE;
+	r->chunks += rec->type == JOURNAL_CHUNK;
+	if (rec->flags & JOURNAL_INDEXED && rec->pos >= index_position(ck->st->index))
+		r->unapplied_records++;
+	return OK;
+}
+
+static enum err check_journal(struct check *ck)
+{
+	struct check_report *r = ck->report;
+	struct journal_walk walk = { .each = count_record, .arg = ck };
+	enum err err = journal_walk(ck->st->journal, &walk);
+
+	r->segments = walk.segments;
+	r->frames = walk.frames;
+	r->records = walk.records;
+	r->bytes = walk.bytes;
+	if (walk.bad_segments) {
+		r->bad_frames += walk.bad_segments;
+		check_say(ck, "journal: acknowledged frames are missing in %llu segments",
+			(unsigned long long)walk.bad_segments);
+		worse(ck, CHECK_LOST);
+	}
+	return err;
+}
+
+/* --- Bodies --- */
+
+static enum err read_body(struct check *ck, uint64_t id)
+{
+	struct blob_reader r;
+	size_t n = 1;
+	enum err err = blob_open(&r, ck->st, id);
+
+	while (!err && n)
+		err = blob_read(&r, ck->buf, PIECE, &n);
+	return err;
+}
+
+static void check_body(struct check *ck, uint64_t id)
+{
+	enum err err = read_body(ck, id);
+
+	if (!err)
+		return;
+	if (err == ERR_NOT_FOUND)
+		ck->report->missing_bodies++;
+	else
+		ck->report->bad_bodies++;
+	check_say(ck, "body %llx: %s", (unsigned long long)id, err_text(err));
+	worse(ck, CHECK_LOST);
+}
+
+/* --- Rows --- */
+
+struct rows {
+	struct check *ck;
+	struct keys_counts totals, counted; /* as the row says; as we count */
+	/* Rows come in order of key: counters (C) before entries (Q) before the schedule (S). */
+	uint64_t schedule_rows, early_rows, waiting, early_entries;
+	uint64_t last_id;
+};
+
+static void bad_row(struct rows *rs, slice key, const char *what)
+{
+	rs->ck->report->bad_rows++;
+	check_say(rs->ck, "index: row '%c' of %zu bytes: %s", key.len ? key.ptr[0] : '?', key.len,
+		what);
+	worse(rs->ck, CHECK_DAMAGED);
+}
+
+static bool has_row(struct index_txn *txn, const struct keys_buf *key)
+{
+	slice value;
+
+	return index_get(txn, keys_slice(key), &value) == OK;
+}
+
+static void check_entry(struct rows *rs, struct index_txn *txn, slice key, slice value)
+{
+	struct schedule_entry e = { 0 };
+	struct keys_buf other;
+
+	if (!keys_parse_entry(key, &e.ref.id, &e.n) || !keys_get_entry(value, &e)) {
+		bad_row(rs, key, "no entry");
+		return;
+	}
+	rs->ck->report->entries++;
+	rs->counted.bytes += e.ref.size;
+	rs->counted.held += e.state == SCHEDULE_HELD;
+	rs->counted.waiting += e.state != SCHEDULE_HELD;
+	rs->early_entries += e.ref.low != e.ref.id;
+	struct keys_due due = { .domain = e.domain,
+		.lane = e.lane,
+		.tenant = e.tenant,
+		.due = e.due,
+		.id = e.ref.id,
+		.n = e.n };
+	keys_schedule(&other, &due);
+	if (e.state != SCHEDULE_HELD && !has_row(txn, &other))
+		bad_row(rs, key, "not in the schedule");
+	keys_name(&other, KEYS_COUNT, e.domain);
+	if (!has_row(txn, &other))
+		bad_row(rs, key, "its domain has no counters");
+	if (e.ref.id != rs->last_id)
+		check_body(rs->ck, e.ref.id);
+	rs->last_id = e.ref.id;
+}
+
+static void check_schedule(struct rows *rs, struct index_txn *txn, slice key)
+{
+	struct keys_due due;
+	struct keys_buf other;
+
+	rs->schedule_rows++;
+	if (!keys_parse_schedule(key, &due)) {
+		bad_row(rs, key, "no schedule row");
+		return;
+	}
+	keys_entry(&other, due.id, due.n);
+	if (!has_row(txn, &other))
+		bad_row(rs, key, "its entry is missing");
+}
+
+static void check_counts(struct rows *rs, slice key, slice value)
+{
+	struct keys_counts c;
+
+	if (!keys_get_counts(value, &c)) {
+		bad_row(rs, key, "no counters");
+		return;
+	}
+	rs->counted.domains++;
+	rs->totals.waiting += c.waiting;
+	rs->totals.held += c.held;
+	rs->totals.bytes += c.bytes;
+}
+
+static void check_row(struct rows *rs, struct index_txn *txn, slice key, slice value)
+{
+	struct check_report *r = rs->ck->report;
+
+	switch (key.ptr[0]) {
+	case KEYS_ENTRY:
+		check_entry(rs, txn, key, value);
+		break;
+	case KEYS_SCHEDULE:
+		check_schedule(rs, txn, key);
+		break;
+	case KEYS_COUNT:
+		check_counts(rs, key, value);
+		break;
+	case KEYS_EARLY:
+		rs->early_rows++;
+		break;
+	case KEYS_ACCOUNT:
+		r->accounts++;
+		break;
+	case KEYS_DOMAIN:
+		r->domains++;
+		break;
+	case KEYS_KEY:
+		r->keys += value.len && key.ptr[key.len - 1] == 0;
+		break;
+	default:
+		break;
+	}
+}
+
+static bool counts_differ(const struct keys_counts *a, const struct keys_counts *b)
+{
+	return a->waiting != b->waiting || a->held != b->held || a->bytes != b->bytes;
+}
+
+static void check_sums(struct rows *rs, struct index_txn *txn)
+{
+	struct keys_counts all = { 0 };
+	struct keys_buf key;
+	slice value;
+
+	keys_name(&key, KEYS_TOTAL, SLICE(""));
+	if (index_get(txn, keys_slice(&key), &value) == OK && !keys_get_counts(value, &all))
+		bad_row(rs, keys_slice(&key), "no totals");
+	if (counts_differ(&all, &rs->counted) || counts_differ(&rs->totals, &rs->counted) ||
+		all.domains != rs->counted.domains || rs->schedule_rows != rs->counted.waiting ||
+		rs->early_rows != rs->early_entries) {
+		rs->ck->report->bad_counters++;
+		check_say(rs->ck, "index: counters do not agree with the rows");
+		worse(rs->ck, CHECK_DAMAGED);
+	}
+}
+
+static enum err check_shard(struct index_txn *txn, void *arg)
+{
+	struct rows rs = { .ck = arg };
+	struct index_cursor c = { 0 };
+	enum err err = index_seek(txn, &c, SLICE("\0"), SLICE(""));
+
+	while (!err) {
+		if (c.key.len)
+			check_row(&rs, txn, c.key, c.value);
+		err = index_next(&c);
+	}
+	index_cursor_done(&c);
+	check_sums(&rs, txn);
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
+static enum err check_index(struct check *ck)
+{
+	enum err err = OK;
+
+	for (unsigned i = 0; !err && i < index_shard_count(ck->st->index); i++)
+		err = index_read_here(ck->st->index, i, check_shard, ck);
+	return err;
+}
+
+/* --- Archive --- */
+
+static bool check_copy(void *arg, uint64_t id, const struct archive_place *place)
+{
+	struct check *ck = arg;
+
+	ck->report->archived++;
+	if (archive_verify(ck->st->archive, id, place)) {
+		ck->report->bad_bodies++;
+		check_say(ck, "archive: copy of %llx is damaged", (unsigned long long)id);
+		worse(ck, CHECK_LOST);
+	}
+	if (!store_alive(ck->st, id))
+		ck->report->dead_bodies++;
+	return true;
+}
+
+/* --- All of it --- */
+
+enum err check_open(struct check *ck, bool read_only)
+{
+	char why[256] = "";
+	struct store_options options = *ck->run->options;
+	struct store_open args = { .options = &options, .why = why, .why_bytes = sizeof(why) };
+
+	options.read_only = read_only;
+	enum err err = store_open(&args, &ck->st);
+	if (err)
+		check_say(ck, "%s", why);
+	return err;
+}
+
+static enum err verify(struct check *ck)
+{
+	enum err err = check_open(ck, true);
+
+	if (err == ERR_CORRUPT || err == ERR_IO) {
+		worse(ck, CHECK_DAMAGED);
+		return OK;
+	}
+	if (err)
+		return err;
+	err = check_journal(ck);
+	if (!err)
+		err = check_index(ck);
+	if (!err)
+		err = archive_each(ck->st->archive, check_copy, ck);
+	store_close(ck->st);
+	ck->st = NULL;
+	return err;
+}
+
+enum err check_store(const struct check_run *run, struct check_report *out)
+{
+	struct check_report report = { 0 };
+	struct check ck = { .run = run, .report = &report, .buf = malloc(PIECE) };
+
+	if (!ck.buf)
+		return ERR_NOMEM;
+	enum err err = run->rebuild ? check_rebuild(&ck) : OK;
+	if (!err)
+		err = verify(&ck);
+	if (!err && run->rebuild && report.result == CHECK_CLEAN)
+		report.result = CHECK_REPAIRED;
+	free(ck.buf);
+	if (!err)
+		*out = report;
+	return err;
+}
+
+int check_exit_status(enum check_result result)
+{
+	return result == CHECK_LOST ? 2 : result == CHECK_DAMAGED ? 1 : 0;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* check_int.h - what check.c and rebuild.c share. Nobody else includes it. */
+#ifndef STORE_CHECK_INT_H
+#define STORE_CHECK_INT_H
+
+#include "store/check.h"
+#include "store/store_int.h"
+
+struct check {
+	const struct check_run *run;
+	struct check_report *report;
+	struct store *st; /* open */
+	char *buf;
+};
+
+void check_say(struct check *ck, const char *fmt, ...) printf_like(2, 3);
+enum err check_open(struct check *ck, bool read_only);
+/* rebuild.c: a new index in the place of the old one; the store is closed before and after. */
+enum err check_rebuild(struct check *ck);
+
+#endif

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A new index from what is not the index: the last snapshot, the history of freed segments, the
+ * journal; and, when these leave a gap, the archived bodies themselves.
+ *
+ * The old index is put aside first and never removed. Records are applied by the code that always
+ * applies them, so without a gap the new index is the old one, row by row. */
+#include "store/check_int.h"
+
+#include "core/file.h"
+#include "store/history.h"
+#include "store/keys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { COPY_BYTES = 1024 * 1024, FEED_BYTES = 16 * 1024 * 1024 };
+
+struct rebuild {
+	struct check *ck;
+	struct store *st; /* half open: no archive, no mover */
+	journal_pos last; /* of the records fed so far */
+	uint64_t fed;
+};
+
+/* --- Putting the old one aside --- */
+
+static enum err put_aside(struct store *st, const char *name)
+{
+	char from[STORE_PATH], to[STORE_PATH + 32];
+
+	if (!store_path(st, from, name))
+		return ERR_INVALID;
+	if (file_exists(from) == ERR_NOT_FOUND)
+		return file_make_dir(from);
+	for (unsigned n = 1; n < 10000; n++) {
+		snprintf(to, sizeof(to), "%s.old-%u", from, n);
+		if (file_exists(to) == OK)
+			continue;
+		enum err err = file_rename(from, to);
+		if (!err)
+			err = file_make_dir(from);
+		return err ? err : file_sync_dir(st->path);
+	}
+	return ERR_LIMIT;
+}
+
+static enum err copy_file(const char *from, const char *to)
+{
+	struct file *in, *out = NULL;
+	char *buf = malloc(COPY_BYTES);
+	size_t n = 1;
+	uint64_t at = 0;
+	enum err err = buf ? file_open(from, FILE_READ, &in) : ERR_NOMEM;
+
+	if (err) {
+		free(buf);
+		return err;
+	}
+	err = file_open(to, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &out);
+	while (!err && n) {
+		err = file_read(in, buf, COPY_BYTES, at, &n);
+		if (!err && n)
+			err = file_write(out, slice_of(buf, n), at, 0);
+		at += n;
+	}
+	if (!err)
+		err = file_sync(out);
+	file_close(out);
+	file_close(in);
+	free(buf);
+	return err;
+}
+
+/* Shard by shard; ERR_NOT_FOUND: there is no snapshot. */
+static enum err copy_snapshot(struct store *st)
+{
+	char name[SNAPSHOT_NAME];
+	enum err err = snapshot_current(st->path, name);
+
+	for (unsigned i = 0; !err && i < st->shards; i++) {
+		char from[STORE_PATH + 64], to[STORE_PATH + 64];
+
+		snprintf(to, sizeof(to), "%s/index/%02u", st->path, i);
+		err = file_make_dir(to);
+		snprintf(from, sizeof(from), "%s/%s/%02u/data.mdb", st->path, name, i);
+		snprintf(to, sizeof(to), "%s/index/%02u/data.mdb", st->path, i);
+		if (!err)
+			err = copy_file(from, to);
+	}
+	return err;
+}
+
+/* --- Records --- */
+
+static enum err feed(void *arg, const struct journal_record *rec, slice payload)
+{
+	struct rebuild *rb = arg;
+	struct index *ix = rb->st->index;
+
+	if (!(rec->flags & JOURNAL_INDEXED) || rec->pos <= rb->last)
+		return OK;
+	rb->last = rec->pos;
+	rb->fed += payload.len;
+	rb->ck->report->restored_entries += rec->type == JOURNAL_PARK;
+	index_feed(ix, rec, payload);
+	if (rb->fed < FEED_BYTES)
+		return OK;
+	rb->fed = 0;
+	index_advance(ix, rec->pos + 1, true);
+	return index_wait(ix, rec->pos, 0);
+}
+
+/* The journal applies what it has by itself when it is opened: all of it, since the new index is
+ * behind. Before that comes what stands in the history. */
+static enum err apply_history(struct rebuild *rb)
+{
+	struct store *st = rb->st;
+	struct history_read read = { .path = st->path, .each = feed, .arg = rb };
+	enum err err = history_each(&read);
+
+	if (read.damaged)
+		check_say(rb->ck, "history: %llu files end in damage",
+			(unsigned long long)read.damaged);
+	if (!err && rb->last) {
+		index_advance(st->index, rb->last + 1, true);
+		err = index_wait(st->index, rb->last, 0);
+	}
+	return err;
+}
+
+static enum err open_index(struct rebuild *rb)
+{
+	char path[STORE_PATH];
+	struct store *st = rb->st;
+
+	if (!store_path(st, path, "index"))
+		return ERR_INVALID;
+	struct index_open args = { .path = path,
+		.options = &st->opt,
+		.store_id = st->id,
+		.shards = st->shards,
+		.create = true };
+	return index_open(&args, &st->index);
+}
+
+static enum err apply_journal(struct rebuild *rb)
+{
+	struct store *st = rb->st;
+	struct journal_open args = { .options = &st->opt,
+		.path = st->path,
+		.store_id = st->id,
+		.index = st->index,
+		.from_oldest = true };
+	enum err err = journal_open(&args, &st->journal);
+
+	journal_close(st->journal);
+	st->journal = NULL;
+	return err;
+}
+
+/* From where on every record is known: 0, or the snapshot must reach it. */
+static void tell_gap(struct rebuild *rb, bool snapshot, bool *out_gap)
+{
+	struct check_report *r = rb->ck->report;
+	journal_pos begin = 0, have = snapshot ? index_position(rb->st->index) : 0;
+
+	if (history_begin(rb->st->path, &begin))
+		begin = UINT64_MAX;
+	*out_gap = begin > have;
+	if (!*out_gap)
+		return;
+	r->gap_records_from = have;
+	r->gap_records_to = begin;
+	check_say(rb->ck, "index: what happened between %llx and %llx is not known any more",
+		(unsigned long long)have, (unsigned long long)begin);
+}
+
+static enum err rebuild_index(struct rebuild *rb, bool *out_gap)
+{
+	enum err err = put_aside(rb->st, "index");
+	bool snapshot = false;
+
+	if (!err) {
+		err = copy_snapshot(rb->st);
+		snapshot = !err;
+		if (err && err != ERR_NOT_FOUND) {
+			check_say(rb->ck, "snapshot: %s; going on without", err_text(err));
+			err = put_aside(rb->st, "index");
+		} else {
+			err = OK;
+		}
+	}
+	if (!err)
+		err = open_index(rb);
+	if (!err)
+		tell_gap(rb, snapshot, out_gap);
+	if (!err)
+		err = apply_history(rb);
+	if (!err)
+		err = apply_journal(rb);
+	index_close(rb->st->index);
+	rb->st->index = NULL;
+	return err;
+}
+
+/* --- The archive's map --- */
+
+static enum err rebuild_map(struct rebuild *rb)
+{
+	struct store *st = rb->st;
+	char path[STORE_PATH];
+	uint64_t found = 0;
+
+	if (!store_path(st, path, "archive"))
+		return ERR_INVALID;
+	struct archive_open args = {
+		.path = path, .options = &st->opt, .store_id = st->id, .create = true
+	};
+	enum err err = archive_open(&args, &st->archive);
+	if (err) {
+		err = put_aside(st, "archive/map");
+		if (!err)
+			err = archive_open(&args, &st->archive);
+		if (!err)
+			err = archive_rebuild(st->archive, &found);
+		if (!err)
+			check_say(rb->ck, "archive: map made again, %llu bodies",
+				(unsigned long long)found);
+	}
+	archive_close(st->archive);
+	st->archive = NULL;
+	return err;
+}
+
+/* --- Bodies no row names, when records are missing --- */
+
+static bool restore_entry(struct check *ck, const struct blob_ref *ref, slice meta, uint32_t n)
+{
+	struct schedule_entry e = { 0 };
+
+	if (!ck->run->restore(ck->run->arg, ref, meta, n, &e))
+		return false;
+	e.ref = *ref;
+	e.n = n;
+	e.state = SCHEDULE_HELD;
+	if (schedule_park(ck->st, &e) == OK)
+		ck->report->held_entries++;
+	return true;
+}
+
+static bool restore_body(void *arg, uint64_t id, const struct archive_place *place)
+{
+	struct check *ck = arg;
+	struct arena a = { 0 };
+	struct blob_ref ref = { .id = id, .low = id, .size = place->body_len };
+	slice meta;
+
+	if (store_alive(ck->st, id))
+		return true;
+	if (store_message_meta(ck->st, id, &a, &meta) == OK)
+		for (uint32_t n = 0; restore_entry(ck, &ref, meta, n); n++)
+			;
+	arena_done(&a);
+	return true;
+}
+
+/* Whatever the snapshot said about the queue may have ended since: nothing is sent by itself. */
+static enum err hold_all(struct check *ck)
+{
+	struct schedule_filter filter = { .states = 1u << SCHEDULE_READY | 1u << SCHEDULE_DEFERRED,
+		.limit = 256 };
+	enum err err = OK;
+
+	do {
+		struct arena a = { 0 };
+		struct schedule_page page;
+
+		err = schedule_read(ck->st, &filter, &a, &page);
+		for (size_t i = 0; !err && i < page.len; i++) {
+			const struct schedule_entry *e = &page.entries[i];
+			struct schedule_change change = { .id = e->ref.id,
+				.n = e->n,
+				.domain = e->domain,
+				.hold = true };
+
+			err = schedule_set_hold(ck->st, &change);
+			ck->report->held_entries++;
+		}
+		if (!err)
+			filter.from = page.next;
+		arena_done(&a);
+	} while (!err && !filter.from.end);
+	return err;
+}
+
+static enum err fill_gap(struct check *ck)
+{
+	enum err err = check_open(ck, false);
+
+	if (err)
+		return err;
+	err = hold_all(ck);
+	if (!err && ck->run->restore)
+		err = archive_each(ck->st->archive, restore_body, ck);
+	store_close(ck->st);
+	ck->st = NULL;
+	return err;
+}
+
+enum err check_rebuild(struct check *ck)
+{
+	struct store *st = calloc(1, sizeof(*st));
+	struct rebuild rb = { .ck = ck, .st = st };
+	bool is_new = false, gap = false;
+
+	if (!st)
+		return ERR_NOMEM;
+	st->opt = *ck->run->options;
+	snprintf(st->path, sizeof(st->path), "%s", st->opt.path);
+	st->opt.path = st->path;
+	enum err err = layout_open(st, &is_new);
+	if (!err && is_new)
+		err = ERR_NOT_FOUND;
+	if (!err)
+		err = rebuild_index(&rb, &gap);
+	if (!err)
+		err = rebuild_map(&rb);
+	layout_close(st);
+	free(st);
+	return err || !gap ? err : fill_gap(ck);
+}
