@@ -136,10 +136,15 @@ static bool any_in_flight(const struct listener *l)
 
 static void try_free(struct listener *l)
 {
-	if (!l->stopped || any_in_flight(l) || l->stats.conns)
+	if (!l->stopped || any_in_flight(l))
+		return;
+	/* At once, or clients would wait in the backlog until the last session has gone. */
+	if (l->config.fd >= 0)
+		ring_close(l->config.fd);
+	l->config.fd = -1;
+	if (l->stats.conns)
 		return;
 	list_remove(&l->link);
-	ring_close(l->config.fd);
 	free(l);
 }
 
