@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
@@ -143,6 +144,11 @@ static _Noreturn void helper_main(int fd, const struct proc_helper *rules)
 {
 	struct request r;
 
+	/* Among the rest is the lock of the data folder, which must end with the server, not with
+	 * us. */
+	if (fd > 3)
+		close_range(3, (unsigned)fd - 1, 0);
+	close_range((unsigned)fd + 1, UINT_MAX, 0);
 	prctl(PR_SET_NAME, "ringpost-root");
 	/* The terminal's ^C and the service manager's signals are for the server; the end of the
 	 * socket ends us. */

@@ -118,6 +118,11 @@ void rsa_batch_prepare(void)
 	pthread_once(&slot_once, once);
 }
 
+void rsa_batch_take_seeds(void)
+{
+	wc_SetSeed_Cb(seed);
+}
+
 /* NULL: out of memory. */
 static struct batch *batch_of(struct worker *w)
 {

@@ -22,5 +22,7 @@ enum err rsa_key_sign(struct rsa_key *key, unsigned worker, struct WC_RNG *rng,
 
 /* Seeds of wolfCrypt come from core/entropy from here on. Any thread, any number of times. */
 void rsa_batch_prepare(void);
+/* Once more: wolfSSL_Init() puts its own source back. */
+void rsa_batch_take_seeds(void);
 
 #endif

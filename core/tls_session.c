@@ -403,7 +403,10 @@ void tls_run_job(void (*fn)(void *arg), void *arg)
 enum err tls_start(void)
 {
 	rsa_batch_prepare();
-	return wolfSSL_Init() == WOLFSSL_SUCCESS ? OK : ERR_NOMEM;
+	if (wolfSSL_Init() != WOLFSSL_SUCCESS)
+		return ERR_NOMEM;
+	rsa_batch_take_seeds();
+	return OK;
 }
 
 void tls_stop(void)

@@ -182,6 +182,19 @@ static bool allow(enum proc_request what, const char *file, const struct addr *a
 	return slice_eq(slice_str(file), slice_str(path));
 }
 
+/* The helper lets go of it at its start, which comes when it comes. */
+static enum err wait_for_lock(int *out_fd)
+{
+	enum err err = ERR_BUSY;
+
+	for (int i = 0; err == ERR_BUSY && i < 2000; i++) {
+		err = proc_lock_folder(dir.path, out_fd);
+		if (err)
+			usleep(5000);
+	}
+	return err;
+}
+
 static int ask_helper(void)
 {
 	static const struct proc_helper rules = { .allow = allow };
@@ -194,8 +207,14 @@ static int ask_helper(void)
 	struct addr at = { .kind = ADDR_UNIX, .path = sock };
 	struct addr elsewhere = { .kind = ADDR_UNIX, .path = "/ringpost-test-sock" };
 
-	if (proc_helper_start(&rules, why))
+	int lock, again;
+
+	if (proc_lock_folder(dir.path, &lock) || proc_helper_start(&rules, why))
 		return 1;
+	/* The helper does not keep the lock. */
+	close(lock);
+	if (wait_for_lock(&again))
+		return 8;
 	if (proc_drop("nobody", NULL, why) || geteuid() == 0)
 		return 2;
 	if (open(path, O_RDONLY) >= 0)

@@ -3,6 +3,7 @@
  * channel binding, reload, and records in every division. */
 #include "core/tls.h"
 
+#include "core/entropy.h"
 #include "core/fiber.h"
 #include "tests/core/certs.h"
 #include "tests/core/workers.h"
@@ -407,6 +408,70 @@ Test(tls, sessions_outlive_their_set)
 	make_server((const char *const[]){ "a", NULL }, TLS_MIN_12);
 	make_client("a");
 	run_on_workers(1, survive_reload);
+}
+
+/* --- In the simulation everything repeats --- */
+
+static void hello_of_seed(struct worker *w, uint64_t seed, struct out *o)
+{
+	struct tls_connect to = to_host("mx.a.test", TLS_REQUIRED);
+	slice none = { 0 };
+
+	entropy_seed(seed);
+	struct tls_session *t = tls_client_session(client, w, &to);
+
+	check(t->ops->handshake(t, &none, o) == ERR_BUSY);
+	t->ops->close(t);
+	entropy_unseed();
+}
+
+static void repeat_hello(struct worker *w)
+{
+	struct out a = out_heap(8192), b = out_heap(8192), c = out_heap(8192);
+
+	/* The context is there from the second on. */
+	hello_of_seed(w, 1, &a);
+	a.len = 0;
+	hello_of_seed(w, 7, &a);
+	hello_of_seed(w, 7, &b);
+	hello_of_seed(w, 8, &c);
+	check(a.len > 100 && slice_eq(out_written(&a), out_written(&b)));
+	check(!slice_eq(out_written(&a), out_written(&c)));
+	out_heap_done(&a);
+	out_heap_done(&b);
+	out_heap_done(&c);
+}
+
+Test(tls, repeats_when_seeded)
+{
+	certs_make("a", EC, "DNS:mx.a.test");
+	make_client("a");
+	run_on_workers(1, repeat_hello);
+}
+
+/* --- Options --- */
+
+Test(tls, options_have_their_place_in_the_file)
+{
+	static const struct conf_table *const tables[] = { &tls_options_table };
+	static const struct conf_schema schema = { tables, 1 };
+	struct out errors = out_heap(4096);
+	struct conf *conf = NULL;
+	enum err err = conf_parse(&schema,
+		SLICE("tls:\n  certificates: [ { cert: cert.pem, key: key.pem } ]\n"), "/c/r.yaml",
+		&errors, &conf);
+
+	cr_assert_eq(err, OK, "%.*s", SLICE_ARG(out_written(&errors)));
+	const struct tls_options *o = conf_options(conf, &tls_options_table);
+	const struct tls_cert_options *cert =
+		conf_item(&o->certificates, struct tls_cert_options, 0);
+
+	cr_expect(slice_eq(cert->cert, SLICE("/c/cert.pem")));
+	cr_expect_eq(o->ticket_lifetime_ms, 12 * 3600 * 1000);
+	cr_expect_eq(o->min_version, TLS_MIN_12);
+	cr_expect_eq(o->ca_file.ptr, NULL);
+	conf_put(conf);
+	out_heap_done(&errors);
 }
 
 /* --- What goes wrong --- */
