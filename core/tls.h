@@ -39,6 +39,8 @@ enum err tls_server_new(const struct tls_options *options, struct out *errors,
 	struct tls_server **out) must_use;
 struct tls_server *tls_server_hold(struct tls_server *server);
 void tls_server_put(struct tls_server *server); /* NULL is harmless */
+/* When the first of its certificates expires, for a warning; 0: unknown. */
+wall_ms tls_server_expires(const struct tls_server *server);
 
 struct tls_accept {
 	const char *alpn; /* in order of preference: "h2,http/1.1"; NULL: any offer is ignored */
