@@ -23,6 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 os.environ.setdefault("RINGPOST_BUILD", os.path.join(ROOT, "build"))
 sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
+import postfix as postfix_peer  # noqa: E402
 import support  # noqa: E402
 
 BENCH = os.path.join(ROOT, "build", "ringpost-bench")
@@ -178,6 +179,73 @@ def idle(args, tls):
     return {"kb": user + system, "user_kb": user, "kernel_kb": system, "lost": sessions - opened}
 
 
+def cpu_group(pgid):
+    """CPU seconds of all processes of one group: Postfix is many, short-lived among them."""
+    total = 0.0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[2]) == pgid:
+            total += sum(int(n) for n in fields[11:15]) / TICKS
+    return total
+
+
+def postfix(args, deliver):
+    """The peer: the same generator, the same sink, in the same minutes."""
+    messages = args.messages(10000 if deliver else 20000)
+    script = None if deliver else NOBODY
+    with support.Place() as place, BenchSink(place, script=script) as sink:
+        options = {"smtpd_client_connection_count_limit": "0", "smtpd_client_connection_rate_limit": "0",
+                   "default_process_limit": "150", "smtpd_client_message_rate_limit": "0"}
+        if not deliver:
+            options["defer_transports"] = "smtp"
+        with postfix_peer.Postfix(place, sink.port, options=options) as server:
+            group = os.getpgid(server.process.pid)
+            before, began = cpu_group(group), time.monotonic()
+            report = bench_json("smtp", "--target", f"127.0.0.1:{server.port}", "--messages", messages,
+                                "--connections", 20 if deliver else 100, "--per-connection", 100,
+                                "--no-pipelining", "--from", USER, "--to", "user%n@d%d.test")
+            if deliver:
+                support.until(lambda: sink.latest()["seen"] >= report["accepted"], "the last message", 300)
+            seconds = time.monotonic() - began
+            used = cpu_group(group) - before
+        got = sink.latest()
+    rate = got["seen"] / seconds if deliver else report["rate"]
+    latency = got["end_to_end_us"] if deliver else report["message_us"]
+    return {"rate": rate, "cpu_us": used / max(report["accepted"], 1) * 1e6, "p50_us": latency["p50"],
+            "p99_us": latency["p99"], "lost": messages - report["accepted"]}
+
+
+def restart(args):
+    """A queue of deferred mail: how soon the server is ready again, and in how much memory."""
+    messages = args.messages(1000000)
+    config = {"relay": {"queue": {"ram": "64M", "path_ready": 1000, "ready": 2000, "park_after": "1s"},
+                        "retry": {"first": "12h", "max": "12h"}}}
+    with support.Place() as place:
+        dead = support.free_port()  # nobody listens there: every attempt is refused at once
+        server = ringpost(place, dead, config=config)
+        server.start()
+        try:
+            bench_json("smtp", "--target", f"127.0.0.1:{server.ports['smtp']}", "--messages", messages, "--size", "1K",
+                       "--connections", 50, "--from", USER, "--to", "user%n@d%d.test", "--domains", 1000, timeout=1800)
+            waiting = lambda: sum(server.cli_json("queue", "count").get(k, 0) for k in ("parked", "held"))
+            support.until(lambda: waiting() >= messages, "all messages parked", 900)
+            server.stop()
+            began = time.monotonic()
+            server.start()
+            seconds = time.monotonic() - began
+            time.sleep(1)
+            with open(f"/proc/{server.process.pid}/status", encoding="ascii") as f:
+                anonymous = int(re.search(r"^RssAnon:\s+(\d+)", f.read(), re.M).group(1))
+            found = waiting()
+        finally:
+            server.kill()
+    return {"seconds": seconds, "mb": anonymous / 1024, "lost": messages - found}
+
+
 # name: (what is measured, what to reach, function)
 ROWS = {
     "intake": ("intake on 25, plain, no pipelining, 4 KiB, 100 connections x 100 messages",
@@ -192,6 +260,11 @@ ROWS = {
     "relay-100": ("587 to the sink, no DKIM, 100 destinations", "7,000/s, 130 us", lambda a: relay(a, domains=100)),
     "relay-rsa": ("the same with DKIM RSA-2048", "1,700/s", lambda a: relay(a, keys=[("s1", "rsa")])),
     "relay-ed25519": ("the same with DKIM Ed25519", "6,000/s", lambda a: relay(a, keys=[("s2", "ed25519")])),
+    "restart": ("restart with 1,000,000 deferred messages queued: ready after, anonymous memory",
+                "5 s, 300 MB", restart),
+    "postfix-intake": ("peer: Postfix takes 4 KiB to its queue, 100 connections x 100 messages", "-",
+                       lambda a: postfix(a, False)),
+    "postfix-relay": ("peer: Postfix takes and delivers to the sink, no DKIM", "-", lambda a: postfix(a, True)),
     "idle-plain": ("memory of an idle plain session, 9,000 of them", "8 KB", lambda a: idle(a, "none")),
     "idle-tls": ("memory of an idle TLS session, 9,000 of them", "14 KB", lambda a: idle(a, "implicit")),
 }
@@ -204,7 +277,9 @@ def describe(results):
 
 def line(name, row, runs):
     what, goal, _ = ROWS[name]
-    if "kb" in row:
+    if "seconds" in row:
+        found = f"{row['seconds']:.2f} s, {row['mb']:.0f} MB"
+    elif "kb" in row:
         found = f"{row['kb']:.1f} KB ({row['user_kb']:.1f} process + {row['kernel_kb']:.1f} kernel)"
     else:
         found = (f"{row['rate']:,.0f}/s, {row['cpu_us']:.0f} us CPU; p50 {row['p50_us'] / 1000:.1f} ms, "
