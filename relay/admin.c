@@ -11,6 +11,7 @@
 #include "relay/event.h"
 #include "relay/path.h"
 #include "relay/relay_int.h"
+#include "relay/result.h"
 #include "relay/sched.h"
 #include "relay/site.h"
 

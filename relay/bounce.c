@@ -13,6 +13,7 @@
 #include "proto/mime/header.h"
 #include "relay/event.h"
 #include "relay/relay_int.h"
+#include "relay/result.h"
 #include "store/blob.h"
 
 enum { HEADER_BYTES_MAX = 64 * 1024, PIECE = 16 * 1024, HEAD_MAX = 256 * 1024 };

@@ -13,6 +13,7 @@
 #include "relay/event.h"
 #include "relay/outlet.h"
 #include "relay/relay_int.h"
+#include "relay/result.h"
 #include "relay/shape.h"
 
 enum { FULL_WAIT_MS = 250 };

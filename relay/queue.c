@@ -13,6 +13,7 @@
 #include "core/entropy.h"
 #include "relay/event.h"
 #include "relay/relay_int.h"
+#include "relay/result.h"
 #include "store/blob.h"
 
 static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";

@@ -16,6 +16,7 @@
 #include "relay/outlet.h"
 #include "relay/path.h"
 #include "relay/relay_int.h"
+#include "relay/result.h"
 #include "relay/sched.h"
 #include "relay/sign_int.h"
 #include "relay/site.h"

@@ -24,8 +24,6 @@
 #include "store/store.h"
 
 struct dkim_fields;
-struct outlet;
-struct site;
 struct tls_client;
 
 /* One configuration in use, counted over all workers. */
@@ -189,15 +187,6 @@ void target_put(struct target *t);
 /* site.c: to the path's owner, resolving first when needed. Never waits. */
 void site_route(struct relay_here *r, struct parcel *p);
 void site_forget_all(struct relay_here *r);
-
-/* result.c: every item has its outcome: make them durable, then return or free the parcel. */
-void result_parcel(struct relay_here *r, struct parcel *p);
-void result_retry_failed(struct relay_here *r);
-void result_free_pool(struct relay_here *r);
-
-/* bounce.c: called on a fiber before results; submits what the outcomes ask for. */
-bool bounce_wanted(const struct parcel *p);
-enum err bounce_parcel(struct relay_here *r, struct parcel *p) must_use;
 
 /* queue.c */
 void queue_park(struct relay_here *r, struct parcel *p, wall_ms due, const char *why);

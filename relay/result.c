@@ -7,6 +7,7 @@
  * so a crash may repeat a report or an attempt, and never loses a recipient. A record that the
  * journal refuses is tried again every second; the recipient stays where it is until then. */
 #include "relay/relay_int.h"
+#include "relay/result.h"
 
 #include <stdlib.h>
 

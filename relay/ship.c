@@ -15,6 +15,7 @@
 #include "relay/event.h"
 #include "relay/hop.h"
 #include "relay/outlet.h"
+#include "relay/result.h"
 
 enum { AGAIN_MAX = 3 };
 

@@ -2,7 +2,8 @@
 /* sign_int.h - the signing that freight.c does, in two steps around the body hash.
  *
  * sign_pick looks for keys by the From: domain; only when it finds some is the body hash needed.
- * sign_make waits for the batch. What they return lives in the arena. */
+ * sign_make waits for the batch. What they return lives in the arena. For sign.c, freight.c and
+ * relay.c only. */
 #ifndef RELAY_SIGN_INT_H
 #define RELAY_SIGN_INT_H
 

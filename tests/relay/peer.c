@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* peer.c - the scripted next hop: one thread listens, one serves each session. */
 #include "tests/relay/peer.h"
 
 #include <arpa/inet.h>
@@ -219,7 +220,8 @@ static void *listen_loop(void *arg)
 struct peer *peer_start(uint16_t port)
 {
 	struct peer *p = calloc(1, sizeof(*p));
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port),
+	struct sockaddr_in at = { .sin_family = AF_INET,
+		.sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(at);
 	int on = 1;

@@ -29,7 +29,8 @@ struct peer {
 	/* The answer to a command line (or "." for the end of data), or NULL for the usual one. A text
 	 * beginning with "!" closes without a word. */
 	const char *(*script)(struct peer *p, unsigned session, const char *line);
-	const char *ehlo; /* lines behind the greeting of EHLO, each "250-X\r\n", "250 X\r\n" last */
+	const char
+		*ehlo; /* lines behind the greeting of EHLO, each "250-X\r\n", "250 X\r\n" last */
 	bool lmtp;
 	atomic_uint sessions, mails, count;
 	atomic_bool stopping;

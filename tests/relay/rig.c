@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* rig.c - starting, feeding and stopping a whole relay inside a test. */
 #include "tests/relay/rig.h"
 
 #include <stdlib.h>
@@ -27,8 +28,9 @@ static enum err open_store(struct rig *rig)
 {
 	struct store_options options = store_options_default();
 	char why[256] = "";
-	struct store_open args = { .options = &options, .ops = &queue_replay_ops, .why = why,
-		.why_bytes = sizeof(why) };
+	struct store_open args = {
+		.options = &options, .ops = &queue_replay_ops, .why = why, .why_bytes = sizeof(why)
+	};
 
 	options.path = rig->dir.path;
 	options.segment_bytes = 1 << 20;
@@ -107,8 +109,9 @@ static struct conf *parse(const char *yaml)
 
 void rig_run(struct rig *rig, const char *yaml, void (*body)(struct rig *rig, struct worker *w))
 {
-	struct workers_config config = { .count = rig->workers, .start = start, .stop = stop,
-		.arg = rig, .job_threads = 2 };
+	struct workers_config config = {
+		.count = rig->workers, .start = start, .stop = stop, .arg = rig, .job_threads = 2
+	};
 	struct relay_setup setup = { .hostname = SLICE("relay.test") };
 	struct post post = { .run = run_body };
 	char why[256] = "";

@@ -208,8 +208,8 @@ Test(deliver, report_itself_is_never_reported)
 
 static const char *later_twice(struct peer *p, unsigned session, const char *line)
 {
-	return strncmp(line, "RCPT", 4) == 0 && atomic_load(&p->mails) <= 2 ? "450 4.2.1 later"
-									    : NULL;
+	return strncmp(line, "RCPT", 4) == 0 && atomic_load(&p->mails) <= 2 ? "450 4.2.1 later" :
+									      NULL;
 }
 
 Test(deliver, deferred_recipient_comes_back)
@@ -298,9 +298,9 @@ static const char *lmtp_refuses_y(struct peer *p, unsigned session, const char *
 {
 	static _Thread_local unsigned dots;
 
-	return strcmp(line, ".") == 0 && ++dots % 3 == 2 && strcmp(line, ".") == 0
-		? "550 5.2.2 mailbox full"
-		: NULL;
+	return strcmp(line, ".") == 0 && ++dots % 3 == 2 && strcmp(line, ".") == 0 ?
+		"550 5.2.2 mailbox full" :
+		NULL;
 }
 
 Test(deliver, lmtp_tells_each_recipient)
@@ -316,13 +316,16 @@ Test(deliver, lmtp_tells_each_recipient)
 
 /* ---------------------------------------------------------------------------------------------- */
 
-#define EIGHT HEADER "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n" \
-	"Content-Transfer-Encoding: 8bit\r\n\r\ngr\xc3\xbc\xc3\x9f" "e\r\n"
+#define EIGHT                                                                     \
+	HEADER "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n" \
+	       "Content-Transfer-Encoding: 8bit\r\n\r\ngr\xc3\xbc\xc3\x9f"        \
+	       "e\r\n"
 
 static void send_eight(struct rig *rig, struct worker *w)
 {
-	struct rig_mail mail = { .from = "a@s.test", .to = "b@d.test", .text = EIGHT,
-		.eight_bit = true };
+	struct rig_mail mail = {
+		.from = "a@s.test", .to = "b@d.test", .text = EIGHT, .eight_bit = true
+	};
 
 	check(rig_send(rig, w, &mail, NULL) == OK);
 	check(rig_idle(w, 20000));
@@ -334,8 +337,7 @@ Test(deliver, eight_bit_body_is_recoded_for_an_old_hop)
 	peer->ehlo = "250 PIPELINING";
 	rig_run(&the, route("", ""), send_eight);
 	cr_assert_eq(atomic_load(&peer->count), 1u);
-	cr_assert(strstr(peer->messages[0].data, "gr=C3=BC=C3=9Fe"), "%s",
-		peer->messages[0].data);
+	cr_assert(strstr(peer->messages[0].data, "gr=C3=BC=C3=9Fe"), "%s", peer->messages[0].data);
 	cr_assert_null(strstr(peer->messages[0].mail, "BODY="));
 	finish();
 }
@@ -351,8 +353,11 @@ Test(deliver, eight_bit_body_passes_a_hop_that_takes_it)
 
 static void send_utf8(struct rig *rig, struct worker *w)
 {
-	struct rig_mail mail = { .from = "a@s.test", .smtputf8 = true, .text = hello,
-		.to = "b@b\xc3\xbc" "cher.test \xc3\xbc@d.test" };
+	struct rig_mail mail = { .from = "a@s.test",
+		.smtputf8 = true,
+		.text = hello,
+		.to = "b@b\xc3\xbc"
+		      "cher.test \xc3\xbc@d.test" };
 
 	check(rig_send(rig, w, &mail, NULL) == OK);
 	check(rig_idle(w, 20000));

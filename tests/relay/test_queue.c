@@ -39,8 +39,8 @@ static void finish(void)
 
 static const char *when_open(struct peer *p, unsigned session, const char *line)
 {
-	return strncmp(line, "RCPT", 4) == 0 && !atomic_load(&open_now) ? "450 4.2.1 not yet"
-									: NULL;
+	return strncmp(line, "RCPT", 4) == 0 && !atomic_load(&open_now) ? "450 4.2.1 not yet" :
+									  NULL;
 }
 
 enum { MANY = 300 };
@@ -140,8 +140,9 @@ Test(queue, what_waits_for_long_is_parked_and_comes_back)
 
 static struct queue_filter all_of(const char *domain)
 {
-	return (struct queue_filter){ .index = QUEUE_ALL, .state = -1,
-		.domain = slice_str(domain) };
+	return (struct queue_filter){
+		.index = QUEUE_ALL, .state = -1, .domain = slice_str(domain)
+	};
 }
 
 static size_t list(struct worker *w, const struct queue_filter *f, enum queue_state state)
@@ -197,8 +198,9 @@ static void hold_and_release(struct rig *rig, struct worker *w)
 
 static const char *at_first_later(struct peer *p, unsigned session, const char *line)
 {
-	return strncmp(line, "RCPT", 4) == 0 && atomic_load(&p->mails) <= MANY ? "450 4.2.1 not yet"
-									      : NULL;
+	return strncmp(line, "RCPT", 4) == 0 && atomic_load(&p->mails) <= MANY ?
+		"450 4.2.1 not yet" :
+		NULL;
 }
 
 Test(queue, operators_hold_remove_retry_and_release)

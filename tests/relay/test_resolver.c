@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "core/base/text.h"
 #include "tests/core/workers.h"
 
 /* rdata: MX as preference and host, A and AAAA as text; "!" and an err. */
@@ -51,10 +52,11 @@ static void add(struct resolver_answer *answer, const struct row *row)
 	struct out o = out_fixed(buf, sizeof(buf));
 	slice text = slice_str(row->text), number;
 	struct addr addr;
+	uint64_t preference;
 
 	if (row->type == RESOLVER_MX) {
-		slice_cut(&text, ' ', &number);
-		out_u16(&o, (uint16_t)atoi(number.ptr));
+		must(slice_cut(&text, ' ', &number) && text_parse_uint(number, 99, &preference));
+		out_u16(&o, (uint16_t)preference);
 		put_name(&o, text);
 	} else if (addr_parse_ip(text, &addr)) {
 		out_slice(&o, addr_bytes(&addr));
@@ -150,8 +152,8 @@ Test(resolver, shuffle_keeps_preferences)
 	unsigned first[3] = { 0 };
 
 	for (uint64_t random = 0; random < 3000; random++) {
-		struct resolver_mx hosts[] = { { SLICE("a"), 5 }, { SLICE("b"), 5 }, { SLICE("c"), 5 },
-			{ SLICE("z"), 7 } };
+		struct resolver_mx hosts[] = { { SLICE("a"), 5 }, { SLICE("b"), 5 },
+			{ SLICE("c"), 5 }, { SLICE("z"), 7 } };
 		struct resolver_mx_set set = { .hosts = hosts, .count = 4 };
 
 		resolver_mx_shuffle(&set, random * 0x9e3779b97f4a7c15u);
@@ -173,7 +175,8 @@ static void *name_server(void *arg)
 	socklen_t len = sizeof(from);
 	ssize_t got;
 
-	while ((got = recvfrom(dns_fd, msg, sizeof(msg) - 64, 0, (struct sockaddr *)&from, &len)) > 12) {
+	while ((got = recvfrom(dns_fd, msg, sizeof(msg) - 64, 0, (struct sockaddr *)&from, &len)) >
+		12) {
 		size_t end = 12;
 
 		while (msg[end])
@@ -221,7 +224,8 @@ static void ask_server(struct worker *w)
 
 Test(resolver, asks_the_server_it_is_given)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(at);
 	pthread_t thread;
 

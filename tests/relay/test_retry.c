@@ -31,13 +31,15 @@ Test(retry, table_decides_by_phase_and_class)
 Test(retry, nothing_is_delivered_before_the_dot)
 {
 	for (int phase = RETRY_ROUTE; phase < RETRY_DOT; phase++)
-		for (int class = 0; class < RETRY_CLASSES; class++)
-			cr_assert_neq(retry_action((enum retry_phase)phase, (enum retry_class)class),
+		for (int class = 0; class < RETRY_CLASSES; class ++)
+			cr_assert_neq(retry_action((enum retry_phase)phase,
+					      (enum retry_class) class),
 				RETRY_DELIVERED);
 }
 
 static const struct retry_times times = {
-	.first_ms = 1000, .max_ms = 5000, .expire_ms = 60000, .factor = 2, .warn_ms = 30000 };
+	.first_ms = 1000, .max_ms = 5000, .expire_ms = 60000, .factor = 2, .warn_ms = 30000
+};
 
 Test(retry, waits_grow_up_to_the_limit)
 {

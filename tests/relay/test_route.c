@@ -30,7 +30,8 @@ static const char routes[] =
 	"  retry: { first: 15m, factor: 2, max: 4h, expire: 5d }\n"
 	"  routes:\n"
 	"    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: 2600, tls: opportunistic }\n"
-	"    - { domain: \"b\xc3\xbc" "cher.example\", hosts: [ mx.x ], accept: true, connections: 3 }\n"
+	"    - { domain: \"b\xc3\xbc"
+	"cher.example\", hosts: [ mx.x ], accept: true, connections: 3 }\n"
 	"    - { domain: verify.example, tls: verify, login: { user: u, password: p } }\n";
 
 Test(route, exact_wins_over_star)
@@ -45,7 +46,11 @@ Test(route, exact_wins_over_star)
 	cr_assert_eq(route_find(t, SLICE("VERIFY.example"))->tls, ROUTE_TLS_VERIFY);
 	cr_assert(slice_eq(route_find(t, SLICE("verify.example"))->user, SLICE("u")));
 	cr_assert_eq(route_find(t, SLICE("xn--bcher-kva.example"))->limits.connections, 3);
-	cr_assert_eq(route_find(t, SLICE("B\xc3\xbc" "cher.example"))->limits.connections, 3);
+	cr_assert_eq(route_find(t,
+			     SLICE("B\xc3\xbc"
+				   "cher.example"))
+			     ->limits.connections,
+		3);
 	cr_assert(route_accepts(t, SLICE("xn--bcher-kva.example")));
 	cr_assert_not(route_accepts(t, SLICE("other.example")));
 	cr_assert(route_exact(t, SLICE("xn--bcher-kva.example")));
@@ -92,8 +97,8 @@ Test(route, nonsense_is_refused_with_a_line)
 
 Test(route, two_rows_for_one_domain_are_refused)
 {
-	struct conf *conf = must_parse(
-		"relay: { routes: [ { domain: a.b, hosts: [ c ] }, { domain: A.B, hosts: [ d ] } ] }\n");
+	struct conf *conf = must_parse("relay: { routes: [ { domain: a.b, hosts: [ c ] }, { "
+				       "domain: A.B, hosts: [ d ] } ] }\n");
 	const struct relay_options *o = conf_options(conf, &relay_conf);
 	struct route_table *t;
 	struct out why = out_heap(1000);
@@ -124,7 +129,8 @@ Test(route, hosts_have_many_spellings)
 	for (size_t i = 0; i < array_len(hosts); i++) {
 		slice host;
 		uint16_t port;
-		bool is_unix, ok = route_parse_host(slice_str(hosts[i].text), 25, &host, &port, &is_unix);
+		bool is_unix,
+			ok = route_parse_host(slice_str(hosts[i].text), 25, &host, &port, &is_unix);
 
 		cr_assert_eq(ok, hosts[i].ok, "%s", hosts[i].text);
 		if (!ok)

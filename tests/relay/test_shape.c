@@ -19,9 +19,9 @@ Test(shape, shares_sum_up_to_the_limit)
 					least = share < least ? share : least;
 				}
 				cr_assert_eq(sum, (unsigned)limit);
-				cr_assert_geq(
-					shape_share(limit,
-						(struct shape_place){ owner, owner, workers }),
+				cr_assert_geq(shape_share(limit,
+						      (struct shape_place){
+							      owner, owner, workers }),
 					least + (limit % workers ? 1u : 0u));
 			}
 }
@@ -29,8 +29,9 @@ Test(shape, shares_sum_up_to_the_limit)
 Test(shape, own_limits_win_where_set)
 {
 	struct route_limits general = { .connections = 20, .idle_ms = 5000 }, got;
-	struct route route = { .limits = { .connections = 3, .messages_per_connection = CONF_UNSET,
-		.idle_ms = CONF_UNSET } };
+	struct route route = { .limits = { .connections = 3,
+				       .messages_per_connection = CONF_UNSET,
+				       .idle_ms = CONF_UNSET } };
 
 	route.limits.recipients_per_message = CONF_UNSET;
 	shape_limits(&general, &route, &got);

@@ -14,7 +14,8 @@ static const char hello[] = "From: a@news.s.test\r\nTo: b@d.test\r\nSubject: hi\
 			    "Date: Fri, 21 Nov 1997 09:55:06 -0600\r\n\r\nbody\r\nlast\r\n";
 static const char eight[] = "From: a@s.test\r\nMIME-Version: 1.0\r\n"
 			    "Content-Type: text/plain; charset=utf-8\r\n"
-			    "Content-Transfer-Encoding: 8bit\r\n\r\ngr\xc3\xbc\xc3\x9f" "e\r\n";
+			    "Content-Transfer-Encoding: 8bit\r\n\r\ngr\xc3\xbc\xc3\x9f"
+			    "e\r\n";
 
 static struct peer *peer;
 static char yaml[2000];
@@ -53,8 +54,10 @@ static void add_key(struct rig *rig, enum sigkey_type type, const char *selector
 	sigkey_put_private(making.key, &o);
 	sigkey_put_record(making.key, &r);
 	records[type][r.len] = 0;
-	struct domain_key row = { .domain = SLICE("s.test"), .selector = slice_str(selector),
-		.pem = out_written(&o), .kind = type == SIGKEY_RSA ? KEY_RSA : KEY_ED25519 };
+	struct domain_key row = { .domain = SLICE("s.test"),
+		.selector = slice_str(selector),
+		.pem = out_written(&o),
+		.kind = type == SIGKEY_RSA ? KEY_RSA : KEY_ED25519 };
 
 	check(domain_key_put(rig->st, &row, ROW_PUT) == OK);
 	sigkey_free(making.key);
@@ -69,8 +72,11 @@ static void add_domain(struct rig *rig, uint32_t flags)
 
 static enum err submit(struct rig *rig, struct worker *w, const char *text, bool eight_bit)
 {
-	struct rig_mail mail = { .from = "a@s.test", .to = "b@d.test", .text = text,
-		.origin = ENVELOPE_SUBMISSION, .eight_bit = eight_bit };
+	struct rig_mail mail = { .from = "a@s.test",
+		.to = "b@d.test",
+		.text = text,
+		.origin = ENVELOPE_SUBMISSION,
+		.eight_bit = eight_bit };
 
 	return rig_send(rig, w, &mail, NULL);
 }
@@ -121,8 +127,9 @@ Test(sign, both_kinds_of_key_sign_and_verify)
 
 static void relay_unsigned(struct rig *rig, struct worker *w)
 {
-	struct rig_mail mail = { .from = "a@s.test", .to = "b@d.test", .text = hello,
-		.origin = ENVELOPE_RELAYED };
+	struct rig_mail mail = {
+		.from = "a@s.test", .to = "b@d.test", .text = hello, .origin = ENVELOPE_RELAYED
+	};
 
 	add_domain(rig, DOMAIN_SIGN_REQUIRED);
 	check(rig_send(rig, w, &mail, NULL) == OK);
