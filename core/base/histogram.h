@@ -2,9 +2,10 @@
 /* histogram.h - how values are spread, at a fixed relative error.
  *
  * Buckets grow with the value (log-linear, as in HdrHistogram): up to 2^40, 128 per power of two,
- * so a percentile is right to 0.8 %; what is larger counts as the largest. 36 KB each, owned by
- * whoever made it, on the heap or embedded. One thread records; others may read and merge at the
- * same time and see a slightly older state. Recording costs a few nanoseconds and never fails. */
+ * so a percentile is right to 0.8 %; what is larger counts as the largest. 36 KB each, too much
+ * for the stack of a fiber: on the heap or embedded. One thread records; others may read and merge
+ * at the same time and see a slightly older state. Recording costs a few nanoseconds and never
+ * fails. */
 #ifndef CORE_BASE_HISTOGRAM_H
 #define CORE_BASE_HISTOGRAM_H
 
