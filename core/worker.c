@@ -160,6 +160,18 @@ static void run_hooks(struct worker *w)
 		->run(w, container_of(link, struct worker_hook, link));
 }
 
+/* Connections may make work for hooks and hooks may write to connections; hooks come last, so that
+ * nothing they wait for is left when the worker goes to sleep. */
+static void end_turn(struct worker *w)
+{
+	for (unsigned round = 0; round < 4; round++) {
+		conn_flush_dirty(w);
+		run_hooks(w);
+		if (list_empty(&w->conns_dirty))
+			return;
+	}
+}
+
 msec worker_may_sleep(struct worker *w)
 {
 	if (!list_empty(&w->fibers.ready) || !list_empty(&w->conns_dirty) || w->own_posts)
@@ -187,8 +199,7 @@ bool worker_turn(struct worker *w, msec timeout)
 	post_run(w);
 	timer_wheel_run(&w->wheel, w->now);
 	fiber_run_ready(w);
-	run_hooks(w);
-	conn_flush_dirty(w);
+	end_turn(w);
 	stat_set(w, conns, w->conn_count);
 	stat_set(w, fibers, w->fibers.alive);
 	stat_set(w, fibers_pooled, w->fibers.pooled);

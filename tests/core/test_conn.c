@@ -544,6 +544,46 @@ Test(conn, tls_sits_between)
 	run_on_workers(1, body_tls);
 }
 
+/* --- A fiber takes a connection that has callbacks --- */
+
+static unsigned pooled_data;
+
+static size_t unexpected(struct conn *c, slice in)
+{
+	(void)c;
+	pooled_data++;
+	return in.len;
+}
+
+static const struct conn_ops pooled_ops = { .data = unexpected, .closed = on_closed };
+
+static void body_attach(struct worker *w)
+{
+	struct dial_options options = { .ops = &pooled_ops };
+	struct conn *c = NULL;
+
+	serve(w, &echo_ops);
+	check(dial(w, &server_at, &options, &c) == OK);
+	conn_attach(c);
+	out_str(conn_out(c), "mine");
+	check(slice_eq(read_bytes(c, 4), SLICE("mine")));
+	conn_consume(c, 4);
+	/* It may break meanwhile, but not go. */
+	conn_abort(last_conn, ERR_RESET);
+	slice in = { 0 };
+
+	check(conn_wait_data(c, &in, 5000) != OK);
+	check(fiber_sleep(5) == OK);
+	check(closed_count == 1 && pooled_data == 0);
+	conn_detach(c);
+	wait_closed(2);
+}
+
+Test(conn, a_fiber_takes_one_out_of_a_pool)
+{
+	run_on_workers(1, body_attach);
+}
+
 /* --- Many --- */
 
 static unsigned clients_done;

@@ -2,9 +2,11 @@
 /* Fibers: start, wait, wake, cancel, and the tools between them. */
 #include "core/fiber.h"
 
+#include "core/fiber_int.h"
 #include "tests/core/workers.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 
 static char trace[64];
@@ -237,3 +239,25 @@ Test(fiber, a_fiber_starts_another_and_goes_on)
 {
 	run_on_workers(1, body_nested);
 }
+
+#ifndef FIBER_ASAN
+/* Deeper than the stack: the guard page ends the process instead of a neighbour's memory. */
+static unsigned dig(unsigned depth)
+{
+	volatile char frame[1024];
+
+	frame[depth % sizeof(frame)] = (char)depth;
+	return depth ? dig(depth - 1) + (unsigned)frame[depth % sizeof(frame)] : 0;
+}
+
+static void body_overflow(struct worker *w)
+{
+	(void)w;
+	check(dig(10000) != 12345);
+}
+
+Test(fiber, an_overflow_hits_the_guard, .signal = SIGSEGV)
+{
+	run_on_workers(1, body_overflow);
+}
+#endif
