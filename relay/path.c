@@ -284,6 +284,8 @@ static void down(struct path *p, unsigned worker, const struct reason *why)
 		p->down = malloc(sizeof(*p->down));
 	if (p->down)
 		*p->down = *why;
+	if (p->r->draining)
+		return;
 	if (conns_of(p) > 0) {
 		p->hands[worker].shut_until =
 			worker_now(p->r->w) + shape_rest(1, p->target->limits.retry_first_ms);
@@ -336,7 +338,9 @@ void path_returned(struct relay_here *r, struct parcel *parcel)
 		p->hands[parcel->from_worker].held--;
 	}
 	parcel->extra = false;
-	if (p->rests_until && p->down) {
+	if (r->draining) {
+		turn_away(r, parcel, 0, "the server is stopping");
+	} else if (p->rests_until && p->down) {
 		parcel_all(parcel, p->down->final ? OUTCOME_FAILED : OUTCOME_DEFERRED, p->down);
 		result_parcel(r, parcel);
 	} else {
@@ -384,6 +388,11 @@ void path_sweep(struct relay_here *r, uint64_t pressure)
 			sweep_lane(p, &p->lanes[lane], pressure);
 		free_if_unused(p);
 	}
+}
+
+void path_disarm_all(struct relay_here *r)
+{
+	list_each(&r->path_list, link) timer_disarm(&container_of(link, struct path, all)->wake);
 }
 
 void path_stop_all(struct relay_here *r)

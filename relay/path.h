@@ -34,7 +34,9 @@ void path_returned(struct relay_here *r, struct parcel *p);
 
 /* Park what waits for longer than allowed, or is older in the journal than `pressure` (0: none). */
 void path_sweep(struct relay_here *r, uint64_t pressure);
-/* Stop handing out; with `all` also forget what is ready (it is in the journal). */
+/* At the end: no timer is left armed; then, without a worker, forget all that is ready (it is in the
+ * journal). */
+void path_disarm_all(struct relay_here *r);
 void path_stop_all(struct relay_here *r);
 
 /* For listings: every ready parcel of this worker until `each` says stop. */

@@ -177,7 +177,6 @@ static void retry_results(struct timer *timer)
 static void here_free(struct relay_here *r)
 {
 	relay.here[r->index] = NULL;
-	*worker_slot(r->w, relay.slot) = NULL;
 	map_done(&r->paths);
 	map_done(&r->outlets);
 	host_memory_free(r->hosts);
@@ -323,13 +322,14 @@ void relay_drain(struct worker *w, msec ms)
 	deliver_abort_all(r);
 	while (busy(r))
 		(void)!fiber_sleep(DRAIN_STEP_MS);
+	timer_disarm(&r->retry_results);
+	path_disarm_all(r);
+	sched_disarm_all(r);
 }
 
-/* Once all workers have drained nothing moves any more: results still on their way are the
- * store's to finish before it closes. */
+/* Workers and their wheels are gone: only memory is left to give back. */
 static void stop_here(struct relay_here *r)
 {
-	timer_disarm(&r->retry_results);
 	path_stop_all(r);
 	forget_outlets(r);
 	sched_stop(r);
@@ -337,16 +337,11 @@ static void stop_here(struct relay_here *r)
 	here_free(r);
 }
 
-void relay_stop(struct worker *w)
-{
-	struct relay_here *r = relay_here(w);
-
-	if (r)
-		stop_here(r);
-}
-
 void relay_done(void)
 {
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		if (relay.here[i])
+			stop_here(relay.here[i]);
 	queue_forget_replay();
 	relay_gen_put(relay.gen);
 	relay.gen = NULL;

@@ -62,10 +62,7 @@ enum err relay_reload(struct worker *w, const struct relay_setup *setup, struct 
 /* (fiber, from the stop hook of every worker) Start nothing new; wait until the transactions in
  * flight have their replies, at most `ms`; then close what is left. */
 void relay_drain(struct worker *w, msec ms);
-/* (fiber, from the stop hook of every worker) When every worker has drained and the store is closed:
- * give up what is left in memory. Posts between workers must have ceased. */
-void relay_stop(struct worker *w);
-/* (main thread) After workers_join. */
+/* (main thread) After workers_join: gives back what is left in memory. */
 void relay_done(void);
 
 /* What doors ask; valid until the calling fiber next waits. */

@@ -562,6 +562,17 @@ void sched_start(struct relay_here *r)
 		r->scanning = false;
 }
 
+static void disarm_dest(struct map_link *link, void *arg)
+{
+	(void)arg;
+	timer_disarm(&container_of(link, struct dest, link)->timer);
+}
+
+void sched_disarm_all(struct relay_here *r)
+{
+	map_walk(&r->dests, disarm_dest, NULL);
+}
+
 static void forget_item(struct map_link *link, void *arg)
 {
 	remove_item(arg, container_of(link, struct out_item, link));

@@ -30,6 +30,8 @@ void sched_send_back(struct relay_here *r, struct parcel *p);
 void sched_note(struct relay_here *r, slice domain, wall_ms due);
 /* One scan of all domains now, and then at intervals; on worker 0. */
 void sched_start(struct relay_here *r);
+/* At the end: no timer is left armed; then, without a worker, forget everything. */
+void sched_disarm_all(struct relay_here *r);
 void sched_stop(struct relay_here *r);
 /* Is this entry in RAM at this moment? Owner of the domain only. */
 bool sched_in_hand(struct relay_here *r, uint64_t id, uint32_t n);

@@ -196,6 +196,11 @@ static slice words_of(enum err err)
 static void end_unroutable(struct relay_here *r, struct parcel *p, enum err err)
 {
 	struct reason why;
+
+	if (err == ERR_STOPPED) {
+		queue_park(r, p, worker_wall(r->w), "the server is stopping");
+		return;
+	}
 	bool final = err == ERR_EXISTS || retry_action_of_route(err) == RETRY_FAIL;
 
 	if (!final)

@@ -69,13 +69,8 @@ static void stop(struct worker *w, void *arg)
 	atomic_fetch_add(&rig->drained, 1);
 	while (atomic_load(&rig->drained) < rig->workers)
 		(void)!fiber_sleep(1);
-	if (worker_index(w) == 0) {
+	if (worker_index(w) == 0)
 		store_close(rig->st);
-		atomic_fetch_add(&rig->drained, 1);
-	}
-	while (atomic_load(&rig->drained) <= rig->workers)
-		(void)!fiber_sleep(1);
-	relay_stop(w);
 }
 
 static void body_fiber(void *arg)
