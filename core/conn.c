@@ -41,7 +41,9 @@ enum err conn_open(struct worker *w, const struct conn_open *args, struct conn *
 	c->send_op.done = conn_sent;
 	c->deadline.fire = deadline_passed;
 	conn_out_init(c);
-	ring_nodelay(c->fd);
+	/* An accepted socket has it from its listener. */
+	if (!c->listener)
+		ring_nodelay(c->fd);
 	list_push(&w->conns, &c->link);
 	w->conn_count++;
 	conn_mark(c);
@@ -209,7 +211,8 @@ void conn_abort_all(struct worker *w, enum err err)
 /* Everything is sent: our side ends, the other's is read until it ends too. */
 static void begin_linger(struct conn *c)
 {
-	ring_shutdown_write(c->fd);
+	if (!c->eof)
+		ring_shutdown_write(c->fd);
 	c->end = END_LINGER;
 	timer_arm_in(c->w, &c->deadline, DISCARD_MS);
 }
@@ -234,13 +237,15 @@ static bool try_free(struct conn *c)
 {
 	struct worker *w = c->w;
 
-	if (!c->shut) {
-		c->shut = true;
+	bool in_flight = op_busy(&c->recv_op) || op_busy(&c->send_op);
+
+	if (!c->shut && in_flight) {
 		ring_shutdown(c->fd);
 		ring_cancel(w, &c->recv_op);
 		ring_cancel(w, &c->send_op);
 	}
-	if (op_busy(&c->recv_op) || op_busy(&c->send_op) || c->fiber || c->reader || c->writer)
+	c->shut = true;
+	if (in_flight || c->fiber || c->reader || c->writer)
 		return false;
 	/* Without callbacks nobody can be told: whoever dialled says when he is through with
 	 * it. */

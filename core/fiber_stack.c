@@ -55,7 +55,8 @@ void fiber_stack_close(struct fiber_stack *stack)
 	*stack = (struct fiber_stack){ 0 };
 }
 
-#if defined(__x86_64__) || defined(__aarch64__)
+/* FIBER_UCONTEXT: to try fiber_ucontext.c where it is not needed. */
+#if !defined(FIBER_UCONTEXT) && (defined(__x86_64__) || defined(__aarch64__))
 void fiber_ctx_entry(void);
 
 /* Lay out what fiber_ctx_switch pops, so that it "returns" into fiber_ctx_entry. */

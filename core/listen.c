@@ -285,6 +285,7 @@ enum err listener_start(struct worker *w, const struct listen_config *config, st
 		return err;
 	}
 	l->addr = listen_addr(l->config.fd);
+	ring_nodelay(l->config.fd); /* accepted sockets inherit it */
 	l->retry.fire = retry;
 	for (unsigned i = 0; i < BATCH; i++) {
 		l->slots[i].listener = l;
