@@ -45,6 +45,8 @@ static int print_docs(void)
 {
 	struct out o = out_heap(1 << 20);
 
+	out_str(&o, "# Configuration\n\nPrinted from the option rows by `ringpost check --docs`. "
+		    "`ringpost.yaml` beside this page is a whole file\nwith every default.\n\n");
 	conf_print_markdown(&setup_schema, &o);
 	fwrite(o.buf, 1, o.len, stdout);
 	out_heap_done(&o);

@@ -193,6 +193,19 @@ size_t listeners_own(const struct service *svc, struct addr *out, size_t max)
 	return count;
 }
 
+void listeners_announce(struct service *svc)
+{
+	list_each(&svc->bindings, link)
+	{
+		struct binding *b = container_of(link, struct binding, link);
+
+		if (b->wanted && !b->announced)
+			log_event(LOG_INFO, "listening", log_str("service", service_words[b->service]),
+				log_addr("address", &b->actual), log_uint("port", b->actual.port));
+		b->announced = true;
+	}
+}
+
 /* --- Doors ------------------------------------------------------------------------------------ */
 
 static void on_accepted(struct listener *l, int fd, const struct addr *peer)
@@ -266,9 +279,6 @@ static enum err open_door(struct service *svc, struct worker *w, struct binding 
 	err = listener_start(w, &config, &door->listener);
 	if (err)
 		door_free(door);
-	else if (worker_index(w) == 0)
-		log_event(LOG_INFO, "listening", log_str("service", service_words[b->service]),
-			log_addr("address", &b->actual), log_uint("port", b->actual.port));
 	return err;
 }
 

@@ -256,6 +256,7 @@ enum err service_start(struct setup *setup, struct out *why, struct service **ou
 		free_service(svc);
 		return err;
 	}
+	listeners_announce(svc);
 	setup_put(setup); /* ours is the one that counts */
 	*out = svc;
 	return OK;
@@ -380,6 +381,7 @@ enum err service_reload(struct service *svc, struct out *why)
 	svc->setup = setup;
 	use_log_options(setup);
 	err = apply_everywhere(svc);
+	listeners_announce(svc);
 	if (!err)
 		err = apply_relay(svc, why);
 	setup_put(old);

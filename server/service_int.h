@@ -24,6 +24,7 @@ struct binding {
 	bool shared;          /* one socket for all workers: unix, or passed by systemd */
 	bool wanted;          /* by the configuration being loaded */
 	bool gone;            /* not wanted by an earlier one */
+	bool announced;       /* its line was logged */
 	unsigned row;         /* of the setup in force */
 };
 
@@ -57,6 +58,8 @@ struct service {
 enum err listeners_bind(struct service *svc, const struct setup *setup, struct out *why) must_use;
 /* On each worker, from the loop or a fiber: doors as the setup in force says. */
 enum err listeners_apply(struct service *svc, struct worker *w) must_use;
+/* By the main thread, so that these lines stand before its next one: what is listened on now. */
+void listeners_announce(struct service *svc);
 /* On each worker: stop listening; sessions are told. */
 void listeners_stop(struct service *svc, struct worker *w);
 /* The time is over: abort what is left. */

@@ -218,8 +218,9 @@ static void end_chunk(struct smtp_session *s, bool *stop)
 		start_finish(s, stop);
 		return;
 	}
-	if (!fault)
-		fault = message_fault(s);
+	/* Too large is told at once, all else at the true end of the message. */
+	if (!fault && message_fault(s) == FAULT_TOO_LARGE)
+		fault = FAULT_TOO_LARGE;
 	if (!fault) {
 		out_printf(conn_out(s->conn), "250 2.0.0 %llu octets received\r\n",
 			(unsigned long long)mail->body.size_bytes);

@@ -352,7 +352,7 @@ int wire_play_all(const struct wire_transport *t, const char *folder)
 		closedir(dir);
 	qsort(names, found, sizeof(*names), by_name);
 	for (size_t i = 0; i < found; i++) {
-		for (int bytewise = 0; bytewise < 2; bytewise++) {
+		for (int bytewise = 0; bytewise < (t->stored ? 2 : 1); bytewise++) {
 			struct out why = out_heap(1 << 16);
 			enum wire_result result;
 
