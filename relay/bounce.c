@@ -91,6 +91,11 @@ static void describe(struct report *rep, const struct item *it, struct dsn_rcpt 
 	} else {
 		out->explanation = text;
 	}
+	if (it->expired) {
+		out->status = SLICE("5.4.7"); /* RFC 3463: delivery time expired */
+		if (why->code || !text.len)
+			out->explanation = SLICE("It was tried until its time was over.");
+	}
 	if (rep->kind == KIND_DELAYED)
 		out->will_retry_until = received + rep->r->gen->retry.expire_ms;
 }

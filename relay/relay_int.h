@@ -132,6 +132,7 @@ struct item {
 	bool indexed, warned;
 	uint8_t outcome;                          /* enum outcome */
 	bool no_attempt;                          /* the outcome costs none */
+	bool expired;                             /* failed by its age, not by the reply */
 	bool notify_warn, notify_fail, notify_ok; /* reports to make before the result */
 	struct reason *reason;                    /* its own, or NULL; freed with the parcel */
 };

@@ -220,15 +220,6 @@ static const struct retry_times *times_of(struct relay_here *r, const struct par
 	return buf;
 }
 
-static void expire(struct item *it)
-{
-	it->outcome = OUTCOME_FAILED;
-	if (!it->reason)
-		return;
-	/* RFC 3463: X.4.7 delivery time expired. */
-	strncpy(it->reason->status, "5.4.7", sizeof(it->reason->status) - 1);
-}
-
 static void settle_deferred(struct relay_here *r, struct parcel *p, struct item *it)
 {
 	const struct envelope_rcpt *rcpt = parcel_rcpt(p, it);
@@ -239,7 +230,8 @@ static void settle_deferred(struct relay_here *r, struct parcel *p, struct item 
 	if (!it->no_attempt)
 		it->attempts++;
 	if (!it->no_attempt && retry_expired(times, received, now)) {
-		expire(it);
+		it->outcome = OUTCOME_FAILED;
+		it->expired = true;
 		relay_count(r, expired, 1);
 		return;
 	}
@@ -272,7 +264,8 @@ static void tell(struct relay_here *r, const struct parcel *p, const struct item
 	if (it->outcome == OUTCOME_DELIVERED || it->outcome >= array_len(tellings))
 		return;
 	queue_id_put_rcpt(&o, p->m->ref.id, it->n);
-	event_emit(&relay_events, tellings[it->outcome].event, log_slice("id", out_written(&o)),
+	event_emit(&relay_events, it->expired ? RELAY_EXPIRED : tellings[it->outcome].event,
+		log_slice("id", out_written(&o)),
 		log_slice("from", p->m->env.sender), log_slice("to", parcel_rcpt(p, it)->address),
 		log_str("mx", why->mta[0] ? why->mta : NULL),
 		log_int(why->code ? "code" : NULL, why->code),
