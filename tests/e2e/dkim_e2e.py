@@ -105,8 +105,11 @@ def both_signatures_of_varied_messages_verify():
             assert verify(data, server.records) == [True, True], data[:2000]
         # OpenDKIM of Debian 12 knows no Ed25519: what it says is about the RSA signature.
         rsa = {name: record for name, record in server.records.items() if name.startswith("s1.")}
-        said = opendkim.verify(server.place, [only(data, "rsa-sha256") for data in got], rsa)
-        assert said == [""] * len(got), [why for why in said if why]
+        # A second Subject is a syntax error to it, whoever signed.
+        once = [only(data, "rsa-sha256") for data in got if data.count(b"\r\nSubject: ") == 1]
+        assert len(once) > 15
+        said = opendkim.verify(server.place, once, rsa)
+        assert said == [""] * len(once), [why for why in said if why]
 
 
 def only(data, algorithm):

@@ -97,9 +97,11 @@ def aiosmtpd_is_the_next_hop():
 
 @suite.test
 def routes_choose_by_domain():
-    with Place() as place, Hop() as one, Hop(auth=("relay", "secret")) as two, Hop() as rest:
+    with Place() as place, Hop() as one, Hop() as rest, \
+            Hop(auth=("relay", "secret"), tls=place.certificate()) as two:
+        login = {"user": "relay", "password": "secret"}
         rows = [route(one.port, "one.test"), route(rest.port),
-                route(two.port, "two.test", login={"user": "relay", "password": "secret"}, ehlo="me.test")]
+                route(two.port, "two.test", login=login, ehlo="me.test", tls="required")]
         with relay(place, *rows) as server:
             submit(server, message(), ["a@one.test", "b@two.test", "c@three.test", "d@ONE.test"])
             assert sorted(r.lower() for r in one.wait(1)[0].recipients) == ["a@one.test", "d@one.test"]
@@ -107,6 +109,16 @@ def routes_choose_by_domain():
             assert two.sessions[0].login == "relay" and two.sessions[0].lines[0] == "EHLO me.test"
             assert rest.wait(1)[0].recipients == ["c@three.test"]
             assert one.sessions[0].lines[0] == "EHLO mx.example.test"
+
+
+@suite.test
+def passwords_are_not_sent_in_clear():
+    with Place() as place, Hop(auth=("relay", "secret")) as hop, Hop() as home:
+        row = route(hop.port, "example.org", login={"user": "relay", "password": "secret"})
+        with relay(place, row, route(home.port), retry={"expire": "1s"}) as server:
+            submit(server, message())
+            assert failed_of(parse(home.wait(1)[0].data))["bob@example.org"][0] == "failed"
+        assert hop.heard("AUTH") == [] and hop.heard("MAIL") == []
 
 
 @suite.test
@@ -340,7 +352,7 @@ def what_expires_is_returned_after_a_warning():
     assert delayed.get_payload()[1].get_payload()[1]["Will-Retry-Until"]
     action, status = failed_of(failed)["slow@example.org"]
     assert action == "failed" and status[0] in "45", (action, status)
-    assert "451 4.2.0 busy" in failed.get_payload()[1].get_payload()[1]["Diagnostic-Code"]
+    assert "451 4.2.0 busy" in failed.get_payload()[1].get_payload()[1]["Diagnostic-Code"], failed.as_string()
 
 
 @suite.test
