@@ -122,9 +122,9 @@ enum err domain_key_put(struct store *st, const struct domain_key *dk, enum row_
 
 	if (!key_key(&key, dk->domain, dk->selector))
 		return ERR_INVALID;
-	row_put_key(&o, dk);
-	if (!out_ok(&o) || dk->pem.len > KEY_PEM_MAX)
+	if (dk->pem.len > KEY_PEM_MAX)
 		return ERR_TOO_LARGE;
+	row_put_key(&o, dk);
 	struct keys_row row = { .key = keys_slice(&key),
 		.value = out_written(&o),
 		.act = KEYS_ACT_PUT,

@@ -254,6 +254,7 @@ static enum err settle(struct recover *rc, const struct scan *end)
 	journal_pos durable = pos_of(end->number, end->at);
 
 	j->active = j->last_good = s;
+	atomic_store(&j->direct, s->at.direct);
 	j->next_seq = end->last.seq + 1;
 	j->next_number = end->number + 1;
 	atomic_store(&j->durable, durable);

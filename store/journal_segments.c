@@ -162,6 +162,7 @@ static void activate(struct journal *j, struct seg *s)
 	atomic_store(&j->stat_free, --j->free_count);
 	s->used = 0;
 	s->last_seq = 0;
+	atomic_store(&j->direct, s->at.direct);
 	seg_number(j, s, j->next_number++);
 	j->active = s;
 	seg_publish(j);

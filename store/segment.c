@@ -32,7 +32,10 @@ static enum err open_slot(
 	enum err err = file_open(path, open_flags(options) | more, &file);
 	if (err)
 		return err;
-	*out = (struct segment){ .home = &segment_files, .place = file, .slot = slot };
+	*out = (struct segment){ .home = &segment_files,
+		.place = file,
+		.slot = slot,
+		.direct = file_is_direct(file) };
 	err = file_size(file, &out->bytes);
 	if (err)
 		file_close(file);

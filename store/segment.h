@@ -20,6 +20,7 @@ struct segment {
 	void *place; /* the home's: for files a struct file */
 	uint64_t bytes; /* room */
 	uint32_t slot; /* the name of the place: slots are recycled, segment numbers are not */
+	bool direct; /* writes go past the page cache */
 };
 
 /* A write in flight; embedded in the journal. */
