@@ -9,6 +9,7 @@
 #include "core/worker_int.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #if __has_include(<valgrind/valgrind.h>)
 #include <valgrind/valgrind.h>
 #else
@@ -34,10 +35,10 @@ struct fiber {
 	struct list_link link; /* pool, or ready list */
 	struct list_link all;
 	struct timer timer;
-	struct fiber_wait *wait; /* present while suspended and not yet made ready */
-	enum err result;         /* of a wait that nobody woke */
-	enum err cancel;         /* not yet seen */
-	bool interruptible, ended;
+	struct fiber_wait *wait;         /* present while suspended and not yet made ready */
+	enum err result;                 /* of a wait that nobody woke */
+	enum err cancel;                 /* not yet seen */
+	bool interruptible, ended, cold; /* cold: its stack below the first page was given back */
 	msec idle_since;
 	struct fiber_stack stack;
 	unsigned valgrind_id;
@@ -234,16 +235,35 @@ void fiber_pool_forget(struct worker *w)
 		destroy(container_of(link, struct fiber, all));
 }
 
+/* A few fibers stay, but not what their deepest call once touched (a TLS handshake: 17 KB). The
+ * frame they sleep in lies in the page of the struct, or the one below. */
+static void cool(struct fiber *f)
+{
+	size_t page = fiber_stack_guard_bytes();
+	char *keep = (char *)((uintptr_t)f & ~(page - 1)) - page;
+
+	if (!f->cold)
+		madvise(stack_bottom(f), (size_t)(keep - stack_bottom(f)), MADV_DONTNEED);
+	f->cold = true;
+}
+
 void fiber_pool_trim(struct worker *w)
 {
 	struct fiber_pool *pool = &w->fibers;
 
-	while (pool->pooled > KEEP_POOLED) {
-		struct fiber *f = container_of(pool->free.head.prev, struct fiber, link);
+	/* Longest unused at the end. */
+	for (struct list_link *link = pool->free.head.prev, *before; link != &pool->free.head;
+		link = before) {
+		struct fiber *f = container_of(link, struct fiber, link);
 
+		before = link->prev;
 		if (w->now - f->idle_since < POOL_IDLE_MS)
 			return;
-		list_remove(&f->link);
+		if (pool->pooled <= KEEP_POOLED) {
+			cool(f);
+			continue;
+		}
+		list_remove(link);
 		pool->pooled--;
 		destroy(f);
 	}
@@ -269,7 +289,7 @@ enum err fiber_start(struct worker *w, void (*fn)(void *arg), void *arg)
 	f->arg = arg;
 	f->wait = NULL;
 	f->cancel = OK;
-	f->ended = false;
+	f->ended = f->cold = false;
 	w->fibers.alive++;
 	stat_add(w, fibers_started, 1);
 	resume_and_retire(f);
