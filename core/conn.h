@@ -124,6 +124,10 @@ void conn_start_tls(struct conn *c, struct tls_session *t);
  * conn is closing. */
 enum err conn_start_tls_wait(struct conn *c, struct tls_session *t, msec timeout_ms) must_use;
 
+/* For a server that read something in clear first (a PROXY header): what is unread now is the beginning of
+ * the records. Waits as above. */
+enum err conn_accept_tls_wait(struct conn *c, struct tls_session *t, msec timeout_ms) must_use;
+
 /* --- End --- */
 /* After what is written was sent (or a deadline, or CONN_LINGER_MS): shutdown, cancel, wait,
  * close. No data is called any more. A running fiber goes on and may still write; the close

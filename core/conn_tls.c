@@ -209,10 +209,8 @@ void conn_tls_begin(struct conn *c)
 	conn_run(c, run_handshake);
 }
 
-enum err conn_start_tls_wait(struct conn *c, struct tls_session *t, msec timeout_ms)
+static enum err wait_handshake(struct conn *c, msec timeout_ms)
 {
-	if (!take_session(c, t))
-		return c->why ? c->why : ERR_CLOSED;
 	/* The conn must not go while the session waits for something of its own. */
 	bool attach = !c->fiber;
 
@@ -225,6 +223,34 @@ enum err conn_start_tls_wait(struct conn *c, struct tls_session *t, msec timeout
 	if (attach)
 		conn_detach(c);
 	return err;
+}
+
+enum err conn_start_tls_wait(struct conn *c, struct tls_session *t, msec timeout_ms)
+{
+	if (!take_session(c, t))
+		return c->why ? c->why : ERR_CLOSED;
+	return wait_handshake(c, timeout_ms);
+}
+
+enum err conn_accept_tls_wait(struct conn *c, struct tls_session *t, msec timeout_ms)
+{
+	slice unread = c->in;
+	char *first = malloc(unread.len + 1); /* the input goes with the change to TLS */
+
+	if (first && unread.len)
+		memcpy(first, unread.ptr, unread.len);
+	if (!first)
+		conn_fail(c, ERR_NOMEM);
+	bool taken = take_session(c, t);
+
+	if (taken && unread.len) {
+		c->tls_state = TLS_HANDSHAKE;
+		conn_tls_feed(c, slice_of(first, unread.len));
+	}
+	free(first);
+	if (!taken)
+		return c->why ? c->why : ERR_CLOSED;
+	return wait_handshake(c, timeout_ms);
 }
 
 void conn_tls_free(struct conn *c)

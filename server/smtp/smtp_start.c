@@ -127,7 +127,7 @@ static enum err start_tls(struct smtp_session *s)
 	if (!tls)
 		return ERR_NOMEM;
 	s->tls = true;
-	return conn_start_tls_wait(s->conn, tls, START_MS);
+	return conn_accept_tls_wait(s->conn, tls, START_MS);
 }
 
 static bool needs_prelude(const struct smtp_session *s)

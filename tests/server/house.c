@@ -306,7 +306,7 @@ void conn_start_tls(struct conn *c, struct tls_session *t)
 	c->drop_input = true;
 }
 
-enum err conn_start_tls_wait(struct conn *c, struct tls_session *t, msec timeout_ms)
+enum err conn_accept_tls_wait(struct conn *c, struct tls_session *t, msec timeout_ms)
 {
 	c->tls = t;
 	return OK;
