@@ -7,6 +7,7 @@
 #include "store/archive.h"
 
 #include "store/archive_int.h"
+#include "store/index.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,7 +202,7 @@ enum err archive_open(const struct archive_open *args, struct archive **out)
 		OK :
 		ERR_INVALID;
 	if (!err && args->create)
-		err = file_make_dir(path);
+		err = index_make_dir(path);
 	if (!err)
 		err = map_env_open(path, args->options->read_only, &ar->map);
 	if (!err)
@@ -231,6 +232,11 @@ void archive_close(struct archive *ar)
 	map_env_close(ar->map);
 	free(ar->segs);
 	free(ar);
+}
+
+void archive_abandon_all(struct archive *ar)
+{
+	map_env_close(ar->map);
 }
 
 /* --- Reading --- */

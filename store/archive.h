@@ -41,6 +41,8 @@ struct archive_open {
 };
 enum err archive_open(const struct archive_open *args, struct archive **out) must_use;
 void archive_close(struct archive *ar);
+/* Closes the map alone: for store_abandon. */
+void archive_abandon_all(struct archive *ar);
 
 /* ERR_NOT_FOUND: not here. Any thread; reads a warm page or two. */
 enum err archive_find(struct archive *ar, uint64_t id, struct archive_place *out) must_use;

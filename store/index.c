@@ -6,7 +6,6 @@
  * somebody waits or enough has gathered. */
 #include "store/index_int.h"
 
-#include "core/file.h"
 #include "core/worker.h"
 #include "store/store.h"
 
@@ -14,6 +13,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PATH_BYTES = 1024, MAX_READERS = 1024, MAP_MIN = 4 * 1024 * 1024 };
@@ -70,6 +70,19 @@ enum err index_err(int rc)
 
 static void gathered(struct timer *t);
 
+enum err index_make_dir(const char *path)
+{
+	char parent[PATH_BYTES];
+	const char *end = strrchr(path, '/');
+
+	if (end && end != path) {
+		snprintf(parent, sizeof(parent), "%.*s", (int)(end - path), path);
+		if (mkdir(parent, 0700) && errno != EEXIST)
+			return index_err(errno);
+	}
+	return mkdir(path, 0700) && errno != EEXIST ? index_err(errno) : OK;
+}
+
 static enum err open_env(struct shard *sh, const struct index_open *args)
 {
 	char path[PATH_BYTES];
@@ -80,7 +93,7 @@ static enum err open_env(struct shard *sh, const struct index_open *args)
 	if (snprintf(path, sizeof(path), "%s/%02u", args->path, sh->number) >= PATH_BYTES)
 		return ERR_INVALID;
 	if (args->create) {
-		enum err err = file_make_dir(path);
+		enum err err = index_make_dir(path);
 
 		if (err)
 			return err;
@@ -184,6 +197,8 @@ void index_close(struct index *ix)
 	for (unsigned i = 0; i < INDEX_SHARDS_MAX; i++) {
 		struct shard *sh = &ix->shards[i];
 
+		while (ix->home && sh->busy)
+			(void)!fiber_sleep(1);
 		timer_disarm(&sh->timer);
 		/* The last job has come home, but its thread may not have let go of the queue. */
 		while (atomic_load(&sh->queue.pending) > 0)
@@ -194,6 +209,12 @@ void index_close(struct index *ix)
 		free_feed(sh->work);
 	}
 	free(ix);
+}
+
+void index_abandon(struct index *ix)
+{
+	for (unsigned i = 0; i < ix->count; i++)
+		mdb_env_close(ix->shards[i].env);
 }
 
 unsigned index_shard_count(const struct index *ix)

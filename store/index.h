@@ -28,8 +28,13 @@ struct index_open {
 	bool create;
 };
 enum err index_open(const struct index_open *args, struct index **out) must_use;
-/* Nothing may be waiting. NULL is harmless. */
+/* Nothing may be waiting; on a fiber it waits for a commit under way. NULL is harmless. */
 void index_close(struct index *ix);
+/* Closes LMDB alone: for store_abandon. */
+void index_abandon(struct index *ix);
+/* LMDB makes its files itself, past the simulated disk: so do we with its folders. The folder and
+ * the one it stands in. */
+enum err index_make_dir(const char *path) must_use;
 
 /* What a new store gets. */
 unsigned index_default_shards(const struct store_options *options);

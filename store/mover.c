@@ -14,7 +14,7 @@
 
 #include <stdlib.h>
 
-enum { ROUND_MS = 250, LIVE_PAGE = 1024, PIECE = 256 * 1024, COMPACT_MS = 1000 };
+enum { ROUND_MS = 250, LIVE_PAGE = 1024, PIECE = 256 * 1024, COMPACT_MS = 1000, LAZY_MS = 30000 };
 
 struct mover {
 	struct store *store;
@@ -22,6 +22,8 @@ struct mover {
 	struct fiber_gate stopped;
 	bool running, stopping;
 	msec compact_at;
+	uint32_t lazy; /* a segment left alone for now, because bodies in it live */
+	msec lazy_until;
 	/* One round's. */
 	uint32_t segment;
 	uint64_t *live;
@@ -227,12 +229,26 @@ static enum err run(struct mover *mv, void (*fn)(void *arg))
 	return mv->err;
 }
 
-static bool crowded(struct store *st)
+static bool crowded(const struct store *st)
 {
 	struct journal_stats s;
 
 	journal_stats(st->journal, &s);
 	return s.crowded;
+}
+
+/* Looking again and again at a segment that stays costs commits and reads for nothing. */
+static bool left_alone(const struct mover *mv, uint32_t segment)
+{
+	return mv->store->worker && mv->lazy == segment && !crowded(mv->store) &&
+		worker_now(mv->store->worker) < mv->lazy_until;
+}
+
+static void leave_alone(struct mover *mv, uint32_t segment)
+{
+	mv->lazy = segment;
+	if (mv->store->worker)
+		mv->lazy_until = worker_now(mv->store->worker) + LAZY_MS;
 }
 
 enum err mover_round(struct store *st, bool force)
@@ -244,12 +260,18 @@ enum err mover_round(struct store *st, bool force)
 	while (!err && journal_oldest(st->journal, &oldest)) {
 		journal_pos end = journal_durable(st->journal);
 
+		if (!force && left_alone(mv, oldest))
+			break;
 		mv->segment = oldest;
 		index_advance(st->index, end, true);
 		err = index_wait(st->index, end - 1, 0);
 		if (!err)
 			err = run(mv, look_job);
-		if (err || (mv->live_len && !force && !crowded(st)))
+		if (!err && mv->live_len && !force && !crowded(st)) {
+			leave_alone(mv, oldest);
+			break;
+		}
+		if (err)
 			break;
 		err = run(mv, move_job);
 		/* Nobody can have begun to need it meanwhile: holds are only copied from holds. */

@@ -226,6 +226,12 @@ void store_close(struct store *st)
 	free_store(st);
 }
 
+void store_abandon(struct store *st)
+{
+	index_abandon(st->index);
+	archive_abandon_all(st->archive);
+}
+
 /* --- Messages --- */
 
 /* The record's parts: head, meta, chunk table, the caller's head, blocks. */

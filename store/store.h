@@ -84,6 +84,9 @@ enum err store_open(const struct store_open *args, struct store **out) must_use;
  * fail with ERR_STOPPED. NULL is harmless. */
 void store_close(struct store *st);
 
+/* After sim_crash(): closes the index, which is real, and forgets the rest, as the crash did. */
+void store_abandon(struct store *st);
+
 /* --- Messages --- */
 struct store_message {
 	slice meta; /* the caller's envelope, opaque, at most STORE_META_MAX */

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The store in the simulated engine: crashes in the middle of writes, failing writes, restarts.
+ * What was acknowledged survives; nothing is doubled; the disk's faults never end the process. */
+#include "core/fiber.h"
+#include "core/sim.h"
+#include "core/worker.h"
+#include "tests/store/store_support.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+enum { FIBERS = 6, RECORDS_MAX = 4096 };
+
+struct acked {
+	uint64_t id;
+	unsigned seed;
+	size_t size;
+	bool parked;
+};
+
+static struct world {
+	struct box box;
+	struct acked acked[RECORDS_MAX];
+	size_t count, found;
+	unsigned seed, running, crashes;
+	bool ready, quit, bad;
+} world;
+
+static struct acked *find(uint64_t id)
+{
+	for (size_t i = 0; i < world.count; i++)
+		if (world.acked[i].id == id)
+			return &world.acked[i];
+	return NULL;
+}
+
+static bool replayed(void *arg, const struct blob_ref *ref, wall_ms at, slice meta)
+{
+	const struct acked *a = find(ref->id);
+
+	world.found += a && !a->parked;
+	return a && !a->parked;
+}
+
+static const struct store_replay_ops ops = { .message = replayed };
+
+static bool put_one(unsigned seed)
+{
+	struct blob_ref ref;
+	size_t size = (size_t)sim_random(30000);
+	enum err err = put_message(world.box.st, seed, size, &ref);
+
+	if (err || world.count == RECORDS_MAX)
+		return err != ERR_STOPPED;
+	struct acked *a = &world.acked[world.count++];
+	*a = (struct acked){ .id = ref.id, .seed = seed, .size = size };
+	if (sim_random(3) == 0) {
+		struct schedule_entry e = { .ref = ref, .domain = SLICE("a.test"), .due = seed };
+
+		if (schedule_park(world.box.st, &e) == OK) {
+			a->parked = true;
+			store_release(world.box.st, &ref);
+		}
+	}
+	return true;
+}
+
+static void appending(void *arg)
+{
+	while (!world.quit && put_one(++world.seed))
+		(void)!fiber_sleep((msec)sim_random(20));
+	world.running--;
+}
+
+/* Everything acknowledged so far is there, from wherever it is now. */
+static void look(void)
+{
+	for (size_t i = 0; i < world.count; i++) {
+		const struct acked *a = &world.acked[i];
+
+		if (!message_is(world.box.st, a->id, a->seed, a->size))
+			world.bad = true;
+	}
+}
+
+static enum err start(struct worker *w, void *arg)
+{
+	struct store_open args = { .options = &world.box.options, .ops = &ops };
+
+	world.found = 0;
+	enum err err = store_open(&args, &world.box.st);
+	if (err)
+		return err;
+	look();
+	for (unsigned i = 0; i < FIBERS; i++) {
+		world.running++;
+		err = fiber_start(w, appending, NULL);
+		if (err)
+			return err;
+	}
+	world.ready = true;
+	return OK;
+}
+
+static void stop(struct worker *w, void *arg)
+{
+	world.quit = true;
+	while (world.running)
+		(void)!fiber_sleep(1);
+	look();
+	store_close(world.box.st);
+}
+
+static const struct workers_config config = { .count = 1, .start = start, .stop = stop };
+
+static void one_life(unsigned crash_at)
+{
+	char why[256] = "";
+
+	world.ready = world.quit = false;
+	world.running = 0;
+	cr_assert_eq(workers_start(&config, why, sizeof(why)), OK, "%s", why);
+	cr_assert(world.ready);
+	sim_crash_at_write(crash_at);
+	sim_run_until(NULL, NULL, 3000);
+	if (sim_crashed()) {
+		world.crashes++;
+		sim_crash();
+		store_abandon(world.box.st);
+	} else {
+		sim_crash_at_write(0);
+		workers_stop();
+		workers_join();
+	}
+	cr_assert_not(world.bad);
+}
+
+static void run_seed(uint64_t seed, unsigned fail_per_mille)
+{
+	struct sim_config sim = { .seed = seed };
+
+	memset(&world, 0, sizeof(world));
+	sim_start(&sim);
+	box_make(&world.box);
+	world.box.options.home = NULL;
+	world.box.options.journal_max_bytes = 12 << 20;
+	world.box.options.snapshot_interval_ms = 0;
+	for (unsigned life = 0; life < 4; life++) {
+		sim_disk_set(0, fail_per_mille);
+		one_life(5 + (unsigned)sim_random(60));
+		sim_disk_set(0, 0);
+	}
+	cr_expect_gt(world.count, 20u);
+	cr_expect_gt(world.crashes, 1u);
+	sim_stop();
+	tmpdir_remove(&world.box.dir);
+}
+
+Test(sim, crashes_in_the_middle_of_writes)
+{
+	for (uint64_t seed = 1; seed <= 8; seed++)
+		run_seed(seed, 0);
+}
+
+Test(sim, crashes_on_a_failing_disk)
+{
+	for (uint64_t seed = 1; seed <= 8; seed++)
+		run_seed(seed, 30);
+}
