@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* crypt.h - hashes and comparisons, over wolfCrypt.
+/* crypt.h - hashes and comparisons, over wolfCrypt and the processor's own SHA-256.
  *
  * Contexts are plain memory of the caller, need no end call, and may be copied to fork a running
  * hash. Randomness is a system call and lives elsewhere (core/entropy.h). Nothing here fails. */

@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* SHA-256 (FIPS 180 examples), HMAC (RFC 4231) and PBKDF2 (RFC 7914 11) by their vectors. */
+/* SHA-256 (FIPS 180 examples), HMAC (RFC 4231) and PBKDF2 (RFC 7914 11) by their vectors; and the
+ * processor's SHA-256 against wolfCrypt's. Every test here runs on whichever the machine has; the
+ * differential one holds both side by side. */
+#include <wolfssl/options.h>
+#include <wolfssl/wolfcrypt/sha256.h>
+#undef MIN
+#undef MAX
+
 #include "core/base/crypt.h"
 
 #include "core/base/codec.h"
+#include "core/base/cpu.h"
 
 #include <criterion/criterion.h>
 
@@ -23,6 +31,70 @@ Test(crypt, sha256)
 	expect(got, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 	sha256_of(SLICE("abc"), got);
 	expect(got, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+/* A million times "a": FIPS 180-2 B.3. */
+static void hash_a_million(void)
+{
+	unsigned char got[SHA256_BYTES];
+	struct sha256 h;
+
+	sha256_init(&h);
+	for (size_t i = 0; i < 100000; i++)
+		sha256_add(&h, SLICE("aaaaaaaaaa"));
+	sha256_end(&h, got);
+	expect(got, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+Test(crypt, sha256_of_much)
+{
+	hash_a_million();
+}
+
+Test(crypt, sha256_of_much_without_the_instructions)
+{
+	cpu_hide(CPU_SHA);
+	cr_assert_not(cpu_has(CPU_SHA));
+	hash_a_million();
+}
+
+/* Cut anywhere, and forked anywhere. */
+static void hash_in_pieces(slice bytes, unsigned seed, unsigned char out[SHA256_BYTES])
+{
+	struct sha256 h, fork;
+
+	sha256_init(&h);
+	while (bytes.len) {
+		seed = seed * 1103515245 + 12345;
+		slice piece = slice_sub(bytes, 0, 1 + (seed >> 16) % 150);
+
+		fork = h;
+		sha256_add(&fork, piece);
+		h = fork;
+		bytes = slice_skip(bytes, piece.len);
+	}
+	sha256_end(&h, out);
+}
+
+Test(crypt, sha256_agrees_with_wolfcrypt)
+{
+	unsigned char bytes[1024], got[SHA256_BYTES], want[SHA256_BYTES];
+	unsigned seed = 1;
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (unsigned char)((seed = seed * 1103515245 + 12345) >> 16);
+	for (size_t len = 0; len <= sizeof(bytes); len++) {
+		slice in = slice_of(bytes + sizeof(bytes) - len, len);
+		wc_Sha256 theirs;
+
+		cr_assert_eq(wc_InitSha256(&theirs), 0);
+		cr_assert_eq(wc_Sha256Update(&theirs, (const byte *)in.ptr, (word32)len), 0);
+		cr_assert_eq(wc_Sha256Final(&theirs, want), 0);
+		sha256_of(in, got);
+		cr_assert_arr_eq(got, want, SHA256_BYTES, "%zu bytes at once", len);
+		hash_in_pieces(in, (unsigned)len, got);
+		cr_assert_arr_eq(got, want, SHA256_BYTES, "%zu bytes in pieces", len);
+	}
 }
 
 Test(crypt, a_running_hash_may_be_forked)
