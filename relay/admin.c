@@ -9,6 +9,7 @@
 
 #include "core/base/text.h"
 #include "relay/event.h"
+#include "relay/outlet.h"
 #include "relay/path.h"
 #include "relay/relay_int.h"
 #include "relay/result.h"
@@ -72,6 +73,7 @@ struct ram_look {
 	size_t max, count;
 	uint64_t skip, passed; /* parcels of earlier pages */
 	struct relay_here *r;
+	enum queue_state state; /* of what is being walked */
 	/* To change rather than to look. */
 	int action; /* enum queue_action, or -1 */
 	uint64_t changed;
@@ -86,7 +88,7 @@ static void row_of_item(struct ram_look *look, const struct parcel *p, const str
 	*row = (struct queue_row){
 		.id = p->m->ref.id,
 		.index = it->n,
-		.state = QUEUE_READY,
+		.state = look->state,
 		.sender = arena_dup(look->a, e->sender),
 		.recipient = arena_dup(look->a, rcpt->address),
 		.path = p->target ? arena_dup(look->a, p->target->key) : SLICE(""),
@@ -111,7 +113,7 @@ static bool item_fits(struct ram_look *look, const struct parcel *p, const struc
 		.recipient = parcel_rcpt(p, it)->address,
 		.domain = p->domain,
 		.received_at = p->m->env.received_at,
-		.state = QUEUE_READY,
+		.state = look->state,
 	};
 
 	return fits(look->f, &x, worker_wall(look->r->w));
@@ -121,7 +123,8 @@ static bool list_parcel(void *arg, struct parcel *p)
 {
 	struct ram_look *look = arg;
 
-	if (look->passed++ < look->skip)
+	/* What came from disk is listed by its row. */
+	if (look->passed++ < look->skip || p->from_disk)
 		return true;
 	if (look->count + p->count > look->max && look->count > 0) {
 		look->passed--;
@@ -141,6 +144,9 @@ static void list_here(struct worker *w, void *arg)
 	path_walk(look->r, list_parcel, look);
 	if (look->count < look->max)
 		site_walk(look->r, list_parcel, look);
+	look->state = QUEUE_ACTIVE;
+	if (look->count < look->max)
+		outlet_walk(look->r, list_parcel, look);
 }
 
 /* Changing: parcels of which all recipients fit are taken out; of others a part cannot be taken, so they

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core/base/codec.h"
+#include "core/base/text.h"
 #include "core/entropy.h"
 #include "proto/mailauth/dkim_canon.h"
 #include "proto/mime/dsn.h"
@@ -179,7 +180,8 @@ static void fill(struct report *rep)
 		.queue_id = out_written(&id),
 		.now = worker_wall(rep->r->w),
 		.arrival = e->received_at,
-		.utf8 = e->smtputf8,
+		/* A sender who can be reached without SMTPUTF8 gets a report that needs none. */
+		.utf8 = e->smtputf8 && !text_is_ascii(e->sender),
 		.return_full = full_wanted(rep),
 		.original_8bit = e->has_8bit || e->header_8bit,
 	};

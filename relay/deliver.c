@@ -43,6 +43,23 @@ void deliver_abort_all(struct relay_here *r)
 	}
 }
 
+static bool walk_hop(struct hop *h, bool (*each)(void *arg, struct parcel *p), void *arg)
+{
+	for (size_t i = 0; i < HOP_SHIPS; i++) {
+		if (!h->ships[i].m)
+			continue;
+		list_each(&h->ships[i].parcels,
+			link) if (!each(arg, container_of(link, struct parcel, link))) return false;
+	}
+	return true;
+}
+
+void deliver_walk(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), void *arg)
+{
+	list_each(&r->hop_list,
+		link) if (!walk_hop(container_of(link, struct hop, all), each, arg)) return;
+}
+
 static struct ship *free_ship(struct hop *h)
 {
 	for (size_t i = 0; i < HOP_SHIPS; i++)

@@ -12,6 +12,7 @@
 
 struct list_link;
 struct outlet;
+struct parcel;
 struct relay_here;
 
 /* The outlet counted it as `opening` already. */
@@ -22,5 +23,7 @@ void deliver_wake(struct list_link *idle);
 void deliver_stop(struct list_link *idle);
 /* Break every connection of this worker off: what was under way is deferred, or delivered twice. */
 void deliver_abort_all(struct relay_here *r);
+/* For listings: every parcel in a transaction of this worker. */
+void deliver_walk(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), void *arg);
 
 #endif

@@ -280,3 +280,18 @@ void outlet_stop_all(struct relay_here *r)
 		list_each(&ot->idle, idle) deliver_stop(idle);
 	}
 }
+
+void outlet_walk(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), void *arg)
+{
+	list_each(&r->outlet_list, link)
+	{
+		struct outlet *ot = container_of(link, struct outlet, all);
+
+		for (unsigned lane = 0; lane < ENVELOPE_LANE_COUNT; lane++)
+			list_each(&ot->lanes[lane],
+				waiting) if (!each(arg,
+						     container_of(waiting, struct parcel,
+							     link))) return;
+	}
+	deliver_walk(r, each, arg);
+}

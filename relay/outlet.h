@@ -49,5 +49,7 @@ void outlet_closed(struct outlet *ot);
 enum err outlet_wait(struct outlet *ot, struct list_link *idle, struct fiber_wait *wait) must_use;
 
 void outlet_stop_all(struct relay_here *r);
+/* For listings: every parcel handed to this worker, on a connection or about to be. */
+void outlet_walk(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), void *arg);
 
 #endif

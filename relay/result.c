@@ -265,8 +265,8 @@ static void tell(struct relay_here *r, const struct parcel *p, const struct item
 		return;
 	queue_id_put_rcpt(&o, p->m->ref.id, it->n);
 	event_emit(&relay_events, it->expired ? RELAY_EXPIRED : tellings[it->outcome].event,
-		log_slice("id", out_written(&o)),
-		log_slice("from", p->m->env.sender), log_slice("to", parcel_rcpt(p, it)->address),
+		log_slice("id", out_written(&o)), log_slice("from", p->m->env.sender),
+		log_slice("to", parcel_rcpt(p, it)->address),
 		log_str("mx", why->mta[0] ? why->mta : NULL),
 		log_int(why->code ? "code" : NULL, why->code),
 		log_str("status", why->status[0] ? why->status : NULL),

@@ -315,6 +315,12 @@ static void send_open(struct reading *rd)
 	rd->m = NULL;
 }
 
+static void note_next(struct reading *rd, wall_ms due)
+{
+	if (!rd->next || due < rd->next)
+		rd->next = due;
+}
+
 /* The message cannot be had any more, or is damaged: an operator must see it. */
 static void hold_lost(struct reading *rd, const struct schedule_entry *entry, enum err err)
 {
@@ -370,6 +376,7 @@ static void give_out(struct reading *rd, const struct schedule_entry *entry)
 	if (err || !add_item(rd->d, entry)) {
 		if (err)
 			hold_lost(rd, entry, err);
+		note_next(rd, rd->now + TROUBLE_MS);
 		return;
 	}
 	struct item *it = &rd->open->items[rd->open->count++];
@@ -399,12 +406,6 @@ static bool is_out(struct reading *rd, const struct schedule_entry *entry)
 	}
 	item->seen = true;
 	return true;
-}
-
-static void note_next(struct reading *rd, wall_ms due)
-{
-	if (!rd->next || due < rd->next)
-		rd->next = due;
 }
 
 static void take_page(struct reading *rd, const struct schedule_page *page)

@@ -427,8 +427,8 @@ void ship_done(struct ship *s, const struct smtp_client_event *ev)
 		/* Too many at once is nobody's failure, unless all of it failed. */
 		if (row->again && (ev->outcome == SMTP_DELIVERED || ev->outcome == SMTP_NOBODY))
 			continue;
-		/* Delivered is only who was accepted. */
-		if (action == RETRY_DELIVERED && !row->accepted && !s->txn.accepted)
+		/* Delivered is only who was accepted, and by LMTP only who was told so by name. */
+		if (action == RETRY_DELIVERED && (!row->accepted || s->txn.accepted))
 			continue;
 		verdict(s, row, action, &why);
 	}
