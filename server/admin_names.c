@@ -73,10 +73,11 @@ static json_t *domain_rows(struct admin *admin, json_t *request)
 	for (size_t i = 0; i < list.len; i++) {
 		const struct domain *d = &list.rows[i];
 
-		json_array_append_new(rows, json_pack("{s:o,s:b,s:s,s:o}", "domain", admin_slice(d->name),
-			"scram", !(d->flags & DOMAIN_NO_SCRAM), "sign",
-			d->flags & DOMAIN_SIGN_REQUIRED ? "required" : "optional", "created",
-			timestamp(d->created)));
+		json_array_append_new(rows,
+			json_pack("{s:o,s:b,s:s,s:o}", "domain", admin_slice(d->name), "scram",
+				!(d->flags & DOMAIN_NO_SCRAM), "sign",
+				d->flags & DOMAIN_SIGN_REQUIRED ? "required" : "optional",
+				"created", timestamp(d->created)));
 	}
 	return page(rows, list.more, list.len ? list.rows[list.len - 1].name : SLICE(""));
 }
@@ -169,9 +170,11 @@ static json_t *account_rows(struct admin *admin, json_t *request)
 		slice full = arena_printf(&admin->arena, "%.*s@%.*s", SLICE_ARG(acc->local),
 			SLICE_ARG(acc->domain));
 
-		json_array_append_new(rows, json_pack("{s:o,s:b,s:b,s:o}", "account", admin_slice(full),
-			"scram", acc->scram_iterations > 0, "disabled",
-			(acc->flags & ACCOUNT_DISABLED) != 0, "created", timestamp(acc->created)));
+		json_array_append_new(rows,
+			json_pack("{s:o,s:b,s:b,s:o}", "account", admin_slice(full), "scram",
+				acc->scram_iterations > 0, "disabled",
+				(acc->flags & ACCOUNT_DISABLED) != 0, "created",
+				timestamp(acc->created)));
 	}
 	return page(rows, list.more, list.len ? list.rows[list.len - 1].local : SLICE(""));
 }
@@ -269,7 +272,8 @@ static bool selector_ok(slice selector)
 
 static json_t *dkim_add(struct admin *admin, json_t *request)
 {
-	struct domain_key row = { .created = now(admin), .selector = admin_text(request, "selector") };
+	struct domain_key row = { .created = now(admin),
+		.selector = admin_text(request, "selector") };
 	const char *why = "";
 	struct sigkey *key;
 	struct out pem;
@@ -306,7 +310,8 @@ static json_t *key_row(const struct domain_key *row, bool with_record)
 	json_t *answer;
 
 	if (sigkey_parse_private(row->pem, &key))
-		return json_pack("{s:o,s:s}", "selector", admin_slice(row->selector), "type", "damaged");
+		return json_pack("{s:o,s:s}", "selector", admin_slice(row->selector), "type",
+			"damaged");
 	answer = with_record ? record_of(key, row->selector, row->domain) : json_object();
 	json_object_set_new(answer, "selector", admin_slice(row->selector));
 	json_object_set_new(answer, "type", json_string(row->kind == KEY_RSA ? "rsa" : "ed25519"));

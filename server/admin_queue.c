@@ -63,7 +63,8 @@ static json_t *row_of(const struct queue_row *row)
 	queue_id_put_rcpt(&id, row->id, row->index);
 	json_object_set_new(object, "id", admin_slice(out_written(&id)));
 	json_object_set_new(object, "state", json_string(queue_state_name(row->state)));
-	json_object_set_new(object, "sender", row->sender.len ? admin_slice(row->sender) : json_string("<>"));
+	json_object_set_new(object, "sender",
+		row->sender.len ? admin_slice(row->sender) : json_string("<>"));
 	json_object_set_new(object, "recipient", admin_slice(row->recipient));
 	json_object_set_new(object, "size", json_integer((json_int_t)row->size));
 	json_object_set_new(object, "attempts", json_integer(row->attempts));

@@ -17,7 +17,8 @@ static json_t *number(uint64_t n)
 
 static json_t *smtp_part(struct service *svc)
 {
-	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "sessions", number(service_sessions(svc)), "connections",
+	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "sessions", number(service_sessions(svc)),
+		"connections",
 		number((uint64_t)metric_value(&smtp_metrics, SMTP_METRIC_CONNECTIONS)), "messages",
 		number((uint64_t)metric_value(&smtp_metrics, SMTP_METRIC_MESSAGES)), "bytes",
 		number((uint64_t)metric_value(&smtp_metrics, SMTP_METRIC_BYTES)), "recipients",

@@ -107,8 +107,8 @@ static const struct cli_flag *find_flag(const struct cli_flag *flags, const char
 	return NULL;
 }
 
-static const struct cli_command *find_command(const struct cli_command *table, int argc, char **argv,
-	int *out_used)
+static const struct cli_command *find_command(const struct cli_command *table, int argc,
+	char **argv, int *out_used)
 {
 	for (; table->noun; table++) {
 		if (strcmp(table->noun, argv[1]))

@@ -44,7 +44,8 @@ static size_t widths(const struct cli_column *columns, const json_t *rows, int *
 		const json_t *row;
 		char buf[32];
 
-		json_array_foreach ((json_t *)rows, i, row) {
+		json_array_foreach((json_t *)rows, i, row)
+		{
 			const json_t *value = json_object_get(row, columns[count].member);
 
 			width = MAX(width, strlen(value_text(value, buf, sizeof(buf))));
@@ -68,7 +69,8 @@ static void print_table(struct cli_printer *p, const json_t *rows)
 			put_cell(columns[col].title, col + 1 < count ? width[col] + 2 : 0);
 		putchar('\n');
 	}
-	json_array_foreach ((json_t *)rows, i, row) {
+	json_array_foreach((json_t *)rows, i, row)
+	{
 		for (size_t col = 0; col < count; col++) {
 			const json_t *value = json_object_get(row, columns[col].member);
 
@@ -89,7 +91,8 @@ void cli_print_rows(struct cli_printer *p, const json_t *rows)
 		p->rows += json_array_size(rows);
 		return;
 	}
-	json_array_foreach ((json_t *)rows, i, row) {
+	json_array_foreach((json_t *)rows, i, row)
+	{
 		fputs(p->rows++ ? ",\n" : "[\n", stdout);
 		json_dumpf(row, stdout, JSON_COMPACT);
 	}
@@ -111,11 +114,12 @@ static void print_member(const char *key, const json_t *value, int indent)
 	printf("%*s%s: ", indent, "", key);
 	if (json_is_object(value)) {
 		putchar('\n');
-		json_object_foreach ((json_t *)value, sub, member)
+		json_object_foreach((json_t *)value, sub, member)
 			print_member(sub, member, indent + 2);
 	} else if (json_is_array(value)) {
 		putchar('\n');
-		json_array_foreach ((json_t *)value, i, member) {
+		json_array_foreach((json_t *)value, i, member)
+		{
 			printf("%*s- ", indent + 2, "");
 			put_cell(value_text(member, buf, sizeof(buf)), 0);
 			putchar('\n');
@@ -138,7 +142,6 @@ void cli_print_object(const struct cli *cli, const json_t *object)
 	} else if (json_is_string(text)) {
 		puts(json_string_value(text));
 	} else {
-		json_object_foreach ((json_t *)object, key, value)
-			print_member(key, value, 0);
+		json_object_foreach((json_t *)object, key, value) print_member(key, value, 0);
 	}
 }

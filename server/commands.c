@@ -45,8 +45,9 @@ static int print_docs(void)
 {
 	struct out o = out_heap(1 << 20);
 
-	out_str(&o, "# Configuration\n\nPrinted from the option rows by `ringpost check --docs`. "
-		    "`ringpost.yaml` beside this page is a whole file\nwith every default.\n\n");
+	out_str(&o,
+		"# Configuration\n\nPrinted from the option rows by `ringpost check --docs`. "
+		"`ringpost.yaml` beside this page is a whole file\nwith every default.\n\n");
 	conf_print_markdown(&setup_schema, &o);
 	fwrite(o.buf, 1, o.len, stdout);
 	out_heap_done(&o);
@@ -113,7 +114,8 @@ static int ask_and_print(struct cli *cli, struct remote *r, json_t *request)
 
 	for (bool more = true; more && status == CLI_OK;) {
 		json_t *answer = remote_call(r, json_deep_copy(request));
-		json_t *rows = json_object_get(answer, "rows"), *next = json_object_get(answer, "next");
+		json_t *rows = json_object_get(answer, "rows"),
+		       *next = json_object_get(answer, "next");
 
 		more = next != NULL;
 		if (print_error(answer))
@@ -206,8 +208,8 @@ int command_password(struct cli *cli)
 	cli->json = false; /* one object is printed, here */
 	status = ask(cli, request);
 	if (status == CLI_OK && json)
-		printf("{\"account\": \"%s\"%s%s%s}\n", cli->operand, made ? ", \"password\": \"" : "",
-			made ? password : "", made ? "\"" : "");
+		printf("{\"account\": \"%s\"%s%s%s}\n", cli->operand,
+			made ? ", \"password\": \"" : "", made ? password : "", made ? "\"" : "");
 	else if (status == CLI_OK && made)
 		printf("password: %s\n", password);
 	crypt_wipe(password, sizeof(password));

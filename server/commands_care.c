@@ -149,8 +149,10 @@ static void progress(void *arg, uint64_t done, uint64_t all)
 
 static const char *result_word(enum check_result result)
 {
-	static const char *const words[] = { [CHECK_CLEAN] = "clean", [CHECK_REPAIRED] = "repaired",
-		[CHECK_DAMAGED] = "damaged", [CHECK_LOST] = "lost" };
+	static const char *const words[] = { [CHECK_CLEAN] = "clean",
+		[CHECK_REPAIRED] = "repaired",
+		[CHECK_DAMAGED] = "damaged",
+		[CHECK_LOST] = "lost" };
 
 	return words[result];
 }
@@ -160,10 +162,10 @@ static json_t *report_of(const struct check_report *r)
 	const struct {
 		const char *name;
 		uint64_t value;
-	} rows[] = { { "segments", r->segments }, { "frames", r->frames }, { "records", r->records },
-		{ "bytes", r->bytes }, { "messages", r->messages }, { "entries", r->entries },
-		{ "accounts", r->accounts }, { "domains", r->domains }, { "keys", r->keys },
-		{ "archived", r->archived }, { "bad_frames", r->bad_frames },
+	} rows[] = { { "segments", r->segments }, { "frames", r->frames },
+		{ "records", r->records }, { "bytes", r->bytes }, { "messages", r->messages },
+		{ "entries", r->entries }, { "accounts", r->accounts }, { "domains", r->domains },
+		{ "keys", r->keys }, { "archived", r->archived }, { "bad_frames", r->bad_frames },
 		{ "bad_records", r->bad_records }, { "bad_bodies", r->bad_bodies },
 		{ "missing_bodies", r->missing_bodies }, { "dead_bodies", r->dead_bodies },
 		{ "bad_rows", r->bad_rows }, { "bad_counters", r->bad_counters },
@@ -178,10 +180,13 @@ static json_t *report_of(const struct check_report *r)
 
 static int check_folder(struct cli *cli, const struct setup *setup)
 {
-	struct store_options options = *(const struct store_options *)conf_options(setup->conf,
-		&store_conf_table);
-	struct check_run run = { .options = &options, .rebuild = cli_flag(cli, "rebuild") != NULL,
-		.say = say, .progress = progress, .arg = cli };
+	struct store_options options =
+		*(const struct store_options *)conf_options(setup->conf, &store_conf_table);
+	struct check_run run = { .options = &options,
+		.rebuild = cli_flag(cli, "rebuild") != NULL,
+		.say = say,
+		.progress = progress,
+		.arg = cli };
 	struct check_report report = { 0 };
 	enum err err;
 

@@ -108,7 +108,9 @@ static void on_accepted(struct listener *l, int fd, const struct addr *peer)
 	static const struct conn_ops ops = { .data = on_data, .closed = on_closed };
 	struct control *control = listener_owner(l);
 	struct client *client = calloc(1, sizeof(*client));
-	struct conn_open open = { .fd = fd, .peer = peer, .ops = &ops, .owner = client, .listener = l };
+	struct conn_open open = {
+		.fd = fd, .peer = peer, .ops = &ops, .owner = client, .listener = l
+	};
 
 	if (!client) {
 		ring_close(fd);
@@ -128,8 +130,11 @@ static void on_accepted(struct listener *l, int fd, const struct addr *peer)
 enum err control_start(struct service *svc, struct worker *w, int fd, struct control **out)
 {
 	struct control *control = calloc(1, sizeof(*control));
-	struct listen_config config = { .fd = fd, .shared_fd = false, .conns_max = 64,
-		.accepted = on_accepted, .owner = control };
+	struct listen_config config = { .fd = fd,
+		.shared_fd = false,
+		.conns_max = 64,
+		.accepted = on_accepted,
+		.owner = control };
 	enum err err;
 
 	if (!control) {

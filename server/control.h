@@ -16,7 +16,8 @@ struct worker;
 enum { CONTROL_REQUEST_MAX = 48 * 1024, CONTROL_ANSWER_MAX = 4 * 1024 * 1024 };
 
 /* Takes the listening descriptor over, whatever happens. */
-enum err control_start(struct service *svc, struct worker *w, int fd, struct control **out) must_use;
+enum err control_start(struct service *svc, struct worker *w, int fd,
+	struct control **out) must_use;
 /* On its worker: listen no more, end the connections. NULL is harmless. */
 void control_stop(struct control *control);
 

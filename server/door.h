@@ -42,14 +42,14 @@ void setup_put(struct setup *setup); /* NULL is harmless */
 struct door {
 	struct list_link link; /* in its worker's list */
 	struct worker *w;
-	struct setup *setup; /* of the next session; held */
+	struct setup *setup;              /* of the next session; held */
 	const struct listen_options *row; /* of that setup */
 	enum door_kind service;
 	struct listener *listener;
 	const struct binding *binding; /* whose sockets it listens on */
 	struct store *store;
 	struct login *login;
-	struct rate *rate; /* the worker's: new connections by client */
+	struct rate *rate;    /* the worker's: new connections by client */
 	struct arena scratch; /* of the verb that is running; empty between two */
 	struct list sessions; /* struct door_session */
 	unsigned session_count;

@@ -20,8 +20,8 @@
 /* What the trace field says (RFC 5321 4.4). */
 struct intake_trace {
 	slice helo;
-	const struct addr *peer; /* NULL: not to be named */
-	const char *with;        /* "ESMTPSA" (RFC 3848, RFC 6531 4.3) */
+	const struct addr *peer;              /* NULL: not to be named */
+	const char *with;                     /* "ESMTPSA" (RFC 3848, RFC 6531 4.3) */
 	const char *tls_version, *tls_cipher; /* NULL: in clear */
 };
 

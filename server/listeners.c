@@ -20,9 +20,18 @@
 enum { SPARE_FILES = 256 };
 
 static const struct listen_options default_rows[] = {
-	{ .service = SERVICE_SMTP, .port = CONF_UNSET, .tls = true, .client_conns_max = CONF_UNSET },
-	{ .service = SERVICE_SUBMISSION, .port = CONF_UNSET, .tls = true, .client_conns_max = CONF_UNSET },
-	{ .service = SERVICE_SUBMISSIONS, .port = CONF_UNSET, .tls = true, .client_conns_max = CONF_UNSET },
+	{ .service = SERVICE_SMTP,
+		.port = CONF_UNSET,
+		.tls = true,
+		.client_conns_max = CONF_UNSET },
+	{ .service = SERVICE_SUBMISSION,
+		.port = CONF_UNSET,
+		.tls = true,
+		.client_conns_max = CONF_UNSET },
+	{ .service = SERVICE_SUBMISSIONS,
+		.port = CONF_UNSET,
+		.tls = true,
+		.client_conns_max = CONF_UNSET },
 };
 
 static size_t row_count(const struct setup *setup)
@@ -41,7 +50,8 @@ static const struct listen_options *row_at(const struct setup *setup, size_t i)
 
 /* --- Binding ---------------------------------------------------------------------------------- */
 
-static struct binding *find_binding(struct service *svc, const struct addr *asked, enum door_kind kind)
+static struct binding *find_binding(struct service *svc, const struct addr *asked,
+	enum door_kind kind)
 {
 	list_each(&svc->bindings, link)
 	{
@@ -91,7 +101,8 @@ static enum err open_fds(struct service *svc, struct binding *b, char why[PROC_W
 	return OK;
 }
 
-static enum err bind_one(struct service *svc, const struct addr *asked, enum door_kind kind, struct out *why)
+static enum err bind_one(struct service *svc, const struct addr *asked, enum door_kind kind,
+	struct out *why)
 {
 	struct binding *b = calloc(1, sizeof(*b));
 	char text[ADDR_TEXT], reason[PROC_WHY] = "";
@@ -118,8 +129,8 @@ static enum err bind_one(struct service *svc, const struct addr *asked, enum doo
 	return err;
 }
 
-static enum err want(struct service *svc, const struct addr *asked, const struct listen_options *row,
-	unsigned index, struct out *why)
+static enum err want(struct service *svc, const struct addr *asked,
+	const struct listen_options *row, unsigned index, struct out *why)
 {
 	struct binding *b = find_binding(svc, asked, (enum door_kind)row->service);
 
@@ -140,7 +151,7 @@ static enum err want_row(struct service *svc, const struct listen_options *row, 
 {
 	struct addr at = row->address;
 	uint16_t port = row->port != CONF_UNSET ? (uint16_t)row->port :
-			at.port                 ? at.port :
+		at.port                         ? at.port :
 						  service_port((enum door_kind)row->service);
 	struct addr any6 = { .kind = ADDR_IP6, .port = port };
 	char buf[PROC_WHY];
@@ -156,7 +167,8 @@ static enum err want_row(struct service *svc, const struct listen_options *row, 
 	err = want(svc, &at, row, index, why);
 	/* A machine without IPv6 is no error when no address was named. */
 	if (!err && want(svc, &any6, row, index, &ignored))
-		log_text(LOG_WARN, "not listening on IPv6 port %u: %.*s", port, (int)ignored.len, buf);
+		log_text(LOG_WARN, "not listening on IPv6 port %u: %.*s", port, (int)ignored.len,
+			buf);
 	return err;
 }
 
@@ -200,7 +212,8 @@ void listeners_announce(struct service *svc)
 		struct binding *b = container_of(link, struct binding, link);
 
 		if (b->wanted && !b->announced)
-			log_event(LOG_INFO, "listening", log_str("service", service_words[b->service]),
+			log_event(LOG_INFO, "listening",
+				log_str("service", service_words[b->service]),
 				log_addr("address", &b->actual), log_uint("port", b->actual.port));
 		b->announced = true;
 	}
@@ -226,8 +239,11 @@ static unsigned conns_max(const struct setup *setup, unsigned workers)
 static struct listen_config config_of(struct service *svc, struct binding *b, struct door *door)
 {
 	int64_t own = door->row->client_conns_max;
-	struct listen_config config = { .owner = door, .accepted = on_accepted, .clients = b->clients,
-		.shared_fd = b->shared, .worker_conns_max = conns_max(door->setup, svc->workers) };
+	struct listen_config config = { .owner = door,
+		.accepted = on_accepted,
+		.clients = b->clients,
+		.shared_fd = b->shared,
+		.worker_conns_max = conns_max(door->setup, svc->workers) };
 
 	config.client_conns_max =
 		(unsigned)(own == CONF_UNSET ? door->setup->service->client_conns_max : own);
@@ -268,8 +284,12 @@ static enum err open_door(struct service *svc, struct worker *w, struct binding 
 
 	if (!door)
 		return ERR_NOMEM;
-	*door = (struct door){ .w = w, .service = b->service, .store = svc->store,
-		.login = svc->login, .rate = st->rate, .binding = b };
+	*door = (struct door){ .w = w,
+		.service = b->service,
+		.store = svc->store,
+		.login = svc->login,
+		.rate = st->rate,
+		.binding = b };
 	list_init(&door->sessions);
 	list_push(&st->doors, &door->link);
 	use_setup(svc, door, b);
@@ -365,8 +385,8 @@ unsigned listeners_sessions(struct service *svc, struct worker *w)
 {
 	unsigned count = 0;
 
-	list_each(&svc->stations[worker_index(w)].doors, link)
-		count += container_of(link, struct door, link)->session_count;
+	list_each(&svc->stations[worker_index(w)].doors, link) count +=
+		container_of(link, struct door, link)->session_count;
 	return count;
 }
 
@@ -397,13 +417,13 @@ bool listeners_named(const struct conf *conf, const struct addr *addr)
 	for (size_t i = 0; i < o->listen.count; i++) {
 		const struct listen_options *row = conf_item(&o->listen, struct listen_options, i);
 		uint16_t port = row->port != CONF_UNSET ? (uint16_t)row->port :
-				row->address.port       ? row->address.port :
+			row->address.port               ? row->address.port :
 							  service_port((enum door_kind)row->service);
 		bool any = row->address.kind == ADDR_NONE;
 
-		if (addr->kind == ADDR_UNIX ? addr_eq(addr, &row->address) :
-					      port == addr->port &&
-					(any || addr_same_host(addr, &row->address)))
+		if (addr->kind == ADDR_UNIX ?
+				addr_eq(addr, &row->address) :
+				port == addr->port && (any || addr_same_host(addr, &row->address)))
 			return true;
 	}
 	for (size_t i = 0; !o->listen.count && i < array_len(default_rows); i++)

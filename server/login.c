@@ -27,7 +27,8 @@ static const struct metric_row metric_rows[] = {
 	{ "successes_total", METRIC_COUNTER, "Logins that succeeded" },
 	{ "cached_total", METRIC_COUNTER, "Of them, passwords remembered from an earlier check" },
 	{ "failures_total", METRIC_COUNTER, "Logins that failed" },
-	{ "locked_total", METRIC_COUNTER, "Tries refused because the account was locked for the client" },
+	{ "locked_total", METRIC_COUNTER,
+		"Tries refused because the account was locked for the client" },
 	{ "hashes_total", METRIC_COUNTER, "Password hashes computed" },
 };
 struct metric_table login_metrics = METRIC_TABLE("login", metric_rows);
@@ -47,12 +48,12 @@ struct tables {
 struct login {
 	struct store *store;
 	unsigned slot;
-	int hash; /* enum auth_hash of the dummy */
+	int hash;                        /* enum auth_hash of the dummy */
 	unsigned char key[KEY_BYTES];    /* of the cache, for this run */
 	unsigned char secret[KEY_BYTES]; /* behind false salts, for ever */
 	struct job_queue lanes[LANES];   /* hashes run at most this many at once */
 	_Atomic unsigned next_lane;
-	_Atomic unsigned failing; /* entries in all failure tables: 0 spares the question */
+	_Atomic unsigned failing;      /* entries in all failure tables: 0 spares the question */
 	char dummy[PASSWORD_HASH_MAX]; /* a hash of a random password */
 };
 
@@ -195,7 +196,8 @@ static void ask_owner(struct ask *ask, slice name)
 	size_t len = MIN(name.len, sizeof(copy));
 
 	/* Without failures anywhere there is nothing to ask, and nothing to forget. */
-	if (ask->kind != ASK_FAIL && !atomic_load_explicit(&ask->login->failing, memory_order_relaxed))
+	if (ask->kind != ASK_FAIL &&
+		!atomic_load_explicit(&ask->login->failing, memory_order_relaxed))
 		return;
 	memcpy(copy, name.ptr, len);
 	text_lower_all(copy, len);
@@ -220,8 +222,8 @@ static enum fault failed(struct login *l, const struct login_try *t)
 
 	ask_owner(&ask, t->name);
 	metric_add(&login_metrics, M_FAILED, 1);
-	log_event(LOG_INFO, "login.failed", log_slice("account", t->name), log_addr("client", t->peer),
-		log_bool("locked", ask.newly));
+	log_event(LOG_INFO, "login.failed", log_slice("account", t->name),
+		log_addr("client", t->peer), log_bool("locked", ask.newly));
 	if (ask.delay > 0 && fiber_sleep(ask.delay))
 		return FAULT_AUTH_BUSY;
 	return FAULT_AUTH_FAILED;
@@ -295,9 +297,11 @@ static bool password_is_right(struct login *l, struct worker *w, const struct lo
 {
 	struct tables *tables = tables_of(l, w);
 	struct pending own = { .mark = login_mark_of(slice_of(l->key, KEY_BYTES), t->name, stored,
-				       t->password) }, *other;
+				       t->password) },
+		       *other;
 
-	memcpy(&own.link.hash, own.mark.bytes, sizeof(own.link.hash)); /* keyed, so nobody's choice */
+	memcpy(&own.link.hash, own.mark.bytes,
+		sizeof(own.link.hash)); /* keyed, so nobody's choice */
 	if (t->options->cache_ms && login_table_has(&tables->cache, &own.mark, worker_now(w))) {
 		metric_add(&login_metrics, M_CACHED, 1);
 		return true;
@@ -412,8 +416,10 @@ bool login_may_send_as(struct login *l, slice name, slice address)
 	const struct account *acc = find(l, name, &a, &cut, &err);
 	ptrdiff_t at = slice_rfind(address, '@');
 	slice domain = at < 0 ? SLICE("") : slice_skip(address, (size_t)at + 1);
-	bool may = acc && (address.len == 0 || (acc->flags & ACCOUNT_FROM_ANY) ||
-		slice_eq_nocase(domain, cut.domain) || list_has_name(acc->from_domains, domain));
+	bool may = acc &&
+		(address.len == 0 || (acc->flags & ACCOUNT_FROM_ANY) ||
+			slice_eq_nocase(domain, cut.domain) ||
+			list_has_name(acc->from_domains, domain));
 
 	arena_done(&a);
 	return may;
@@ -439,8 +445,9 @@ static void make_secrets(void *arg)
 enum err login_make_secrets(const struct auth_options *o, const struct domain *d, slice password,
 	struct arena *a, struct account *row)
 {
-	struct secrets_job job = { .options = o, .password = password,
-		.want_scram = !(d->flags & DOMAIN_NO_SCRAM) };
+	struct secrets_job job = {
+		.options = o, .password = password, .want_scram = !(d->flags & DOMAIN_NO_SCRAM)
+	};
 
 	if (password.len == 0 || password.len > PASSWORD_MAX || slice_find(password, '\0') >= 0)
 		return ERR_INVALID;

@@ -25,7 +25,8 @@ struct worker;
 enum err login_open(struct store *st, const struct auth_options *o, struct login **out) must_use;
 void login_close(struct login *l); /* after the workers ended; NULL is harmless */
 /* On each worker, before the first check there. */
-enum err login_worker_start(struct login *l, struct worker *w, const struct auth_options *o) must_use;
+enum err login_worker_start(struct login *l, struct worker *w,
+	const struct auth_options *o) must_use;
 void login_worker_stop(struct login *l, struct worker *w);
 
 struct login_try {
@@ -49,8 +50,8 @@ struct login_scram {
 enum fault login_scram_keys(struct login *l, const struct login_try *t, struct arena *a,
 	struct login_scram *out) must_use;
 /* (fiber) How a SCRAM exchange ended, for the counters; returns what to answer. */
-enum fault login_scram_end(struct login *l, struct worker *w, const struct login_try *t, bool right)
-	must_use;
+enum fault login_scram_end(struct login *l, struct worker *w, const struct login_try *t,
+	bool right) must_use;
 /* (fiber) May this name be tried from there now? */
 enum fault login_admit(struct login *l, struct worker *w, const struct login_try *t) must_use;
 

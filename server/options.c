@@ -29,9 +29,12 @@ static const struct conf_row listen_rows[] = {
 		.doc = "Clients that may send to any recipient without logging in" },
 	{ "proxy_from", CONF_CIDRS, AT(proxy_from), CONF_RELOAD, .max = 4096,
 		.doc = "Proxies that begin every connection with a PROXY header (v1 or v2)" },
-	{ "tls", CONF_BOOL, AT(tls), CONF_RELOAD, "true", .doc = "Offer STARTTLS (smtp, submission, lmtp)" },
-	{ "client_connections", CONF_INT, AT(client_conns_max), CONF_RELOAD, .min = 0, .max = 1000000,
-		.doc = "Connections of one client address here; absent: limits.client_connections" },
+	{ "tls", CONF_BOOL, AT(tls), CONF_RELOAD, "true",
+		.doc = "Offer STARTTLS (smtp, submission, lmtp)" },
+	{ "client_connections", CONF_INT, AT(client_conns_max), CONF_RELOAD, .min = 0,
+		.max = 1000000,
+		.doc = "Connections of one client address here; absent: "
+		       "limits.client_connections" },
 };
 #undef AT
 
@@ -40,7 +43,8 @@ static void check_listen(struct conf_check *check, const void *options)
 	const struct listen_options *l = options;
 
 	if (l->service > SERVICE_LMTP)
-		conf_complain(check, "service", "%s is not built yet; allowed: smtp, submission, submissions, lmtp",
+		conf_complain(check, "service",
+			"%s is not built yet; allowed: smtp, submission, submissions, lmtp",
 			service_words[l->service]);
 	if (l->address.kind == ADDR_UNIX && l->port != CONF_UNSET)
 		conf_complain(check, "port", "a unix socket has none");
@@ -59,12 +63,15 @@ static const struct conf_row service_rows[] = {
 		.doc = "The folder that holds everything: journal, index, archive" },
 	{ "control", CONF_PATH, AT(control), 0, "control.sock", .max = 100,
 		.doc = "Unix socket of the control commands, mode 0600" },
-	{ "user", CONF_STRING, AT(user), 0, "", .doc = "Become this user once the ports are bound" },
-	{ "group", CONF_STRING, AT(group), 0, "", .doc = "Become this group; empty: the user's own" },
+	{ "user", CONF_STRING, AT(user), 0, "",
+		.doc = "Become this user once the ports are bound" },
+	{ "group", CONF_STRING, AT(group), 0, "",
+		.doc = "Become this group; empty: the user's own" },
 	{ "listen", CONF_STRUCTS, AT(listen), CONF_RELOAD, .max = 256, .sub = &listen_table,
 		.doc = "Listeners; absent: smtp on 25, submission on 587, submissions on 465" },
 	{ "metrics", CONF_ADDRESS, AT(metrics), 0,
-		.doc = "Where Prometheus text is served over HTTP: address:port or unix:/path; absent: nowhere" },
+		.doc = "Where Prometheus text is served over HTTP: address:port or unix:/path; "
+		       "absent: nowhere" },
 	{ "workers", CONF_INT, AT(workers), 0, "0", .min = 0, .max = 256,
 		.doc = "Worker threads; 0: one per usable core" },
 	{ "job_threads", CONF_INT, AT(job_threads), 0, "4", .min = 2, .max = 64,
@@ -73,11 +80,13 @@ static const struct conf_row service_rows[] = {
 		.doc = "How long a stop waits for what is in flight" },
 	{ "limits.memory", CONF_SIZE, AT(memory_bytes), 0, "256M", .min = 4 << 20, .max = 1LL << 40,
 		.doc = "Buffers of one worker above which it stops accepting" },
-	{ "limits.connections", CONF_INT, AT(conns_max), CONF_RELOAD, "0", .min = 0, .max = 10000000,
-		.doc = "Connections of one worker; 0: from the descriptor limit" },
+	{ "limits.connections", CONF_INT, AT(conns_max), CONF_RELOAD, "0", .min = 0,
+		.max = 10000000, .doc = "Connections of one worker; 0: from the descriptor limit" },
 	{ "limits.client_connections", CONF_INT, AT(client_conns_max), CONF_RELOAD, "200", .min = 0,
-		.max = 1000000, .doc = "Connections of one client address (IPv6: /64) to a listener; 0: any" },
-	{ "limits.client_rate", CONF_INT, AT(client_rate), CONF_RELOAD, "0", .min = 0, .max = 1000000,
+		.max = 1000000,
+		.doc = "Connections of one client address (IPv6: /64) to a listener; 0: any" },
+	{ "limits.client_rate", CONF_INT, AT(client_rate), CONF_RELOAD, "0", .min = 0,
+		.max = 1000000,
 		.doc = "New connections a minute of one client address, per worker; 0: any" },
 	{ "log.level", CONF_ENUM, AT(log_level), CONF_RELOAD, "info", .words = log_level_words,
 		.doc = "Least important line written" },
@@ -85,20 +94,21 @@ static const struct conf_row service_rows[] = {
 		.doc = "key=value text, or one JSON object a line" },
 };
 #undef AT
-const struct conf_table service_options_table = { CONF_TABLE(service_rows, struct service_options) };
+const struct conf_table service_options_table = { CONF_TABLE(service_rows,
+	struct service_options) };
 
 static const char *const newline_words[] = { "reject", "fix", NULL };
 static const char *const long_line_words[] = { "reject", "wrap", NULL };
 
 #define AT(member) offsetof(struct smtp_options, member)
-#define MINUTES * 60000LL
+#define MINUTES *60000LL
 static const struct conf_row smtp_rows[] = {
 	{ "smtp.line", CONF_SIZE, AT(line_max), CONF_RELOAD, "4096", .min = 1000, .max = 16384,
 		.doc = "Longest command line" },
 	{ "smtp.size", CONF_SIZE, AT(size_max), CONF_RELOAD, "50M", .min = 65536, .max = 1LL << 32,
 		.doc = "Largest message, told in EHLO (RFC 1870)" },
-	{ "smtp.header", CONF_SIZE, AT(header_max), CONF_RELOAD, "256K", .min = 4096, .max = 4 << 20,
-		.doc = "Largest header block" },
+	{ "smtp.header", CONF_SIZE, AT(header_max), CONF_RELOAD, "256K", .min = 4096,
+		.max = 4 << 20, .doc = "Largest header block" },
 	{ "smtp.recipients", CONF_INT, AT(rcpts_max), CONF_RELOAD, "100", .min = 100, .max = 50000,
 		.doc = "Recipients of a message on port 25 and LMTP" },
 	{ "smtp.submission_recipients", CONF_INT, AT(submission_rcpts_max), CONF_RELOAD, "1000",
@@ -110,20 +120,27 @@ static const struct conf_row smtp_rows[] = {
 	{ "smtp.hops", CONF_INT, AT(hops_max), CONF_RELOAD, "100", .min = 10, .max = 1000,
 		.doc = "Received fields that make a loop (RFC 5321 6.3)" },
 	{ "smtp.greet_delay", CONF_DURATION, AT(greet_delay_ms), CONF_RELOAD, "0", .min = 0,
-		.max = 1 MINUTES, .doc = "Wait before the greeting on smtp; who speaks meanwhile is refused" },
-	{ "smtp.idle", CONF_DURATION, AT(idle_ms), CONF_RELOAD, "5m", .min = 1000, .max = 60 MINUTES,
-		.doc = "Longest wait for a command (RFC 5321 4.5.3.2.7)" },
-	{ "smtp.data", CONF_DURATION, AT(data_ms), CONF_RELOAD, "3m", .min = 1000, .max = 60 MINUTES,
+		.max = 1 MINUTES,
+		.doc = "Wait before the greeting on smtp; who speaks meanwhile is refused" },
+	{ "smtp.idle", CONF_DURATION, AT(idle_ms), CONF_RELOAD, "5m", .min = 1000,
+		.max = 60 MINUTES, .doc = "Longest wait for a command (RFC 5321 4.5.3.2.7)" },
+	{ "smtp.data", CONF_DURATION, AT(data_ms), CONF_RELOAD, "3m", .min = 1000,
+		.max = 60 MINUTES,
 		.doc = "Longest wait for more of a message (RFC 5321 4.5.3.2.5)" },
 	{ "smtp.end_of_data", CONF_DURATION, AT(dot_ms), CONF_RELOAD, "10m", .min = 1000,
-		.max = 60 MINUTES, .doc = "Longest time a finished message takes (RFC 5321 4.5.3.2.6)" },
+		.max = 60 MINUTES,
+		.doc = "Longest time a finished message takes (RFC 5321 4.5.3.2.6)" },
 	{ "smtp.message_time", CONF_DURATION, AT(message_ms), CONF_RELOAD, "1h", .min = 10000,
-		.max = 1440 MINUTES, .doc = "Longest time the bytes of one message take to arrive" },
+		.max = 1440 MINUTES,
+		.doc = "Longest time the bytes of one message take to arrive" },
 	{ "smtp.hold_max", CONF_DURATION, AT(hold_max_ms), CONF_RELOAD, "7d", .min = 0,
-		.max = 525600 MINUTES, .doc = "Longest FUTURERELEASE hold (RFC 4865); 0: not offered" },
-	{ "smtp.bare_newline", CONF_ENUM, AT(bare_newline), CONF_RELOAD, "reject", .words = newline_words,
+		.max = 525600 MINUTES,
+		.doc = "Longest FUTURERELEASE hold (RFC 4865); 0: not offered" },
+	{ "smtp.bare_newline", CONF_ENUM, AT(bare_newline), CONF_RELOAD, "reject",
+		.words = newline_words,
 		.doc = "A CR or LF that stands alone in a message: refuse it, or make it CR LF" },
-	{ "smtp.long_lines", CONF_ENUM, AT(long_lines), CONF_RELOAD, "reject", .words = long_line_words,
+	{ "smtp.long_lines", CONF_ENUM, AT(long_lines), CONF_RELOAD, "reject",
+		.words = long_line_words,
 		.doc = "Lines over 998 bytes in a message: refuse it, or wrap them" },
 	{ "smtp.trace_client", CONF_BOOL, AT(trace_client), CONF_RELOAD, "true",
 		.doc = "Name the submitting client's address in Received" },
@@ -141,13 +158,16 @@ static const char *const hash_words[] = { "argon2id", "yescrypt", NULL };
 static const struct conf_row auth_rows[] = {
 	{ "auth.hash", CONF_ENUM, AT(hash), CONF_RELOAD, "argon2id", .words = hash_words,
 		.doc = "How new passwords are stored" },
-	{ "auth.scram_iterations", CONF_INT, AT(scram_iterations), CONF_RELOAD, "10000", .min = 4096,
-		.max = 1000000, .doc = "Iterations of new SCRAM-SHA-256 keys (RFC 7677)" },
-	{ "auth.cache", CONF_DURATION, AT(cache_ms), CONF_RELOAD, "10m", .min = 0, .max = 1440 MINUTES,
+	{ "auth.scram_iterations", CONF_INT, AT(scram_iterations), CONF_RELOAD, "10000",
+		.min = 4096, .max = 1000000,
+		.doc = "Iterations of new SCRAM-SHA-256 keys (RFC 7677)" },
+	{ "auth.cache", CONF_DURATION, AT(cache_ms), CONF_RELOAD, "10m", .min = 0,
+		.max = 1440 MINUTES,
 		.doc = "How long a checked password is remembered (as a keyed hash); 0: never" },
 	{ "auth.cache_entries", CONF_INT, AT(cache_max), 0, "10000", .min = 0, .max = 10000000,
 		.doc = "Checked passwords remembered by one worker" },
-	{ "auth.fail_delay", CONF_DURATION, AT(fail_delay_ms), CONF_RELOAD, "1s", .min = 0, .max = 1 MINUTES,
+	{ "auth.fail_delay", CONF_DURATION, AT(fail_delay_ms), CONF_RELOAD, "1s", .min = 0,
+		.max = 1 MINUTES,
 		.doc = "Delay of the first failure's answer; it doubles with each" },
 	{ "auth.fail_delay_max", CONF_DURATION, AT(fail_delay_max_ms), CONF_RELOAD, "16s", .min = 0,
 		.max = 5 MINUTES, .doc = "Longest such delay" },
@@ -155,8 +175,8 @@ static const struct conf_row auth_rows[] = {
 		.max = 1440 MINUTES, .doc = "Failures are forgotten after this long without one" },
 	{ "auth.lock_after", CONF_INT, AT(lock_after), CONF_RELOAD, "10", .min = 0, .max = 100000,
 		.doc = "Failures that lock an account for a client address; 0: never" },
-	{ "auth.lock", CONF_DURATION, AT(lock_ms), CONF_RELOAD, "15m", .min = 1000, .max = 1440 MINUTES,
-		.doc = "How long that lock lasts" },
+	{ "auth.lock", CONF_DURATION, AT(lock_ms), CONF_RELOAD, "15m", .min = 1000,
+		.max = 1440 MINUTES, .doc = "How long that lock lasts" },
 	{ "auth.lock_entries", CONF_INT, AT(lock_max), 0, "100000", .min = 100, .max = 10000000,
 		.doc = "Account and client pairs with failures remembered by one worker" },
 };

@@ -40,10 +40,12 @@ static int dial(const char *path)
 
 static enum err open_folder(struct remote *r, struct out *why)
 {
-	struct store_options options = *(const struct store_options *)conf_options(r->setup->conf,
-		&store_conf_table);
+	struct store_options options =
+		*(const struct store_options *)conf_options(r->setup->conf, &store_conf_table);
 	char reason[256] = "";
-	struct store_open args = { .options = &options, .why = reason, .why_bytes = sizeof(reason) };
+	struct store_open args = {
+		.options = &options, .why = reason, .why_bytes = sizeof(reason)
+	};
 	enum err err = tls_start();
 
 	options.path = r->setup->service->data.ptr;
@@ -68,7 +70,8 @@ enum err remote_open(const char *config, struct out *why, struct remote **out)
 		path = r->setup->service->control.ptr;
 		r->fd = dial(path);
 		if (r->fd < 0 && errno == EACCES) {
-			out_printf(why, "%s: not permitted; use the server's user, or root\n", path);
+			out_printf(why, "%s: not permitted; use the server's user, or root\n",
+				path);
 			err = ERR_DENIED;
 		} else if (r->fd < 0) {
 			err = open_folder(r, why);
@@ -134,7 +137,8 @@ static json_t *ask(int fd, const json_t *request)
 	json_t *answer = NULL;
 	json_error_t error;
 
-	if (text && send_all(fd, text, strlen(text)) && send_all(fd, "\n", 1) && receive_line(fd, &line))
+	if (text && send_all(fd, text, strlen(text)) && send_all(fd, "\n", 1) &&
+		receive_line(fd, &line))
 		answer = json_loadb(line.buf, line.len, 0, &error);
 	free(text);
 	out_heap_done(&line);

@@ -29,8 +29,8 @@ struct scrape {
 
 static void put_gauge(struct out *o, const char *name, const char *doc, uint64_t value)
 {
-	out_printf(o, "# HELP ringpost_%s %s\n# TYPE ringpost_%s gauge\nringpost_%s %llu\n", name, doc, name,
-		name, (unsigned long long)value);
+	out_printf(o, "# HELP ringpost_%s %s\n# TYPE ringpost_%s gauge\nringpost_%s %llu\n", name,
+		doc, name, name, (unsigned long long)value);
 }
 
 static void put_store(struct out *o, struct store *st)
@@ -45,22 +45,27 @@ static void put_store(struct out *o, struct store *st)
 	put_gauge(o, "store_appended_bytes", "Bytes in them", n.bytes_appended);
 	put_gauge(o, "store_write_errors", "Writes or syncs that failed", n.write_errors);
 	put_gauge(o, "store_segments", "Journal segments", n.segments);
-	put_gauge(o, "store_index_lag_bytes", "Journal not yet committed to the index", n.index_lag_bytes);
+	put_gauge(o, "store_index_lag_bytes", "Journal not yet committed to the index",
+		n.index_lag_bytes);
 	put_gauge(o, "store_body_ram_bytes", "Unfinished bodies in memory", n.body_ram_bytes);
 	put_gauge(o, "store_archive_bytes", "Archive on disk", n.archive_bytes);
-	put_gauge(o, "store_disk_free_bytes", "Free on the data folder's file system", n.disk_free_bytes);
+	put_gauge(o, "store_disk_free_bytes", "Free on the data folder's file system",
+		n.disk_free_bytes);
 }
 
 static void respond(struct scrape *scrape, struct conn *c, slice request)
 {
 	struct out *o = conn_out(c);
 
-	if (!slice_starts(request, SLICE("GET /metrics ")) && !slice_starts(request, SLICE("GET / "))) {
-		out_str(o, "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+	if (!slice_starts(request, SLICE("GET /metrics ")) &&
+		!slice_starts(request, SLICE("GET / "))) {
+		out_str(o,
+			"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
 		return;
 	}
-	out_str(o, "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"
-		   "Connection: close\r\n\r\n");
+	out_str(o,
+		"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"
+		"Connection: close\r\n\r\n");
 	metric_put_prometheus(o);
 	put_store(o, service_store(scrape->svc));
 	put_gauge(o, "process_resident_bytes", "Resident memory", proc_rss_bytes());
@@ -88,7 +93,9 @@ static void on_accepted(struct listener *l, int fd, const struct addr *peer)
 {
 	static const struct conn_ops ops = { .data = on_data, .closed = on_closed };
 	struct scrape *scrape = listener_owner(l);
-	struct conn_open open = { .fd = fd, .peer = peer, .ops = &ops, .owner = scrape, .listener = l };
+	struct conn_open open = {
+		.fd = fd, .peer = peer, .ops = &ops, .owner = scrape, .listener = l
+	};
 	struct conn *c;
 
 	if (conn_open(scrape->w, &open, &c))
@@ -101,8 +108,9 @@ static void on_accepted(struct listener *l, int fd, const struct addr *peer)
 enum err scrape_start(struct service *svc, struct worker *w, int fd, struct scrape **out)
 {
 	struct scrape *scrape = calloc(1, sizeof(*scrape));
-	struct listen_config config = { .fd = fd, .conns_max = 64, .accepted = on_accepted,
-		.owner = scrape };
+	struct listen_config config = {
+		.fd = fd, .conns_max = 64, .accepted = on_accepted, .owner = scrape
+	};
 	enum err err;
 
 	if (!scrape) {

@@ -52,9 +52,11 @@ uint64_t service_sessions(struct service *svc)
 
 static enum err open_store(struct service *svc)
 {
-	struct store_options options = *(const struct store_options *)conf_options(svc->setup->conf,
-		&store_conf_table);
-	struct store_open args = { .options = &options, .ops = &queue_replay_ops, .why = svc->why,
+	struct store_options options =
+		*(const struct store_options *)conf_options(svc->setup->conf, &store_conf_table);
+	struct store_open args = { .options = &options,
+		.ops = &queue_replay_ops,
+		.why = svc->why,
 		.why_bytes = sizeof(svc->why) };
 	enum err err;
 
@@ -100,7 +102,8 @@ static enum err start_worker(struct worker *w, void *arg)
 		return ERR_NOMEM;
 	if (worker_index(w) == 0) {
 		svc->store_err = open_store(svc);
-		atomic_store_explicit(&svc->store_state, svc->store_err ? -1 : 1, memory_order_release);
+		atomic_store_explicit(&svc->store_state, svc->store_err ? -1 : 1,
+			memory_order_release);
 		err = svc->store_err;
 	} else {
 		err = wait_for_store(svc);
@@ -227,7 +230,10 @@ static enum err start_workers(struct service *svc, struct out *why)
 	enum err err = workers_start(&config, reason, sizeof(reason));
 
 	if (err)
-		out_printf(why, "%s\n", svc->why[0] ? svc->why : reason[0] ? reason : err_text(err));
+		out_printf(why, "%s\n",
+			svc->why[0]       ? svc->why :
+				reason[0] ? reason :
+					    err_text(err));
 	return err;
 }
 
@@ -346,8 +352,11 @@ static enum err apply_relay(struct service *svc, struct out *why)
 		.tls = svc->setup->tls_client,
 		.own = own };
 	sem_t done;
-	struct reload job = { .svc = svc, .done = &done, .post.run = reload_relay_here,
-		.relay = &relay, .why = why };
+	struct reload job = { .svc = svc,
+		.done = &done,
+		.post.run = reload_relay_here,
+		.relay = &relay,
+		.why = why };
 
 	relay.own_count = listeners_own(svc, own, OWN_MAX);
 	sem_init(&done, 0, 0);
@@ -409,8 +418,8 @@ static void reload(struct service *svc)
 	err = service_reload(svc, &why);
 	say_lines(err ? LOG_ERROR : LOG_WARN, err ? "reload: " : "reload: restart to change ",
 		out_written(&why));
-	log_text(err ? LOG_ERROR : LOG_INFO, "%s", err ? "reload failed, the old configuration stays" :
-							  "configuration reloaded");
+	log_text(err ? LOG_ERROR : LOG_INFO, "%s",
+		err ? "reload failed, the old configuration stays" : "configuration reloaded");
 	proc_notify("READY=1");
 }
 
@@ -438,7 +447,8 @@ static void serve(struct service *svc, int signals)
 }
 
 /* What the root helper may open or bind: what the configuration file, read anew, names. */
-static bool helper_allows(enum proc_request what, const char *path, const struct addr *addr, void *arg)
+static bool helper_allows(enum proc_request what, const char *path, const struct addr *addr,
+	void *arg)
 {
 	char buf[WHY_BYTES];
 	struct out why = out_fixed(buf, sizeof(buf));
@@ -512,7 +522,7 @@ int service_run(const char *config_path)
 		setup_put(setup);
 	log_stop(1000);
 	if (err)
-		fprintf(stderr, "%.*s%s%s\n", SLICE_ARG(out_written(&why)), why.len ? "" : "ringpost: ",
-			why.len ? "" : err_text(err));
+		fprintf(stderr, "%.*s%s%s\n", SLICE_ARG(out_written(&why)),
+			why.len ? "" : "ringpost: ", why.len ? "" : err_text(err));
 	return err ? 1 : 0;
 }

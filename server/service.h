@@ -26,7 +26,8 @@ enum err service_reload(struct service *svc, struct out *why) must_use;
 
 /* What the admin commands work on. */
 struct store *service_store(struct service *svc);
-const struct setup *service_setup(struct service *svc); /* held by the service until the next reload */
+const struct setup *
+service_setup(struct service *svc); /* held by the service until the next reload */
 wall_ms service_started_at(const struct service *svc);
 /* Open SMTP and LMTP sessions, all workers. */
 uint64_t service_sessions(struct service *svc);

@@ -45,7 +45,7 @@ struct service {
 	unsigned workers;
 	struct station stations[WORKERS_MAX];
 	wall_ms started_at;
-	_Atomic int store_state; /* 0: opening, 1: open, -1: failed */
+	_Atomic int store_state;  /* 0: opening, 1: open, -1: failed */
 	_Atomic unsigned drained; /* workers whose sessions have all gone */
 	enum err store_err;
 	char why[256];

@@ -66,8 +66,10 @@ static void end(struct smtp_session *s, enum fault fault)
 
 static struct login_try try_of(struct smtp_session *s, const struct smtp_exchange *x)
 {
-	return (struct login_try){ .options = s->setup->auth, .peer = conn_peer(s->conn),
-		.name = x->sasl.user, .password = x->sasl.password };
+	return (struct login_try){ .options = s->setup->auth,
+		.peer = conn_peer(s->conn),
+		.name = x->sasl.user,
+		.password = x->sasl.password };
 }
 
 static void logged_in(struct smtp_session *s)

@@ -15,7 +15,8 @@
 static const char *with_protocol(const struct smtp_session *s)
 {
 	static const char *const names[2][2][4] = {
-		{ { "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA" }, { "LMTP", "LMTPS", "LMTPA", "LMTPSA" } },
+		{ { "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA" },
+			{ "LMTP", "LMTPS", "LMTPA", "LMTPSA" } },
 		{ { "UTF8SMTP", "UTF8SMTPS", "UTF8SMTPA", "UTF8SMTPSA" },
 			{ "UTF8LMTP", "UTF8LMTPS", "UTF8LMTPA", "UTF8LMTPSA" } },
 	};
@@ -46,7 +47,9 @@ static void begin_message(struct smtp_session *s, unsigned options)
 	if (mail->env.body == ENVELOPE_BINARYMIME)
 		options = SMTP_BODY_OPAQUE;
 	smtp_body_init(&mail->body, options);
-	*in = (struct intake){ .door = s->head.door, .env = &mail->env, .arena = &mail->arena,
+	*in = (struct intake){ .door = s->head.door,
+		.env = &mail->env,
+		.arena = &mail->arena,
 		.resume = resume_reading };
 	in->trace = (struct intake_trace){ .helo = s->helo, .with = with_protocol(s) };
 	if (!smtp_is_submission(s) || o->trace_client)
@@ -80,7 +83,8 @@ static enum fault content_fault(const struct smtp_session *s)
 
 	if (body->size_bytes > (uint64_t)o->size_max)
 		return FAULT_TOO_LARGE;
-	if (body->flags & (SMTP_SAW_BARE_CR | SMTP_SAW_BARE_LF) && o->bare_newline == SMTP_NEWLINE_REJECT)
+	if (body->flags & (SMTP_SAW_BARE_CR | SMTP_SAW_BARE_LF) &&
+		o->bare_newline == SMTP_NEWLINE_REJECT)
 		return FAULT_BARE_NEWLINE;
 	if (body->flags & SMTP_SAW_NUL)
 		return FAULT_NUL_BYTE;
@@ -257,8 +261,8 @@ enum verdict smtp_do_bdat(struct smtp_session *s, const union smtp_args *args)
 	s->state = SMTP_BDAT;
 	s->chunk_left = args->bdat.size_bytes;
 	s->chunk_last = args->bdat.last;
-	if (s->chunk_left > (uint64_t)s->setup->smtp->size_max - MIN(mail->body.size_bytes,
-				(uint64_t)s->setup->smtp->size_max))
+	if (s->chunk_left > (uint64_t)s->setup->smtp->size_max -
+			MIN(mail->body.size_bytes, (uint64_t)s->setup->smtp->size_max))
 		intake_fail(&mail->intake, FAULT_TOO_LARGE);
 	s->input = SMTP_IN_CHUNK;
 	if (s->chunk_left == 0)

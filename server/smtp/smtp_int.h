@@ -38,7 +38,7 @@ struct smtp_transaction {
 	uint32_t rcpts_refused;
 	struct smtp_body body;
 	struct intake intake;
-	bool begun; /* the intake was */
+	bool begun;    /* the intake was */
 	msec deadline; /* for all bytes of the message */
 };
 
@@ -56,8 +56,8 @@ struct smtp_session {
 	uint64_t chunk_left;
 	unsigned id; /* for log lines */
 	uint16_t errors, junk, messages;
-	uint8_t state, input;    /* enum smtp_state, enum smtp_input */
-	uint8_t chunk_fault;     /* enum fault: what the BDAT being swallowed is answered */
+	uint8_t state, input; /* enum smtp_state, enum smtp_input */
+	uint8_t chunk_fault;  /* enum fault: what the BDAT being swallowed is answered */
 	bool chunk_last;
 	bool esmtp, tls, relay_from, logged;
 	struct smtp_lines lines;
@@ -87,25 +87,27 @@ union smtp_args {
 struct smtp_verb {
 	const char *name;
 	enum smtp_syntax (*parse)(struct smtp_session *s, slice rest, union smtp_args *out);
-	uint8_t states;    /* mask of 1 << enum smtp_state */
-	uint16_t flags;    /* enum smtp_verb_flag */
+	uint8_t states; /* mask of 1 << enum smtp_state */
+	uint16_t flags; /* enum smtp_verb_flag */
 	enum verdict (*run)(struct smtp_session *s, const union smtp_args *args);
 };
 enum smtp_verb_flag {
-	SMTP_V_LAST = 1,         /* nothing may stand behind it in the same group (RFC 2920 3.1) */
-	SMTP_V_LOGIN = 2,        /* on submission: after AUTH only (RFC 6409 4.3) */
-	SMTP_V_PLAIN_ONLY = 4,   /* not under TLS */
-	SMTP_V_JUNK = 8,         /* brings no message closer */
-	SMTP_V_LMTP = 16,        /* of LMTP only */
-	SMTP_V_NOT_LMTP = 32,    /* unknown to LMTP (RFC 2033 4.1) */
-	SMTP_V_CHUNK = 64,       /* bytes follow it whatever is answered (RFC 3030 2) */
-	SMTP_V_CLOSE = 128,      /* refused as not last, the connection ends: what follows is no command */
+	SMTP_V_LAST = 1,       /* nothing may stand behind it in the same group (RFC 2920 3.1) */
+	SMTP_V_LOGIN = 2,      /* on submission: after AUTH only (RFC 6409 4.3) */
+	SMTP_V_PLAIN_ONLY = 4, /* not under TLS */
+	SMTP_V_JUNK = 8,       /* brings no message closer */
+	SMTP_V_LMTP = 16,      /* of LMTP only */
+	SMTP_V_NOT_LMTP = 32,  /* unknown to LMTP (RFC 2033 4.1) */
+	SMTP_V_CHUNK = 64,     /* bytes follow it whatever is answered (RFC 3030 2) */
+	SMTP_V_CLOSE =
+		128, /* refused as not last, the connection ends: what follows is no command */
 };
 extern const struct smtp_verb smtp_verbs[];
 extern const size_t smtp_verb_count;
 const struct smtp_verb *smtp_verb_find(const struct smtp_session *s, slice name);
 /* What the table says about a verb now; FAULT_NONE: go on with its arguments. */
-enum fault smtp_verb_check(const struct smtp_session *s, const struct smtp_verb *verb, bool more_input);
+enum fault smtp_verb_check(const struct smtp_session *s, const struct smtp_verb *verb,
+	bool more_input);
 
 /* Whole reply lines. */
 enum verdict smtp_reply(struct smtp_session *s, const char *lines);
@@ -161,8 +163,14 @@ void smtp_greet(struct smtp_session *s);
 void smtp_close(struct smtp_session *s);
 
 /* --- smtp_log.c --- */
-enum smtp_event { SMTP_E_RECEIVED, SMTP_E_REJECTED, SMTP_E_REFUSED, SMTP_E_CONNECT, SMTP_E_DISCONNECT,
-	SMTP_E_LOGIN };
+enum smtp_event {
+	SMTP_E_RECEIVED,
+	SMTP_E_REJECTED,
+	SMTP_E_REFUSED,
+	SMTP_E_CONNECT,
+	SMTP_E_DISCONNECT,
+	SMTP_E_LOGIN
+};
 void smtp_log_connect(struct smtp_session *s);
 void smtp_log_disconnect(struct smtp_session *s, enum err why);
 void smtp_log_refused(struct smtp_session *s, enum fault fault, slice what);

@@ -10,8 +10,10 @@
 #include "relay/queue.h"
 
 static const struct event_row event_rows[] = {
-	[SMTP_E_RECEIVED] = { "received", LOG_INFO, 0, "A client was told that its message is on disk" },
-	[SMTP_E_REJECTED] = { "rejected", LOG_INFO, EVENT_EXPORT, "A message was refused at its end" },
+	[SMTP_E_RECEIVED] = { "received", LOG_INFO, 0,
+		"A client was told that its message is on disk" },
+	[SMTP_E_REJECTED] = { "rejected", LOG_INFO, EVENT_EXPORT,
+		"A message was refused at its end" },
 	[SMTP_E_REFUSED] = { "refused", LOG_INFO, 0, "A command was refused by a rule" },
 	[SMTP_E_CONNECT] = { "connect", LOG_DEBUG, 0, "A client connected" },
 	[SMTP_E_DISCONNECT] = { "disconnect", LOG_DEBUG, 0, "A connection ended" },
@@ -25,8 +27,9 @@ static const struct metric_row metric_rows[] = {
 	[SMTP_METRIC_MESSAGES] = { "messages_total", METRIC_COUNTER, "Messages accepted" },
 	[SMTP_METRIC_BYTES] = { "bytes_total", METRIC_COUNTER, "Bytes of them as stored" },
 	[SMTP_METRIC_RCPTS] = { "recipients_total", METRIC_COUNTER, "Recipients of them" },
-#define X(name, code, enhanced, text)                                                              \
-	[SMTP_METRIC_FAULTS + FAULT_##name - 1] = { "refusals_total{fault=\"" #name "\"}", METRIC_COUNTER, text },
+#define X(name, code, enhanced, text)                                                      \
+	[SMTP_METRIC_FAULTS + FAULT_##name - 1] = { "refusals_total{fault=\"" #name "\"}", \
+		METRIC_COUNTER, text },
 	FAULT_TABLE(X)
 #undef X
 };
@@ -62,7 +65,8 @@ void smtp_log_disconnect(struct smtp_session *s, enum err why)
 	if (s->logged)
 		metric_add(&smtp_metrics, SMTP_METRIC_OPEN, -1);
 	event_emit(&smtp_events, SMTP_E_DISCONNECT, log_uint("session", s->id),
-		log_addr("client", conn_peer(s->conn)), log_uint("messages", s->messages), log_err(why));
+		log_addr("client", conn_peer(s->conn)), log_uint("messages", s->messages),
+		log_err(why));
 }
 
 void smtp_log_refused(struct smtp_session *s, enum fault fault, slice what)

@@ -33,6 +33,7 @@ enum {
 	JUNK = SMTP_V_JUNK,
 };
 
+/* clang-format off */
 const struct smtp_verb smtp_verbs[] = {
 /*        name        parse        states               flags                          handler */
 	{ "MAIL",     parse_mail,  GREETED,             LOGIN,                         smtp_do_mail },
@@ -51,6 +52,7 @@ const struct smtp_verb smtp_verbs[] = {
 	{ "EXPN",     parse_text,  ANY,                 JUNK,                          smtp_do_expn },
 	{ "HELP",     parse_any,   ANY,                 JUNK,                          smtp_do_help },
 };
+/* clang-format on */
 const size_t smtp_verb_count = array_len(smtp_verbs);
 
 const struct smtp_verb *smtp_verb_find(const struct smtp_session *s, slice name)
@@ -80,7 +82,8 @@ static enum fault wrong_state(const struct smtp_session *s, const struct smtp_ve
 	}
 }
 
-enum fault smtp_verb_check(const struct smtp_session *s, const struct smtp_verb *verb, bool more_input)
+enum fault smtp_verb_check(const struct smtp_session *s, const struct smtp_verb *verb,
+	bool more_input)
 {
 	if (!(verb->states & 1 << s->state))
 		return wrong_state(s, verb);

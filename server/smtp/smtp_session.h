@@ -14,8 +14,14 @@
 /* Takes the descriptor over, whatever happens. From the loop. */
 void smtp_session_start(struct door *door, int fd, const struct addr *peer);
 
-enum { SMTP_METRIC_CONNECTIONS, SMTP_METRIC_OPEN, SMTP_METRIC_MESSAGES, SMTP_METRIC_BYTES, SMTP_METRIC_RCPTS,
-	SMTP_METRIC_FAULTS };
+enum {
+	SMTP_METRIC_CONNECTIONS,
+	SMTP_METRIC_OPEN,
+	SMTP_METRIC_MESSAGES,
+	SMTP_METRIC_BYTES,
+	SMTP_METRIC_RCPTS,
+	SMTP_METRIC_FAULTS
+};
 extern struct event_table smtp_events;
 extern struct metric_table smtp_metrics;
 

@@ -22,8 +22,9 @@ static _Thread_local unsigned next_id; /* of this worker */
 static void on_closed(struct conn *c, enum err why);
 static void on_deadline(struct conn *c);
 
-static const struct conn_ops ops = { .data = smtp_on_data, .closed = on_closed,
-	.deadline = on_deadline };
+static const struct conn_ops ops = {
+	.data = smtp_on_data, .closed = on_closed, .deadline = on_deadline
+};
 
 void smtp_close(struct smtp_session *s)
 {
@@ -175,8 +176,9 @@ void smtp_session_start(struct door *door, int fd, const struct addr *peer)
 {
 	enum fault refuse = admit(door, peer);
 	struct smtp_session *s = calloc(1, sizeof(*s));
-	struct conn_open open = { .fd = fd, .peer = peer, .ops = &ops, .owner = s,
-		.listener = door->listener };
+	struct conn_open open = {
+		.fd = fd, .peer = peer, .ops = &ops, .owner = s, .listener = door->listener
+	};
 
 	if (!s) {
 		ring_close(fd);

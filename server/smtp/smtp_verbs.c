@@ -50,8 +50,9 @@ static void put_extensions(struct smtp_session *s, struct out *o)
 	unsigned mechs = smtp_auth_mechs(s), allowed = smtp_params_allowed(s);
 	msec hold = s->setup->smtp->hold_max_ms;
 
-	out_printf(o, "250-PIPELINING\r\n250-SIZE %lld\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n"
-		      "250-CHUNKING\r\n250-BINARYMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n",
+	out_printf(o,
+		"250-PIPELINING\r\n250-SIZE %lld\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n"
+		"250-CHUNKING\r\n250-BINARYMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n",
 		(long long)s->setup->smtp->size_max);
 	if (smtp_tls_offered(s))
 		out_str(o, "250-STARTTLS\r\n");
@@ -175,7 +176,8 @@ static void fill_envelope(struct smtp_session *s, struct smtp_transaction *mail,
 	const struct smtp_mail *args)
 {
 	static const uint8_t rets[] = { [SMTP_RET_UNSET] = ENVELOPE_RET_NONE,
-		[SMTP_RET_FULL] = ENVELOPE_RET_FULL, [SMTP_RET_HDRS] = ENVELOPE_RET_HDRS };
+		[SMTP_RET_FULL] = ENVELOPE_RET_FULL,
+		[SMTP_RET_HDRS] = ENVELOPE_RET_HDRS };
 	static const uint8_t bodies[] = { [SMTP_BODY_7BIT] = ENVELOPE_7BIT,
 		[SMTP_BODY_8BITMIME] = ENVELOPE_8BITMIME,
 		[SMTP_BODY_BINARYMIME] = ENVELOPE_BINARYMIME };

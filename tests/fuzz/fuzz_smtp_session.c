@@ -40,7 +40,8 @@ static size_t segment(slice bytes, enum cut cut, uint32_t *seed)
 
 static unsigned play(const uint8_t *how, slice bytes, enum cut cut, struct out *replies)
 {
-	static const char *const options[] = { "", "smtp: { bare_newline: fix, long_lines: wrap }\n",
+	static const char *const options[] = { "",
+		"smtp: { bare_newline: fix, long_lines: wrap }\n",
 		"smtp: { size: 64K, header: 4K, errors: 5 }\n", "smtp: { plain_login: true }\n" };
 	uint32_t seed = how[1];
 	unsigned messages;
@@ -72,7 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	for (int cut = WHOLE; cut <= INSIDE_LINES; cut++) {
 		replies[cut] = out_heap(16 << 20);
-		messages[cut] = play(data, slice_of(data + 2, len - 2), (enum cut)cut, &replies[cut]);
+		messages[cut] =
+			play(data, slice_of(data + 2, len - 2), (enum cut)cut, &replies[cut]);
 		check_replies(out_written(&replies[cut]));
 	}
 	must(messages[LINES] == messages[INSIDE_LINES]);

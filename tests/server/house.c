@@ -442,7 +442,8 @@ static void keep(char *to, size_t bytes, slice from)
 	snprintf(to, bytes, "%.*s", SLICE_ARG(from));
 }
 
-enum err queue_submit(struct worker *w, const struct envelope *e, struct blob_writer *b, queue_id *out)
+enum err queue_submit(struct worker *w, const struct envelope *e, struct blob_writer *b,
+	queue_id *out)
 {
 	must(b->store && e->size == b->size && e->rcpt_count >= 1);
 	if (!house.submit_err) {
@@ -470,7 +471,8 @@ const struct domain *domain_find(struct store *st, slice name, enum err *failed)
 	static const struct domain found;
 
 	*failed = OK;
-	return slice_eq(name, SLICE("own.test")) || slice_eq(name, SLICE("empty.test")) ? &found : NULL;
+	return slice_eq(name, SLICE("own.test")) || slice_eq(name, SLICE("empty.test")) ? &found :
+											  NULL;
 }
 
 const struct route_table *relay_routes(struct worker *w)
@@ -495,8 +497,8 @@ enum fault login_admit(struct login *l, struct worker *w, const struct login_try
 	return FAULT_NONE;
 }
 
-enum fault login_password(struct login *l, struct worker *w, const struct login_try *t, struct arena *a,
-	slice *out_name)
+enum fault login_password(struct login *l, struct worker *w, const struct login_try *t,
+	struct arena *a, slice *out_name)
 {
 	if (!slice_eq(t->name, SLICE("alice@own.test")) || !slice_eq(t->password, SLICE("secret")))
 		return FAULT_AUTH_FAILED;

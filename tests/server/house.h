@@ -15,7 +15,7 @@ struct house {
 	struct door door;
 	enum err submit_err; /* what queue_submit answers */
 	enum err admit_err;
-	enum err write_err;  /* what blob_write answers: ERR_BUSY pauses */
+	enum err write_err; /* what blob_write answers: ERR_BUSY pauses */
 	/* Of the last message given to the queue. */
 	struct out stored;
 	unsigned submitted, rcpts;
@@ -34,8 +34,8 @@ void house_connect(const char *peer);
 void house_send(slice bytes);
 /* What the session wrote since the last call; valid until the next. */
 slice house_replies(void);
-bool house_closed(void);   /* the session is gone */
-bool house_tls(void);      /* STARTTLS has happened */
+bool house_closed(void); /* the session is gone */
+bool house_tls(void);    /* STARTTLS has happened */
 void house_hang_up(void);
 void house_clock(msec ms); /* passes; deadlines fire */
 /* The session while it lives: for tests that look inside. */

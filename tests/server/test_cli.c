@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* test_cli.c - arguments against the rows of a table, and the exit status each gives. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 

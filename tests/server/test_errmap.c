@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* test_errmap.c - codes, enhanced codes and texts agree for every fault. */
 #include <criterion/criterion.h>
 
 #include "server/errmap.h"
@@ -23,7 +24,8 @@ Test(errmap, trouble_of_ours_is_temporary)
 
 	cr_assert_eq(fault_of_err(OK), FAULT_NONE);
 	for (size_t i = 0; i < array_len(ours); i++)
-		cr_assert_eq(fault_smtp(fault_of_err(ours[i]))->code / 100, 4u, "%s", err_name(ours[i]));
+		cr_assert_eq(fault_smtp(fault_of_err(ours[i]))->code / 100, 4u, "%s",
+			err_name(ours[i]));
 	cr_assert_eq(fault_smtp(fault_of_err(ERR_NOSPACE))->code, 452u);
 	cr_assert_eq(fault_smtp(fault_of_err(ERR_IO))->code, 452u);
 }

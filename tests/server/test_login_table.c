@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* test_login_table.c - what is remembered of logins, for how long, and in how much memory. */
 #include <criterion/criterion.h>
 
 #include "server/login_table.h"
@@ -56,8 +57,11 @@ Test(login_table, failures_delay_and_lock)
 	struct login_table t;
 	struct addr here = ip("192.0.2.1"), there = ip("192.0.2.2");
 	struct login_who who = { SLICE("alice"), &here }, elsewhere = { SLICE("alice"), &there };
-	struct login_limits limits = { .lock_after = 4, .window_ms = 10000, .lock_ms = 5000,
-		.delay_ms = 100, .delay_max_ms = 300 };
+	struct login_limits limits = { .lock_after = 4,
+		.window_ms = 10000,
+		.lock_ms = 5000,
+		.delay_ms = 100,
+		.delay_max_ms = 300 };
 	bool locked;
 
 	login_table_init(&t, &seed, 8);

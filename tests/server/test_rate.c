@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* test_rate.c - credit per client and minute, in fixed memory. */
 #include <criterion/criterion.h>
 
 #include "server/rate.h"

@@ -14,18 +14,28 @@ static const char *const way_to[SMTP_STATES] = {
 	[SMTP_GREETED] = "%HLO x\r\n",
 	[SMTP_MAIL] = "%HLO x\r\n|MAIL FROM:<alice@own.test>\r\n",
 	[SMTP_RCPT] = "%HLO x\r\n|MAIL FROM:<alice@own.test>\r\n|RCPT TO:<b@own.test>\r\n",
-	[SMTP_BDAT] = "%HLO x\r\n|MAIL FROM:<alice@own.test>\r\n|RCPT TO:<b@own.test>\r\n|BDAT 3\r\na:b",
+	[SMTP_BDAT] =
+		"%HLO x\r\n|MAIL FROM:<alice@own.test>\r\n|RCPT TO:<b@own.test>\r\n|BDAT 3\r\na:b",
 };
 
 /* Lines that are right for their verb. */
 static const struct {
 	const char *name, *line;
 } lines[] = {
-	{ "MAIL", "MAIL FROM:<alice@own.test>\r\n" }, { "RCPT", "RCPT TO:<b@own.test>\r\n" },
-	{ "DATA", "DATA\r\n" }, { "BDAT", "BDAT 2\r\nxy" }, { "EHLO", "EHLO y\r\n" },
-	{ "HELO", "HELO y\r\n" }, { "LHLO", "LHLO y\r\n" }, { "RSET", "RSET\r\n" },
-	{ "NOOP", "NOOP\r\n" }, { "QUIT", "QUIT\r\n" }, { "STARTTLS", "STARTTLS\r\n" },
-	{ "AUTH", "AUTH LOGIN\r\n" }, { "VRFY", "VRFY x\r\n" }, { "EXPN", "EXPN x\r\n" },
+	{ "MAIL", "MAIL FROM:<alice@own.test>\r\n" },
+	{ "RCPT", "RCPT TO:<b@own.test>\r\n" },
+	{ "DATA", "DATA\r\n" },
+	{ "BDAT", "BDAT 2\r\nxy" },
+	{ "EHLO", "EHLO y\r\n" },
+	{ "HELO", "HELO y\r\n" },
+	{ "LHLO", "LHLO y\r\n" },
+	{ "RSET", "RSET\r\n" },
+	{ "NOOP", "NOOP\r\n" },
+	{ "QUIT", "QUIT\r\n" },
+	{ "STARTTLS", "STARTTLS\r\n" },
+	{ "AUTH", "AUTH LOGIN\r\n" },
+	{ "VRFY", "VRFY x\r\n" },
+	{ "EXPN", "EXPN x\r\n" },
 	{ "HELP", "HELP\r\n" },
 };
 
@@ -79,8 +89,8 @@ static void try_verb(enum door_kind kind, size_t i, int state)
 	if (!verb)
 		cr_assert_eq(code, 500, "%s is unknown to %s", lines[i].name, service_words[kind]);
 	else if (promised(verb, state))
-		cr_assert_eq(code, promised(verb, state), "%s %s in state %d: %u", service_words[kind],
-			lines[i].name, state, code);
+		cr_assert_eq(code, promised(verb, state), "%s %s in state %d: %u",
+			service_words[kind], lines[i].name, state, code);
 	else
 		cr_assert_neq(code, 503, "%s %s in state %d was refused", service_words[kind],
 			lines[i].name, state);
@@ -117,7 +127,8 @@ Test(smtp_verbs, store_trouble_is_452)
 	static const struct {
 		enum err err;
 		unsigned code;
-	} rows[] = { { ERR_NOSPACE, 452 }, { ERR_IO, 452 }, { ERR_BUSY, 452 }, { ERR_STOPPED, 421 } };
+	} rows[] = { { ERR_NOSPACE, 452 }, { ERR_IO, 452 }, { ERR_BUSY, 452 },
+		{ ERR_STOPPED, 421 } };
 
 	log_set_level(LOG_ERROR);
 	for (size_t i = 0; i < array_len(rows); i++) {
@@ -126,7 +137,8 @@ Test(smtp_verbs, store_trouble_is_452)
 		house_connect("192.0.2.1");
 		house_send(SLICE("HELO x\r\n"));
 		house_send(SLICE("MAIL FROM:<>\r\n"));
-		cr_assert_eq(code_of(house_replies()), rows[i].code, "at MAIL: %s", err_name(rows[i].err));
+		cr_assert_eq(code_of(house_replies()), rows[i].code, "at MAIL: %s",
+			err_name(rows[i].err));
 		house_close();
 	}
 }

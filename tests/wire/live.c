@@ -36,7 +36,8 @@ static size_t log_len, input_len;
 static WOLFSSL_CTX *ctx;
 static WOLFSSL *ssl;
 
-static const char base[] = "hostname: mx.test\ndata: data\ncontrol: control.sock\nworkers: 1\n"
+static const char base[] =
+	"hostname: mx.test\ndata: data\ncontrol: control.sock\nworkers: 1\n"
 	"tls: { certificates: [ { cert: cert.pem, key: key.pem } ] }\n"
 	"auth: { fail_delay: 10ms, hash: yescrypt }\nstore: { segment: 1M, map: 4M }\n"
 	"relay:\n  routes:\n    - { domain: own.test, hosts: [ 127.0.0.1 ], port: 9 }\n"
@@ -69,11 +70,13 @@ static bool make_template(void)
 {
 	write_file("ringpost.yaml", base);
 	tmpdir_file(&place, "ringpost.yaml", config, sizeof(config));
-	return shell("cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
+	return shell("cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+		     "-nodes -keyout "
 		     "key.pem -out cert.pem -days 30 -subj /CN=mx.test 2>openssl.log",
 		       place.path) &&
 		shell("cd %s && %s domain add own.test && %s domain add empty.test && "
-		      "echo secret | %s account add alice@own.test --password-stdin && mv data template",
+		      "echo secret | %s account add alice@own.test --password-stdin && mv data "
+		      "template",
 			place.path, binary, binary, binary);
 }
 
@@ -154,8 +157,9 @@ static bool start(const char *service, const char *yaml)
 	char text[8192];
 
 	snprintf(service_now, sizeof(service_now), "%s", service);
-	snprintf(text, sizeof(text), "%slisten: [ { address: 127.0.0.1, port: 0, service: %s } ]\n%s", base,
-		service, yaml);
+	snprintf(text, sizeof(text),
+		"%slisten: [ { address: 127.0.0.1, port: 0, service: %s } ]\n%s", base, service,
+		yaml);
 	write_file("ringpost.yaml", text);
 	return shell("cd %s && rm -rf data && cp -r template data", place.path) && run_server();
 }
@@ -187,7 +191,8 @@ static bool restart(void)
 
 static bool connect_it(void)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	const char *line = strstr(log_text, "port=");
 	int on = 1;
 
@@ -224,7 +229,8 @@ static bool more(void)
 		return false;
 	if (!(ssl && wolfSSL_pending(ssl)) && poll(&p, 1, PATIENCE_MS) != 1)
 		return false;
-	got = ssl ? wolfSSL_read(ssl, input + input_len, (int)room) : recv(conn, input + input_len, room, 0);
+	got = ssl ? wolfSSL_read(ssl, input + input_len, (int)room) :
+		    recv(conn, input + input_len, room, 0);
 	if (got <= 0)
 		return false;
 	input_len += (size_t)got;
@@ -292,9 +298,18 @@ static unsigned messages(void)
 	return logged(" info received ");
 }
 
-static const struct wire_transport transport = { .name = "live", .start = start, .stop = stop,
-	.connect = connect_it, .send = send_it, .line = line, .closed = closed, .hangup = hangup,
-	.tls = tls, .restart = restart, .messages = messages, .binding = binding };
+static const struct wire_transport transport = { .name = "live",
+	.start = start,
+	.stop = stop,
+	.connect = connect_it,
+	.send = send_it,
+	.line = line,
+	.closed = closed,
+	.hangup = hangup,
+	.tls = tls,
+	.restart = restart,
+	.messages = messages,
+	.binding = binding };
 
 int main(int argc, char **argv)
 {

@@ -82,10 +82,19 @@ static slice binding(void)
 	return SLICE("0123456789abcdef0123456789abcdef");
 }
 
-static const struct wire_transport transport = { .name = "memory", .start = start, .stop = stop,
-	.connect = connect_it, .send = send_it, .line = line, .closed = house_closed,
-	.hangup = house_hang_up, .tls = house_tls, .clock = clock_it, .messages = messages,
-	.stored = stored, .binding = binding };
+static const struct wire_transport transport = { .name = "memory",
+	.start = start,
+	.stop = stop,
+	.connect = connect_it,
+	.send = send_it,
+	.line = line,
+	.closed = house_closed,
+	.hangup = house_hang_up,
+	.tls = house_tls,
+	.clock = clock_it,
+	.messages = messages,
+	.stored = stored,
+	.binding = binding };
 
 int main(int argc, char **argv)
 {

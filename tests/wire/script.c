@@ -310,9 +310,12 @@ static char *read_all(const char *path, size_t *len)
 	return text;
 }
 
-enum wire_result wire_play(const struct wire_transport *t, const char *path, bool bytewise, struct out *why)
+enum wire_result wire_play(const struct wire_transport *t, const char *path, bool bytewise,
+	struct out *why)
 {
-	struct play p = { .t = t, .why = why, .bytewise = bytewise, .path = path, .service = "smtp" };
+	struct play p = {
+		.t = t, .why = why, .bytewise = bytewise, .path = path, .service = "smtp"
+	};
 	size_t len;
 	char *text = read_all(path, &len);
 	slice all = slice_of(text, len), line;
@@ -346,7 +349,8 @@ int wire_play_all(const struct wire_transport *t, const char *folder)
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir)))
-		if (slice_ends_nocase(slice_str(entry->d_name), SLICE(".wire")) && found < NAMES_MAX)
+		if (slice_ends_nocase(slice_str(entry->d_name), SLICE(".wire")) &&
+			found < NAMES_MAX)
 			names[found++] = strdup(entry->d_name);
 	if (dir)
 		closedir(dir);
@@ -360,7 +364,8 @@ int wire_play_all(const struct wire_transport *t, const char *folder)
 			result = wire_play(t, path, bytewise, &why);
 			if (result == WIRE_FAILED)
 				printf("not ok %s%s\n# %.*s\n", names[i],
-					bytewise ? " (byte by byte)" : "", SLICE_ARG(out_written(&why)));
+					bytewise ? " (byte by byte)" : "",
+					SLICE_ARG(out_written(&why)));
 			if (result != WIRE_SKIPPED || !bytewise)
 				counts[result]++;
 			out_heap_done(&why);

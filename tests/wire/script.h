@@ -44,7 +44,8 @@ struct wire_transport {
 enum wire_result { WIRE_PASSED, WIRE_FAILED, WIRE_SKIPPED };
 
 /* `bytewise`: the client sends a byte at a time. */
-enum wire_result wire_play(const struct wire_transport *t, const char *path, bool bytewise, struct out *why);
+enum wire_result wire_play(const struct wire_transport *t, const char *path, bool bytewise,
+	struct out *why);
 /* Plays every file of the folder, prints what failed and the closing line; the exit status. */
 int wire_play_all(const struct wire_transport *t, const char *folder);
 
