@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* oracle.h - what was promised and what came of it, kept outside the simulated process.
+ *
+ * Clients and next hops of a simulated run write down here what they saw; it survives crashes. A
+ * recipient is named by its address: r<message>-<n>@domain, a report by s<message>@sender.test.
+ * oracle_judge() then compares. Memory is the oracle's, dropped by oracle_reset(). */
+#ifndef TESTS_SIM_ORACLE_H
+#define TESTS_SIM_ORACLE_H
+
+#include "core/base/base.h"
+
+enum { ORACLE_RCPTS_MAX = 8 };
+
+/* What the client read behind its last byte. */
+enum fate {
+	FATE_UNKNOWN, /* nothing: the message may come or not */
+	FATE_ACCEPTED,
+	FATE_REFUSED,
+};
+
+struct oracle_rcpt {
+	char domain[24];
+	bool taken;   /* its RCPT got 250 */
+	bool refused; /* a next hop said 5xx, or its domain takes nothing: a report is right */
+	unsigned deliveries, reports;
+	unsigned excused; /* deliveries whose 250 may never have become a durable result */
+};
+
+struct oracle_message {
+	enum fate fate;
+	uint64_t hash; /* of the body, without header */
+	size_t bytes;
+	unsigned rcpt_count;
+	struct oracle_rcpt rcpts[ORACLE_RCPTS_MAX];
+};
+
+void oracle_reset(void);
+/* A new message; its number names it. */
+struct oracle_message *oracle_new(uint32_t *out_number);
+struct oracle_message *oracle_message(uint32_t number); /* NULL: there is none */
+uint32_t oracle_count(void);
+
+/* A rule was broken. The first few are printed, all are counted. */
+void oracle_complain(const char *fmt, ...) printf_like(1, 2);
+unsigned oracle_complaints(void);
+
+/* Reads "r<message>-<n>@..."; NULL: not one of ours. */
+struct oracle_rcpt *oracle_find(slice address, uint32_t *out_message, unsigned *out_n);
+
+/* A next hop took a recipient (or the report about it) and is going to say so. `session` names its
+ * connection. */
+struct delivery {
+	uint32_t message;
+	unsigned n, session;
+	bool report;
+};
+void oracle_delivered(const struct delivery *d);
+/* The connection ended without the relay's goodbye: what was taken shortly before may be unknown to
+ * the relay. */
+void oracle_broken(unsigned session);
+/* This delivery's answer was never sent, or too late. */
+void oracle_unanswered(unsigned session);
+/* The process died. `safe`: results were durable in time until then (no disk faults). */
+void oracle_crashed(bool safe);
+
+/* Everything has drained: is all as it must be? Complains. */
+void oracle_judge(void);
+/* One number for all that happened. */
+uint64_t oracle_trace(void);
+void oracle_note(uint64_t what);
+
+struct oracle_sums {
+	unsigned accepted, refused, unknown, deliveries, doubles, reports;
+};
+struct oracle_sums oracle_sums(void);
+
+#endif
