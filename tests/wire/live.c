@@ -8,6 +8,7 @@
  * its process id. Steps that need a clock or a look into the store are passed over. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -28,7 +29,7 @@
 enum { PATIENCE_MS = 60000, PATH_BYTES = 512 };
 
 static struct tmpdir place;
-static char binary[PATH_BYTES], config[PATH_BYTES], service_now[32];
+static char binary[PATH_MAX], config[PATH_BYTES], service_now[32];
 static pid_t server = -1;
 static int log_fd = -1, conn = -1;
 static char log_text[1 << 20], input[1 << 18], bound[32];
@@ -315,10 +316,9 @@ int main(int argc, char **argv)
 {
 	int status = 2;
 
-	if (argc != 3)
+	if (argc != 3 || !realpath(argv[2], binary))
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
-	snprintf(binary, sizeof(binary), "%s", argv[2]);
 	tmpdir_make(&place);
 	if (make_template())
 		status = wire_play_all(&transport, argv[1]);
