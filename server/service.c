@@ -80,6 +80,20 @@ static enum err wait_for_store(struct service *svc)
 	return state > 0 ? OK : ERR_STOPPED;
 }
 
+/* Mail that one worker takes in may belong to another's path: nobody listens before all relays run. */
+static enum err wait_for_relays(struct service *svc)
+{
+	while (atomic_load(&svc->relays) < svc->workers) {
+		enum err err = fiber_sleep(POLL_MS);
+
+		if (err)
+			return err;
+		if (atomic_load(&svc->store_state) < 0)
+			return ERR_STOPPED;
+	}
+	return OK;
+}
+
 static enum err open_side_doors(struct service *svc, struct worker *w)
 {
 	enum err err = control_start(svc, w, svc->control_fd, &svc->control);
@@ -114,6 +128,12 @@ static enum err start_worker(struct worker *w, void *arg)
 	err = st->rate ? login_worker_start(svc->login, w, svc->setup->auth) : ERR_NOMEM;
 	if (!err)
 		err = relay_start(w, svc->store);
+	if (err) {
+		atomic_store(&svc->store_state, -1);
+		return err;
+	}
+	atomic_fetch_add(&svc->relays, 1);
+	err = wait_for_relays(svc);
 	if (!err)
 		err = listeners_apply(svc, w);
 	if (!err && worker_index(w) == 0)

@@ -46,6 +46,7 @@ struct service {
 	struct station stations[WORKERS_MAX];
 	wall_ms started_at;
 	_Atomic int store_state;  /* 0: opening, 1: open, -1: failed */
+	_Atomic unsigned relays;  /* workers whose relay runs */
 	_Atomic unsigned drained; /* workers whose sessions have all gone */
 	enum err store_err;
 	char why[256];
