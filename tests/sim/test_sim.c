@@ -200,6 +200,50 @@ Test(sim, five_days_pass_at_once)
 	cr_assert_eq(world_failed, 0u);
 }
 
+/* --- Idle fibers give their memory back --- */
+
+static void nap(void *arg)
+{
+	volatile char deep[20000];
+
+	deep[0] = deep[sizeof(deep) - 1] = 1;
+	check(fiber_sleep(10) == OK);
+	*(unsigned *)arg += deep[0];
+}
+
+static void body_trim(struct worker *w, void *arg)
+{
+	struct worker_stats stats;
+	unsigned done = 0;
+
+	(void)arg;
+	for (unsigned i = 0; i < 200; i++)
+		check(fiber_start(w, nap, &done) == OK);
+	while (done < 200)
+		check(fiber_sleep(10) == OK);
+	check(fiber_sleep(1) == OK); /* counters are told at the end of a turn */
+	worker_stats(w, &stats);
+	check(stats.fibers_pooled >= 199);
+	check(fiber_sleep(60000) == OK);
+	worker_stats(w, &stats);
+	check(stats.fibers_pooled <= 16);
+	/* The few that were kept still run. */
+	for (unsigned i = 0; i < 200; i++)
+		check(fiber_start(w, nap, &done) == OK);
+	while (done < 400)
+		check(fiber_sleep(10) == OK);
+}
+
+Test(sim, idle_fibers_are_given_back)
+{
+	struct world world = { .workers = 1, .body = body_trim };
+
+	sim_start(&(struct sim_config){ .seed = 6 });
+	cr_assert(world_run(&world));
+	sim_stop();
+	cr_assert_eq(world_failed, 0u);
+}
+
 /* --- Jobs --- */
 
 static unsigned jobs_run;
