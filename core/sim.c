@@ -272,3 +272,8 @@ void sim_disk_set(uint64_t disk_bytes, unsigned write_fail_per_mille)
 	sim.config.disk_bytes = disk_bytes;
 	sim.config.write_fail_per_mille = write_fail_per_mille;
 }
+
+void sim_net_set(unsigned reset_per_mille)
+{
+	sim.config.reset_per_mille = reset_per_mille;
+}

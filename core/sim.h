@@ -41,6 +41,8 @@ void sim_crash_at_write(unsigned n);
 bool sim_crashed(void);
 /* Change the disk's room or failures while running. */
 void sim_disk_set(uint64_t disk_bytes, unsigned write_fail_per_mille);
+/* And the chance of a reset. */
+void sim_net_set(unsigned reset_per_mille);
 
 /* Seeded numbers for scripts of tests. */
 uint64_t sim_random(uint64_t below);

@@ -270,6 +270,8 @@ static int write_now(struct inode *inode, const struct ring_rw *rw)
 {
 	size_t len = iov_bytes(rw->iov, rw->iov_len);
 
+	if (sim.crashed)
+		return ERR_IO;
 	if (!has_room(inode, rw->offset + len))
 		return ERR_NOSPACE;
 	struct unsafe *write = sim_alloc(sizeof(*write) + len);
@@ -287,7 +289,7 @@ static int write_now(struct inode *inode, const struct ring_rw *rw)
 	image_put(&inode->seen, rw->offset, write->bytes, len);
 	list_push(&inode->writes, &write->link);
 	if (sim_count_write())
-		return (int)len;
+		return ERR_IO;
 	return sim_chance(sim.config.write_fail_per_mille) ? ERR_IO : (int)len;
 }
 
@@ -309,7 +311,7 @@ static int read_now(const struct inode *inode, const struct ring_rw *rw)
 static int sync_now(struct inode *inode)
 {
 	if (sim_count_write())
-		return 0;
+		return ERR_IO;
 	if (sim_chance(sim.config.write_fail_per_mille)) {
 		/* What Linux does: the pages are clean now, and lost. */
 		drop_writes(inode);
@@ -421,7 +423,7 @@ static enum err disk_rw(struct file_call *call)
 
 	if (res < 0)
 		return (enum err)res;
-	if (call->verb == FILE_VERB_WRITE && call->flags & FILE_DSYNC && !sim.crashed)
+	if (call->verb == FILE_VERB_WRITE && call->flags & FILE_DSYNC)
 		make_one_safe(inode, disk.write_count);
 	call->moved = (size_t)res;
 	return OK;
@@ -493,7 +495,7 @@ static enum err disk_sync_dir(struct file_call *call)
 	struct change *last = NULL;
 
 	if (sim_count_write())
-		return OK;
+		return ERR_IO;
 	list_each(&disk.changes, link)
 	{
 		struct change *change = container_of(link, struct change, link);
@@ -549,8 +551,16 @@ static enum err disk_space(struct file_call *call)
 	return OK;
 }
 
+/* A job runs to its end after the crash that its write began; nothing it does then may be seen. */
+static bool too_late(const struct file_call *call)
+{
+	return sim.crashed && call->verb != FILE_VERB_READ && call->verb != FILE_VERB_CLOSE;
+}
+
 static enum err disk_call(struct file_call *call)
 {
+	if (too_late(call))
+		return ERR_IO;
 	switch (call->verb) {
 	case FILE_VERB_OPEN:
 		return disk_open(call);

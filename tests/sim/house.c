@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/sim/house.h"
 
+#include "core/event.h"
 #include "core/fiber.h"
-#include "core/file.h"
 #include "core/post.h"
 #include "core/tls.h"
 #include "core/worker.h"
@@ -11,6 +11,7 @@
 #include "server/login.h"
 #include "server/password.h"
 #include "server/service.h"
+#include "server/smtp/smtp_session.h"
 #include "store/check.h"
 #include "store/store.h"
 #include "tests/sim/town.h"
@@ -159,6 +160,17 @@ static struct setup *load(unsigned variant)
 	return setup;
 }
 
+/* As service_run does. */
+static void register_tables(void)
+{
+	event_register(&smtp_events);
+	event_register(&relay_events);
+	metric_register(&smtp_metrics);
+	metric_register(&relay_metrics);
+	metric_register(&login_metrics);
+	metric_register(&tls_metrics);
+}
+
 void house_make(void)
 {
 	/* LMDB really syncs; here that need not reach a disk. */
@@ -166,6 +178,7 @@ void house_make(void)
 		setenv("TMPDIR", "/dev/shm", 1);
 	tmpdir_make(&house.dir);
 	make_folders();
+	register_tables();
 	must(tls_start() == OK);
 	for (unsigned i = 0; i < HOUSE_VARIANTS; i++)
 		house.setups[i] = load(i);
