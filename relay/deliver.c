@@ -236,6 +236,9 @@ static void run(void *arg)
 	struct outlet *ot = h->ot;
 
 	h->fiber = fiber_self();
+	/* Fibers begin inside the call that starts them: a connection that fails at once must not
+	 * end its outlet under the feet of who opens it. */
+	(void)!fiber_sleep(0);
 
 	if (hop_open(h) == OK) {
 		outlet_connected(ot);

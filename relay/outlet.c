@@ -57,7 +57,8 @@ static struct outlet *add(struct relay_here *r, struct target *t)
 
 static bool free_if_unused(struct outlet *ot)
 {
-	if (ot->waiting > 0 || ot->conns > 0 || ot->opening > 0 || atomic_load(&ot->sent))
+	if (ot->waiting > 0 || ot->conns > 0 || ot->opening > 0 || ot->in_use ||
+		atomic_load(&ot->sent))
 		return false;
 	map_remove(&ot->r->outlets, &ot->link);
 	list_remove(&ot->all);
@@ -142,10 +143,8 @@ static void tell_owner(struct outlet *ot, enum path_news what, const struct reas
 
 /* Parcels -------------------------------------------------------------------------------------- */
 
-static void open_more(struct outlet *ot)
+static void open_while_needed(struct outlet *ot)
 {
-	if (ot->conns > 0 && worker_now(ot->r->w) < ot->open_after)
-		return;
 	while (ot->opening < ot->waiting && ot->conns + ot->opening < ot->share &&
 		!ot->r->draining) {
 		ot->opening++;
@@ -154,6 +153,17 @@ static void open_more(struct outlet *ot)
 			return;
 		}
 	}
+}
+
+/* The outlet may be gone afterwards: what fails without a wait fails inside this call. */
+static void open_more(struct outlet *ot)
+{
+	if (ot->conns > 0 && worker_now(ot->r->w) < ot->open_after)
+		return;
+	ot->in_use = true;
+	open_while_needed(ot);
+	ot->in_use = false;
+	free_if_unused(ot);
 }
 
 void outlet_add(struct relay_here *r, struct parcel *p)
@@ -259,7 +269,6 @@ void outlet_closed(struct outlet *ot)
 	relay_count(ot->r, connections, -1);
 	tell_owner(ot, PATH_CLOSED, NULL);
 	open_more(ot);
-	free_if_unused(ot);
 }
 
 enum err outlet_wait(struct outlet *ot, struct list_link *idle, struct fiber_wait *wait)

@@ -21,6 +21,7 @@ struct outlet {
 	struct list idle; /* hops that wait for a parcel */
 	unsigned waiting, conns, opening, share;
 	msec open_after;    /* a failure makes us wait before the next try beside living ones */
+	bool in_use;        /* must not be freed now */
 	bool accepted_last; /* the last recipients were taken: small bodies need not wait */
 	/* The report to the owner: filled here, read there; `sent` says who may touch `post`. */
 	struct post report;
