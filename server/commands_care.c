@@ -12,6 +12,7 @@
 #include "core/tls.h"
 #include "server/door.h"
 #include "server/remote.h"
+#include "server/restore.h"
 #include "store/check.h"
 #include "store/store.h"
 
@@ -133,11 +134,24 @@ int command_top(struct cli *cli)
 
 /* --- fsck ----------------------------------------------------------------------------------------- */
 
+struct fsck {
+	const struct cli *cli;
+	struct restore restore;
+};
+
 static void say(void *arg, const char *line)
 {
-	const struct cli *cli = arg;
+	const struct fsck *fsck = arg;
 
-	fprintf(cli->json ? stderr : stdout, "%s\n", line);
+	fprintf(fsck->cli->json ? stderr : stdout, "%s\n", line);
+}
+
+static bool restore(void *arg, const struct blob_ref *ref, slice meta, uint32_t n,
+	struct schedule_entry *out)
+{
+	struct fsck *fsck = arg;
+
+	return restore_entry(&fsck->restore, ref, meta, n, out);
 }
 
 static void progress(void *arg, uint64_t done, uint64_t all)
@@ -182,16 +196,20 @@ static int check_folder(struct cli *cli, const struct setup *setup)
 {
 	struct store_options options =
 		*(const struct store_options *)conf_options(setup->conf, &store_conf_table);
+	struct fsck fsck = { .cli = cli };
 	struct check_run run = { .options = &options,
 		.rebuild = cli_flag(cli, "rebuild") != NULL,
 		.say = say,
+		.restore = restore,
 		.progress = progress,
-		.arg = cli };
+		.arg = &fsck };
 	struct check_report report = { 0 };
 	enum err err;
 
+	fsck.restore.relay = conf_options(setup->conf, &relay_conf);
 	options.path = setup->service->data.ptr;
 	err = check_store(&run, &report);
+	restore_done(&fsck.restore);
 	if (err == ERR_BUSY)
 		return cli_fail("%s is in use: stop the server first", options.path);
 	if (err)

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* restore.c - one envelope, its recipients as entries on hold.
+ *
+ * The envelope is decoded once per message. What the relay keeps with an entry (its tail: flags, sender,
+ * recipient, who holds it) is written in the layout that sched_tail_of of the relay reads. */
+#include "server/restore.h"
+
+enum { ADDRESS_KEPT = 320 };
+
+static bool decode(struct restore *r, const struct blob_ref *ref, slice meta)
+{
+	if (r->id == ref->id && r->env.rcpt_count)
+		return true;
+	arena_reset(&r->arena);
+	r->env = (struct envelope){ 0 };
+	r->id = ref->id;
+	return envelope_decode(meta, &r->arena, &r->env) == OK;
+}
+
+bool restore_entry(struct restore *r, const struct blob_ref *ref, slice meta, uint32_t n,
+	struct schedule_entry *out)
+{
+	struct out tail = out_fixed(r->tail, sizeof(r->tail));
+	const struct envelope_rcpt *rcpt;
+
+	if (!decode(r, ref, meta) || n >= r->env.rcpt_count)
+		return false;
+	rcpt = &r->env.rcpts[n];
+	out_u8(&tail, 0);
+	out_field(&tail, slice_sub(r->env.sender, 0, ADDRESS_KEPT));
+	out_field(&tail, slice_sub(rcpt->address, 0, ADDRESS_KEPT));
+	out_field(&tail, SLICE("restored by fsck"));
+	*out = (struct schedule_entry){ .ref = *ref,
+		.n = n,
+		.lane = r->env.lane,
+		.state = SCHEDULE_HELD,
+		.domain = envelope_domain(rcpt->address),
+		.due = r->env.received_at,
+		.first_seen = r->env.received_at,
+		.expires = r->env.received_at + r->relay->limits.expire_ms,
+		.tail = out_written(&tail) };
+	return out_ok(&tail);
+}
+
+void restore_done(struct restore *r)
+{
+	arena_done(&r->arena);
+}
