@@ -696,6 +696,47 @@ Test(conn, short_sends_are_continued)
 }
 #endif
 
+/* --- Fewer receive buffers than connections that have something to say --- */
+
+static void chatty_client(void *arg)
+{
+	static const char block[4000] = { 'x' };
+	struct conn *c = connect_to_server(worker_self());
+	size_t got = 0;
+
+	out_bytes(conn_out(c), block, sizeof(block));
+	while (got < sizeof(block)) {
+		slice in = { 0 };
+
+		if (conn_wait_data(c, &in, 10000))
+			break;
+		got += in.len;
+		conn_consume(c, in.len);
+	}
+	check(got == sizeof(block));
+	conn_close(c);
+	*(unsigned *)arg += 1;
+}
+
+static void body_few_bufs(struct worker *w)
+{
+	struct worker_stats stats;
+
+	serve(w, &echo_ops);
+	for (unsigned i = 0; i < 60; i++)
+		check(fiber_start(w, chatty_client, &clients_done) == OK);
+	while (clients_done < 60)
+		check(fiber_sleep(1) == OK);
+	worker_stats(w, &stats);
+	check(stats.recv_empty > 0);
+}
+
+Test(conn, a_dry_pool_only_delays)
+{
+	test_config = (struct workers_config){ .recv_bufs = 2, .recv_buf_bytes = 512 };
+	run_on_workers(1, body_few_bufs);
+}
+
 /* --- Dialling into nothing --- */
 
 static void body_refused(struct worker *w)

@@ -14,6 +14,8 @@
 
 static _Atomic unsigned checks_failed;
 static void (*test_body)(struct worker *w);
+/* What else a test wants of its workers. */
+static struct workers_config test_config;
 
 #define check(cond)                                                                \
 	do {                                                                       \
@@ -36,9 +38,12 @@ static enum err start_body(struct worker *w, void *arg)
 /* Ends when the body returned and everything it left has been drained. */
 static inline void run_on_workers(unsigned count, void (*body)(struct worker *w))
 {
-	struct workers_config config = { .count = count, .start = start_body, .job_threads = 2 };
+	struct workers_config config = test_config;
 	char why[256];
 
+	config.count = count;
+	config.start = start_body;
+	config.job_threads = 2;
 	test_body = body;
 	enum err err = workers_start(&config, why, sizeof(why));
 
