@@ -32,13 +32,13 @@ struct peer {
 	const char
 		*ehlo; /* lines behind the greeting of EHLO, each "250-X\r\n", "250 X\r\n" last */
 	bool lmtp;
-	atomic_uint sessions, mails, count;
+	atomic_uint sessions, mails, count, alive;
 	atomic_bool stopping;
 	struct peer_message messages[PEER_MESSAGES_MAX];
 	void *arg;
 };
 
-/* port 0: a free one. */
+/* port 0: a free one. Stop it when the relay has stopped; its messages go with it. */
 struct peer *peer_start(uint16_t port);
 void peer_stop(struct peer *p);
 

@@ -136,6 +136,28 @@ Test(queue, what_waits_for_long_is_parked_and_comes_back)
 	finish();
 }
 
+static const char *by_lot(struct peer *p, unsigned session, const char *line)
+{
+	static _Thread_local unsigned state;
+	bool rcpt = strncmp(line, "RCPT", 4) == 0;
+
+	if (!state)
+		state = session * 2654435761u + 1;
+	state = state * 1103515245u + 12345;
+	if ((rcpt || strcmp(line, ".") == 0) && state >> 16 & 1)
+		return "451 4.3.0 by lot";
+	return strncmp(line, "MAIL", 4) == 0 && (state >> 17 & 15) == 0 ? "421 4.3.2 by lot" : NULL;
+}
+
+Test(queue, many_retries_deliver_each_once)
+{
+	begin(2);
+	peer->script = by_lot;
+	rig_run(&the, route(""), send_and_deliver);
+	each_came_once();
+	finish();
+}
+
 /* ---------------------------------------------------------------------------------------------- */
 
 static struct queue_filter all_of(const char *domain)
@@ -294,7 +316,6 @@ Test(queue, unreachable_destination_rests_and_recovers)
 	begin(1);
 	port = peer->port;
 	peer_stop(peer);
-	free(peer);
 	gone.port = port;
 	peer = &gone;
 	the.drain_ms = 50;
