@@ -212,6 +212,9 @@ static int check_folder(struct cli *cli, const struct setup *setup)
 	restore_done(&fsck.restore);
 	if (err == ERR_BUSY)
 		return cli_fail("%s is in use: stop the server first", options.path);
+	if (err == ERR_NOT_FOUND && !run.rebuild)
+		return cli_fail("%s: parts are missing; fsck --rebuild makes a lost index anew",
+			options.path);
 	if (err)
 		return cli_fail("%s: %s", options.path, err_text(err));
 	json_t *answer = report_of(&report);

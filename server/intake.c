@@ -204,26 +204,39 @@ static bool add_body(struct intake *in, slice piece)
 	return keep(in, piece);
 }
 
-bool intake_add(struct intake *in, slice piece)
+/* The header's end was found, in this piece or (a line that is no field) before it. */
+static bool header_ends(struct intake *in, slice piece)
 {
+	size_t before = in->header.len;
 	bool pause;
 
+	if (in->end.bytes >= before) {
+		size_t used = in->end.bytes - before;
+
+		out_slice(&in->header, slice_sub(piece, 0, used));
+		piece = slice_skip(piece, used);
+	}
+	pause = header_is_whole(in);
+	pause = add_body(in, slice_skip(out_written(&in->header), in->end.bytes)) || pause;
+	return add_body(in, piece) || pause;
+}
+
+bool intake_add(struct intake *in, slice piece)
+{
 	if (in->fault || piece.len == 0)
 		return false;
 	if (in->header_done)
 		return add_body(in, piece);
-	out_slice(&in->header, piece);
 	switch (header_end_feed(&in->end, piece)) {
 	case STEP_MORE:
+		out_slice(&in->header, piece);
 		return false;
 	case STEP_DONE:
-		break;
+		return header_ends(in, piece);
 	default:
 		intake_fail(in, FAULT_HEADER_TOO_LARGE);
 		return false;
 	}
-	pause = header_is_whole(in);
-	return add_body(in, slice_skip(out_written(&in->header), in->end.bytes)) || pause;
 }
 
 enum fault intake_finish(struct intake *in)

@@ -72,6 +72,8 @@ void smtp_log_disconnect(struct smtp_session *s, enum err why)
 void smtp_log_refused(struct smtp_session *s, enum fault fault, slice what)
 {
 	count_fault(fault);
+	if (fault == FAULT_SHUTDOWN) /* a line for each idle session would hide the rest */
+		return;
 	event_emit(&smtp_events, SMTP_E_REFUSED, log_uint("session", s->id),
 		log_str("fault", fault_name(fault)), some("what", what),
 		log_addr("client", conn_peer(s->conn)), some("helo", s->helo),
