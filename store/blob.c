@@ -185,6 +185,7 @@ static void chunk_done(struct journal_op *op, enum err err)
 {
 	struct chunk *c = container_of(op, struct chunk, op);
 	struct blob_writer *b = c->writer;
+	struct desk *d = &c->store->blobs->desks[op->worker];
 
 	atomic_fetch_sub(&c->store->blobs->ram, c->len);
 	free_blocks(&c->blocks);
@@ -205,7 +206,7 @@ static void chunk_done(struct journal_op *op, enum err err)
 		return;
 	if (b->waiting && !list_has(&b->pause_link))
 		wake(b); /* blob_settle */
-	wake_paused(&c->store->blobs->desks[op->worker]);
+	wake_paused(d);
 }
 
 /* Hand all blocks of the writer to the journal as one record. */
