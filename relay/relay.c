@@ -347,6 +347,13 @@ void relay_done(void)
 	relay.gen = NULL;
 }
 
+void relay_forget(void)
+{
+	memset(relay.here, 0, sizeof(relay.here));
+	queue_forget_replay();
+	relay.gen = NULL;
+}
+
 /* Asked from outside --------------------------------------------------------------------------- */
 
 const struct route_table *relay_routes(struct worker *w)

@@ -64,6 +64,8 @@ enum err relay_reload(struct worker *w, const struct relay_setup *setup, struct 
 void relay_drain(struct worker *w, msec ms);
 /* (main thread) After workers_join: gives back what is left in memory. */
 void relay_done(void);
+/* After the crash of a simulated process: nothing of it is left. */
+void relay_forget(void);
 
 /* What doors ask; valid until the calling fiber next waits. */
 const struct route_table *relay_routes(struct worker *w);

@@ -287,7 +287,7 @@ void house_crash(void)
 {
 	sim_crash();
 	/* What a new process would not know. */
-	relay_done();
+	relay_forget();
 	house.service = NULL;
 	renew_lmdb();
 }
