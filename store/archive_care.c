@@ -234,6 +234,7 @@ enum err archive_compact(struct archive *ar, const struct archive_care *care)
 		if (!err)
 			err = drop_segment(ar, number);
 	}
+	archive_sum_up(ar);
 	return err;
 }
 

@@ -116,3 +116,124 @@ Test(engine, bodies_share_a_budget)
 	run_on_workers(1, over_budget);
 	box_remove(&box);
 }
+
+/* A journal that is full refuses mail, takes results, frees itself, and lets mail in again. */
+static void fill_and_drain(struct worker *w)
+{
+	struct blob_ref refs[128];
+	unsigned count = 0;
+	enum err err;
+
+	box_open(&box, &keep_nothing, NULL);
+	while (count < array_len(refs) &&
+		(err = put_message(box.st, count, 200000, &refs[count])) == OK)
+		count++;
+	check(err == ERR_NOSPACE);
+	check(count > 10);
+	for (unsigned i = 0; i < count; i++) {
+		struct schedule_done end = { .id = refs[i].id };
+
+		check(schedule_finish(box.st, &end) == OK);
+		store_release(box.st, &refs[i]);
+	}
+	while (!store_accepting(box.st, NULL))
+		check(fiber_sleep(20) == OK);
+	for (unsigned i = 0; i < 12; i++) {
+		check(put_message(box.st, i, 100000, &refs[i]) == OK);
+		check(message_is(box.st, refs[i].id, i, 100000));
+		store_release(box.st, &refs[i]);
+	}
+	box_close(&box);
+}
+
+Test(engine, a_full_journal_drains)
+{
+	box_make(&box);
+	box.options.journal_max_bytes = 8 << 20;
+	run_on_workers(1, fill_and_drain);
+	box_remove(&box);
+}
+
+/* While the disk fails mail is refused and a result waits; both go on when it is back. */
+static struct blob_ref failing_ref;
+
+static void result_waits(void *arg)
+{
+	struct schedule_done end = { .id = failing_ref.id };
+
+	check(schedule_finish(box.st, &end) == OK);
+	atomic_fetch_add(&finished, 1);
+}
+
+static void fail_and_recover(struct worker *w)
+{
+	struct blob_ref ref;
+
+	box_open(&box, &keep_nothing, NULL);
+	check(put_message(box.st, 1, 5000, &failing_ref) == OK);
+	box.disk.fail_from = box.disk.writes + 1;
+	box.disk.fail_to = UINT32_MAX;
+	check(put_message(box.st, 2, 5000, &ref) == ERR_IO);
+	check(put_message(box.st, 3, 5000, &ref) == ERR_IO);
+	check(fiber_start(w, result_waits, NULL) == OK);
+	check(fiber_sleep(50) == OK);
+	check(atomic_load(&finished) == 0);
+	box.disk.fail_from = 0;
+	while (!atomic_load(&finished))
+		check(fiber_sleep(10) == OK);
+	while (!store_accepting(box.st, NULL))
+		check(fiber_sleep(10) == OK);
+	check(put_message(box.st, 4, 5000, &ref) == OK);
+	check(message_is(box.st, failing_ref.id, 1, 5000));
+	box_close(&box);
+}
+
+Test(engine, a_failing_disk_comes_back)
+{
+	box_make(&box);
+	run_on_workers(1, fail_and_recover);
+	box_remove(&box);
+}
+
+/* Deferred mail is moved to the archive when the journal fills, read from there, compacted away. */
+static void defer_and_move(struct worker *w)
+{
+	struct blob_ref refs[60];
+	struct store_stats s;
+
+	box_open(&box, &keep_nothing, NULL);
+	for (unsigned i = 0; i < array_len(refs); i++) {
+		enum err err;
+
+		while ((err = put_message(box.st, i, 150000, &refs[i])) == ERR_NOSPACE)
+			check(fiber_sleep(20) == OK);
+		check(err == OK);
+		struct schedule_entry e = { .ref = refs[i], .domain = SLICE("a.test"), .due = 5 };
+		check(schedule_park(box.st, &e) == OK);
+		store_release(box.st, &refs[i]);
+	}
+	for (unsigned i = 0; i < array_len(refs); i++)
+		check(message_is(box.st, refs[i].id, i, 150000));
+	store_stats(box.st, &s);
+	check(s.moved_bodies > 5);
+	check(s.segments_freed > 1);
+	for (unsigned i = 0; i < array_len(refs); i++) {
+		struct schedule_done end = {
+			.id = refs[i].id, .indexed = true, .domain = SLICE("a.test")
+		};
+		check(schedule_finish(box.st, &end) == OK);
+	}
+	do {
+		check(fiber_sleep(50) == OK);
+		store_stats(box.st, &s);
+	} while (s.archive_live_bytes);
+	box_close(&box);
+}
+
+Test(engine, deferred_mail_moves_to_the_archive)
+{
+	box_make(&box);
+	box.options.journal_max_bytes = 8 << 20;
+	run_on_workers(1, defer_and_move);
+	box_remove(&box);
+}
