@@ -13,6 +13,7 @@
 #include "core/base/text.h"
 #include "core/job.h"
 #include "core/worker.h"
+#include "proto/smtp/idn.h"
 #include "relay/sign.h"
 #include "server/login.h"
 #include "server/door.h"
@@ -100,6 +101,23 @@ static json_t *domain_drop(struct admin *admin, json_t *request)
 
 /* --- Accounts --------------------------------------------------------------------------------- */
 
+/* "a.test,b.test" as the store keeps it: A-labels separated by NUL. */
+static bool read_from_domains(struct admin *admin, slice text, slice *out)
+{
+	struct out o = out_arena(&admin->arena);
+	slice one, ascii;
+
+	while (slice_cut(&text, ',', &one)) {
+		if (idn_to_ascii(&admin->arena, slice_trim(one), &ascii) || !text_is_domain(ascii))
+			return false;
+		if (o.len)
+			out_char(&o, '\0');
+		out_slice(&o, ascii);
+	}
+	*out = out_written(&o);
+	return out->len <= ACCOUNT_FROM_MAX;
+}
+
 /* The row a password is to be set in: found, or made. */
 static json_t *put_account(struct admin *admin, json_t *request, enum row_mode mode)
 {
@@ -134,6 +152,10 @@ static json_t *put_account(struct admin *admin, json_t *request, enum row_mode m
 	row.domain = name.domain;
 	if (admin_flag(request, "from-any"))
 		row.flags |= ACCOUNT_FROM_ANY;
+	slice also = admin_text(request, "from-domains");
+
+	if (also.len && !read_from_domains(admin, also, &row.from_domains))
+		return admin_error("--from-domains: domain names with commas between");
 	err = login_make_secrets(admin->setup->auth, &d, password, &admin->arena, &row);
 	if (err == ERR_INVALID)
 		return admin_error("a password has 1 to 512 bytes, and no NUL");
@@ -152,31 +174,70 @@ static json_t *account_passwd(struct admin *admin, json_t *request)
 	return put_account(admin, request, ROW_REPLACE);
 }
 
+static json_t *account_row(struct admin *admin, const struct account *acc)
+{
+	slice full = arena_printf(&admin->arena, "%.*s@%.*s", SLICE_ARG(acc->local),
+		SLICE_ARG(acc->domain));
+
+	return json_pack("{s:o,s:b,s:b,s:o}", "account", admin_slice(full), "scram",
+		acc->scram_iterations > 0, "disabled", (acc->flags & ACCOUNT_DISABLED) != 0,
+		"created", timestamp(acc->created));
+}
+
+/* Where a list of all accounts goes on: "local@domain", or "@domain" for its first. */
+static enum err next_domain(struct admin *admin, slice after, slice *out)
+{
+	struct domain_page list;
+	enum err err = domain_list(admin->store, after, 1, &admin->arena, &list);
+
+	*out = !err && list.len ? list.rows[0].name : SLICE("");
+	return err;
+}
+
+static enum err where_to_list(struct admin *admin, json_t *request, struct account_query *query,
+	bool *all)
+{
+	slice after = admin_text(request, "after");
+	ptrdiff_t at = slice_rfind(after, '@');
+
+	*all = admin_text(request, "name").len == 0;
+	query->after = after;
+	if (!*all)
+		return admin_domain(admin, request, &query->domain) ? OK : ERR_INVALID;
+	if (at < 0)
+		return next_domain(admin, SLICE(""), &query->domain);
+	query->domain = slice_skip(after, (size_t)at + 1);
+	query->after = slice_sub(after, 0, (size_t)at);
+	return OK;
+}
+
 static json_t *account_rows(struct admin *admin, json_t *request)
 {
-	struct account_query query = { .after = admin_text(request, "after"), .limit = ADMIN_PAGE };
-	struct account_page list;
+	struct account_query query = { .limit = ADMIN_PAGE };
+	struct account_page list = { 0 };
 	json_t *rows;
-	enum err err;
+	slice next = SLICE("");
+	bool all;
+	enum err err = where_to_list(admin, request, &query, &all);
 
-	if (!admin_domain(admin, request, &query.domain))
-		return admin_error("not a domain name");
-	err = account_list(admin->store, &query, &admin->arena, &list);
-	if (err)
-		return admin_result(err, "accounts", query.domain);
-	rows = json_array();
-	for (size_t i = 0; i < list.len; i++) {
-		const struct account *acc = &list.rows[i];
-		slice full = arena_printf(&admin->arena, "%.*s@%.*s", SLICE_ARG(acc->local),
-			SLICE_ARG(acc->domain));
-
-		json_array_append_new(rows,
-			json_pack("{s:o,s:b,s:b,s:o}", "account", admin_slice(full), "scram",
-				acc->scram_iterations > 0, "disabled",
-				(acc->flags & ACCOUNT_DISABLED) != 0, "created",
-				timestamp(acc->created)));
+	if (!err && query.domain.len)
+		err = account_list(admin->store, &query, &admin->arena, &list);
+	if (!err && list.more)
+		next = list.rows[list.len - 1].local;
+	if (!err && all && list.more)
+		next = arena_printf(&admin->arena, "%.*s@%.*s", SLICE_ARG(next),
+			SLICE_ARG(query.domain));
+	if (!err && all && !list.more && query.domain.len) {
+		err = next_domain(admin, query.domain, &next);
+		if (next.len)
+			next = arena_printf(&admin->arena, "@%.*s", SLICE_ARG(next));
 	}
-	return page(rows, list.more, list.len ? list.rows[list.len - 1].local : SLICE(""));
+	if (err)
+		return admin_result(err, "accounts of", query.domain);
+	rows = json_array();
+	for (size_t i = 0; i < list.len; i++)
+		json_array_append_new(rows, account_row(admin, &list.rows[i]));
+	return page(rows, next.len > 0, next);
 }
 
 static json_t *account_drop(struct admin *admin, json_t *request)

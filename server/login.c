@@ -17,6 +17,7 @@
 #include "core/metric.h"
 #include "core/post.h"
 #include "core/worker.h"
+#include "proto/smtp/idn.h"
 #include "server/password.h"
 #include "store/account.h"
 
@@ -416,11 +417,14 @@ bool login_may_send_as(struct login *l, slice name, slice address)
 	const struct account *acc = find(l, name, &a, &cut, &err);
 	ptrdiff_t at = slice_rfind(address, '@');
 	slice domain = at < 0 ? SLICE("") : slice_skip(address, (size_t)at + 1);
-	bool may = acc &&
-		(address.len == 0 || (acc->flags & ACCOUNT_FROM_ANY) ||
-			slice_eq_nocase(domain, cut.domain) ||
-			list_has_name(acc->from_domains, domain));
+	bool may;
 
+	/* Both spellings of a domain are one. What is no domain fits no account. */
+	if (domain.len && idn_to_ascii(&a, domain, &domain))
+		domain = SLICE("");
+	may = acc &&
+		(address.len == 0 || (acc->flags & ACCOUNT_FROM_ANY) ||
+			slice_eq(domain, cut.domain) || list_has_name(acc->from_domains, domain));
 	arena_done(&a);
 	return may;
 }

@@ -24,6 +24,7 @@ static const struct cli_flag domain_remove_flags[] = {
 static const struct cli_flag password_flags[] = {
 	{ "password-stdin", NULL,
 		"read the password from standard input; otherwise it is made and printed" },
+	{ "from-domains", "LIST", "further domains it may send as, with commas between" },
 	{ "from-any", NULL, "the account may use any sender address" },
 	{ NULL, NULL, NULL },
 };
@@ -111,7 +112,7 @@ static const struct cli_command commands[] = {
 		command_ask },
 	{ "account", "add", "USER@DOMAIN", "make an account that may submit mail", password_flags,
 		NULL, command_password },
-	{ "account", "list", "DOMAIN", "the accounts of a domain", NULL, account_columns,
+	{ "account", "list", "[DOMAIN]", "the accounts of a domain, or all", NULL, account_columns,
 		command_ask },
 	{ "account", "passwd", "USER@DOMAIN", "set a new password", password_flags, NULL,
 		command_password },

@@ -71,12 +71,24 @@ static void put_extensions(struct smtp_session *s, struct out *o)
 	out_printf(o, "250-LIMITS RCPTMAX=%u\r\n250 HELP\r\n", rcpts_max(s));
 }
 
+/* The names of the connection are kept anew: a client that greets for ever takes no more memory. */
+static void keep_helo(struct smtp_session *s, slice name)
+{
+	struct arena kept = { .chunk_bytes = s->arena.chunk_bytes };
+
+	if (slice_eq(s->helo, name))
+		return;
+	s->helo = arena_dup(&kept, name);
+	s->account = arena_dup(&kept, s->account);
+	arena_done(&s->arena);
+	s->arena = kept;
+}
+
 /* RFC 5321 4.1.4: a greeting in between resets like RSET. */
 static void greeted(struct smtp_session *s, slice name, bool esmtp)
 {
 	smtp_mail_end(s);
-	if (!slice_eq(s->helo, name))
-		s->helo = arena_dup(&s->arena, name);
+	keep_helo(s, name);
 	s->esmtp = esmtp;
 	s->state = SMTP_GREETED;
 	out_printf(conn_out(s->conn), "250%c%.*s greets %.*s\r\n", esmtp ? '-' : ' ',
