@@ -143,9 +143,12 @@ static void tell_owner(struct outlet *ot, enum path_news what, const struct reas
 
 /* Parcels -------------------------------------------------------------------------------------- */
 
-static void open_while_needed(struct outlet *ot)
+static void open_while_needed(struct outlet *ot, unsigned taken)
 {
-	while (ot->opening < ot->waiting && ot->conns + ot->opening < ot->share &&
+	/* Until one stands a single try speaks for all: a dead host is not knocked at twenty times. */
+	unsigned most = ot->conns > 0 ? ot->share : MIN(ot->share, 1u);
+
+	while (ot->opening + taken < ot->waiting && ot->conns + ot->opening < most &&
 		!ot->r->draining) {
 		ot->opening++;
 		if (deliver_start(ot) != OK) {
@@ -155,13 +158,14 @@ static void open_while_needed(struct outlet *ot)
 	}
 }
 
-/* The outlet may be gone afterwards: what fails without a wait fails inside this call. */
-static void open_more(struct outlet *ot)
+/* `taken` of the parcels will be taken by connections that stand. The outlet may be gone afterwards:
+ * what fails without a wait fails inside this call. */
+static void open_more(struct outlet *ot, unsigned taken)
 {
 	if (ot->conns > 0 && worker_now(ot->r->w) < ot->open_after)
 		return;
 	ot->in_use = true;
-	open_while_needed(ot);
+	open_while_needed(ot, taken);
 	ot->in_use = false;
 	free_if_unused(ot);
 }
@@ -183,7 +187,7 @@ void outlet_add(struct relay_here *r, struct parcel *p)
 	if (idle)
 		deliver_wake(idle);
 	else
-		open_more(ot);
+		open_more(ot, 0);
 }
 
 static struct parcel *take(struct outlet *ot, struct list_link *link)
@@ -231,6 +235,7 @@ void outlet_connected(struct outlet *ot)
 	relay_count(ot->r, connections, 1);
 	relay_count(ot->r, connections_opened, 1);
 	tell_owner(ot, PATH_OPENED, NULL);
+	open_more(ot, 1);
 }
 
 static void back_at_owner(struct worker *w, struct post *post)
@@ -268,7 +273,7 @@ void outlet_closed(struct outlet *ot)
 	ot->conns--;
 	relay_count(ot->r, connections, -1);
 	tell_owner(ot, PATH_CLOSED, NULL);
-	open_more(ot);
+	open_more(ot, 0);
 }
 
 enum err outlet_wait(struct outlet *ot, struct list_link *idle, struct fiber_wait *wait)
