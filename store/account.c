@@ -81,7 +81,8 @@ static bool account_key(struct keys_buf *key, slice local, slice domain)
 {
 	if (!is_name(local, ACCOUNT_LOCAL_MAX) || !is_name(domain, SCHEDULE_DOMAIN_MAX))
 		return false;
-	keys_two(key, &(struct keys_pair){ .kind = KEYS_ACCOUNT, .first = domain, .second = local });
+	keys_two(key,
+		&(struct keys_pair){ .kind = KEYS_ACCOUNT, .first = domain, .second = local });
 	return true;
 }
 
@@ -254,8 +255,8 @@ enum err account_list(struct store *st, const struct account_query *query, struc
 
 	if (!is_name(query->domain, SCHEDULE_DOMAIN_MAX))
 		return ERR_INVALID;
-	l.rows = arena_array(
-		a, struct account, MIN(MAX(query->limit, (size_t)64), (size_t)LIST_MAX));
+	l.rows = arena_array(a, struct account,
+		MIN(MAX(query->limit, (size_t)64), (size_t)LIST_MAX));
 	keys_two(&l.prefix, &(struct keys_pair){ .kind = KEYS_ACCOUNT, .first = query->domain });
 	enum err err = list(st, &l, query->limit, query->after);
 	if (!err)
@@ -308,8 +309,7 @@ static enum err run_setting(struct index_txn *txn, void *arg)
 	return err;
 }
 
-enum err setting_get(
-	struct store *st, const struct setting *name, struct arena *a, slice *out)
+enum err setting_get(struct store *st, const struct setting *name, struct arena *a, slice *out)
 {
 	struct setting_read r = { .a = a };
 
@@ -336,8 +336,8 @@ enum err setting_list(struct store *st, const struct setting_query *query, struc
 
 	if (!is_name(query->table, TABLE_MAX))
 		return ERR_INVALID;
-	l.rows = arena_array(
-		a, struct setting, MIN(MAX(query->limit, (size_t)64), (size_t)LIST_MAX));
+	l.rows = arena_array(a, struct setting,
+		MIN(MAX(query->limit, (size_t)64), (size_t)LIST_MAX));
 	keys_two(&l.prefix, &(struct keys_pair){ .kind = KEYS_SETTING, .first = query->table });
 	enum err err = list(st, &l, query->limit, query->after);
 	if (!err)

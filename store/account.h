@@ -16,15 +16,20 @@
 struct store;
 
 enum row_mode {
-	ROW_PUT, /* create or replace */
-	ROW_CREATE, /* ERR_EXISTS when it is there */
+	ROW_PUT,     /* create or replace */
+	ROW_CREATE,  /* ERR_EXISTS when it is there */
 	ROW_REPLACE, /* ERR_NOT_FOUND when it is not */
 };
 
-enum { ACCOUNT_LOCAL_MAX = 128, ACCOUNT_HASH_MAX = 512, ACCOUNT_FROM_MAX = 1024, KEY_PEM_MAX = 8192 };
+enum {
+	ACCOUNT_LOCAL_MAX = 128,
+	ACCOUNT_HASH_MAX = 512,
+	ACCOUNT_FROM_MAX = 1024,
+	KEY_PEM_MAX = 8192
+};
 
 enum domain_flags {
-	DOMAIN_NO_SCRAM = 1 << 0, /* store no SCRAM keys */
+	DOMAIN_NO_SCRAM = 1 << 0,      /* store no SCRAM keys */
 	DOMAIN_SIGN_REQUIRED = 1 << 1, /* hold mail that no key can sign */
 	DOMAIN_DISABLED = 1 << 2,
 };
@@ -81,7 +86,8 @@ enum err domain_put(struct store *st, const struct domain *d, enum row_mode mode
 enum err domain_remove(struct store *st, slice name, bool with_accounts) must_use;
 enum err account_put(struct store *st, const struct account *acc, enum row_mode mode) must_use;
 enum err account_remove(struct store *st, slice local, slice domain) must_use;
-enum err domain_key_put(struct store *st, const struct domain_key *key, enum row_mode mode) must_use;
+enum err domain_key_put(struct store *st, const struct domain_key *key,
+	enum row_mode mode) must_use;
 enum err domain_key_remove(struct store *st, slice domain, slice selector) must_use;
 
 /* --- Listings, in order of name; `after` empty: from the start. At most `limit` rows, in the arena. --- */
@@ -110,12 +116,12 @@ enum err domain_key_list(struct store *st, slice domain, struct arena *a, struct
 /* --- Settings: small named values of other modules (tokens, counters, secrets) --- */
 struct setting {
 	slice table, key; /* <= 32 and <= 255 bytes */
-	slice value; /* <= 1900 bytes */
+	slice value;      /* <= 1900 bytes */
 };
 enum err setting_put(struct store *st, const struct setting *row, enum row_mode mode) must_use;
 enum err setting_remove(struct store *st, slice table, slice key) must_use;
-enum err setting_get(
-	struct store *st, const struct setting *name, struct arena *a, slice *out) must_use;
+enum err setting_get(struct store *st, const struct setting *name, struct arena *a,
+	slice *out) must_use;
 struct setting_page {
 	struct setting *rows;
 	size_t len;

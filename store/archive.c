@@ -74,9 +74,10 @@ bool archive_get_place(slice in, struct archive_place *out)
 	struct archive_place p;
 	uint64_t at;
 
-	if (!take_u32(&in, &p.segment) || !take_u64(&in, &p.offset) || !take_u64(&in, &p.body_len) ||
-		!take_u32(&in, &p.meta_len) || !take_u32(&in, &p.meta_crc) ||
-		!take_u32(&in, &p.body_crc) || !take_u64(&in, &at) || in.len)
+	if (!take_u32(&in, &p.segment) || !take_u64(&in, &p.offset) ||
+		!take_u64(&in, &p.body_len) || !take_u32(&in, &p.meta_len) ||
+		!take_u32(&in, &p.meta_crc) || !take_u32(&in, &p.body_crc) || !take_u64(&in, &at) ||
+		in.len)
 		return false;
 	p.at = (wall_ms)at;
 	*out = p;
@@ -157,7 +158,8 @@ static enum err load_segments(struct archive *ar)
 	size_t len = 1, n;
 
 	do {
-		enum err err = map_env_page(ar->map, slice_of(from, len), rows, array_len(rows), &n);
+		enum err err =
+			map_env_page(ar->map, slice_of(from, len), rows, array_len(rows), &n);
 
 		if (err)
 			return err;
@@ -280,7 +282,8 @@ static enum err open_segment(struct archive *ar)
 		ar->buf = file_buffer(ARCHIVE_BUFFER);
 	if (!ar->buf)
 		return ERR_NOMEM;
-	if (!s || ar->failed || s->number + 1 != ar->next_segment || s->bytes >= ARCHIVE_SEGMENT_BYTES)
+	if (!s || ar->failed || s->number + 1 != ar->next_segment ||
+		s->bytes >= ARCHIVE_SEGMENT_BYTES)
 		s = archive_add_segment(ar, ar->next_segment);
 	if (!s || !archive_path(ar, path, s->number))
 		return s ? ERR_INVALID : ERR_NOMEM;
@@ -490,7 +493,8 @@ enum err archive_commit(struct archive *ar)
 	if (!changes)
 		return fail(ar, ERR_NOMEM);
 	archive_segment(ar, ar->current)->bytes = ar->end;
-	list_each(&ar->pending, link) {
+	list_each(&ar->pending, link)
+	{
 		struct arc_pending *p = container_of(link, struct arc_pending, link);
 
 		move_live(ar, p);

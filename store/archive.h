@@ -80,10 +80,11 @@ struct archive_care {
 enum err archive_compact(struct archive *ar, const struct archive_care *care) must_use;
 /* Each copy in the map, in order of id; false from `each` ends it. */
 enum err archive_each(struct archive *ar,
-	bool (*each)(void *arg, uint64_t id, const struct archive_place *place), void *arg) must_use;
+	bool (*each)(void *arg, uint64_t id, const struct archive_place *place),
+	void *arg) must_use;
 /* Reads head, meta and body: ERR_CORRUPT when anything is wrong. */
-enum err archive_verify(
-	struct archive *ar, uint64_t id, const struct archive_place *place) must_use;
+enum err archive_verify(struct archive *ar, uint64_t id,
+	const struct archive_place *place) must_use;
 /* Rebuild the map from the heads in the segments. */
 enum err archive_rebuild(struct archive *ar, uint64_t *out_found) must_use;
 

@@ -149,7 +149,8 @@ static enum err copy_on(struct archive *ar, struct file *from, const struct arch
 	return err ? err : archive_end(ar);
 }
 
-static bool is_place(struct archive *ar, const struct archive_head *head, uint32_t number, uint64_t at)
+static bool is_place(struct archive *ar, const struct archive_head *head, uint32_t number,
+	uint64_t at)
 {
 	struct archive_place place;
 

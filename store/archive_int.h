@@ -45,7 +45,7 @@ struct archive {
 	/* The segment being written. */
 	struct file *file;
 	uint32_t current;
-	uint64_t end; /* behind what was put */
+	uint64_t end;    /* behind what was put */
 	uint64_t buf_at; /* of buf[0] in the file */
 	char *buf;
 	size_t buf_len;

@@ -134,7 +134,8 @@ static void wake_paused(struct desk *d)
 	struct list woken;
 
 	list_init(&woken);
-	list_each(&d->paused, link) {
+	list_each(&d->paused, link)
+	{
 		struct blob_writer *b = container_of(link, struct blob_writer, pause_link);
 
 		if (may_go_on(b)) {

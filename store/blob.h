@@ -18,22 +18,22 @@ struct store;
 
 /* Names a stored body: 24 bytes, copied freely, kept by whoever needs the body. */
 struct blob_ref {
-	uint64_t id; /* position of the message's record */
-	uint64_t low; /* position of its oldest part: what a hold holds */
+	uint64_t id;   /* position of the message's record */
+	uint64_t low;  /* position of its oldest part: what a hold holds */
 	uint64_t size; /* bytes of the body, head included */
 };
 
 struct blob_writer {
-	struct store *store; /* NULL: not begun, or ended */
-	struct list_link link; /* among the worker's writers of its size */
+	struct store *store;         /* NULL: not begun, or ended */
+	struct list_link link;       /* among the worker's writers of its size */
 	struct list_link pause_link; /* among those told to pause */
-	struct list blocks; /* bytes not yet submitted, oldest first */
-	struct list chunks; /* in the journal or on the way there, in order */
-	struct fiber_wait *waiting; /* a fiber of it that waits */
+	struct list blocks;          /* bytes not yet submitted, oldest first */
+	struct list chunks;          /* in the journal or on the way there, in order */
+	struct fiber_wait *waiting;  /* a fiber of it that waits */
 	/* Called from the loop after blob_write said ERR_BUSY, once, when it may go on. May be NULL. */
 	void (*resume)(struct blob_writer *b);
-	uint64_t size; /* all bytes so far */
-	uint64_t ram; /* of them in blocks */
+	uint64_t size;   /* all bytes so far */
+	uint64_t ram;    /* of them in blocks */
 	journal_pos low; /* oldest chunk */
 	uint32_t chunk_count, in_flight;
 	enum err err; /* sticky */
@@ -57,7 +57,7 @@ bool blob_peek(const struct blob_writer *b, void (*each)(void *arg, slice bytes)
 struct blob_reader {
 	struct store *store;
 	struct blob_ref ref;
-	wall_ms at; /* when it was stored */
+	wall_ms at;      /* when it was stored */
 	uint64_t offset; /* of the next byte */
 	/* Where the parts stand; filled by blob_open. */
 	uint32_t archive_segment; /* 0: in the journal */
@@ -65,7 +65,7 @@ struct blob_reader {
 	uint64_t archive_at; /* offset of the body in the archive segment */
 	struct journal_record record, chunk;
 	uint64_t chunk_start, chunk_end; /* of the chunk last looked up, in the body */
-	uint32_t chunk_next; /* the one behind it */
+	uint32_t chunk_next;             /* the one behind it */
 	/* Checksums, running while the body is read in order. */
 	bool in_order;
 	uint32_t crc, chunk_crc, want_crc;

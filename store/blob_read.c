@@ -94,10 +94,9 @@ static enum err next_chunk(struct blob_reader *r)
 	struct journal *j = r->store->journal;
 	char row[FRAME_CHUNK_ROW];
 	struct frame_chunk c;
-	struct journal_span span = {
-		.offset = FRAME_MESSAGE_HEAD + r->meta_len + r->chunk_next * FRAME_CHUNK_ROW,
-		.len = sizeof(row)
-	};
+	struct journal_span span = { .offset = FRAME_MESSAGE_HEAD + r->meta_len +
+			r->chunk_next * FRAME_CHUNK_ROW,
+		.len = sizeof(row) };
 	enum err err = journal_read(j, &r->record, span, row);
 
 	if (!err && !frame_get_chunk(slice_of(row, sizeof(row)), &c))
@@ -150,8 +149,8 @@ static enum err read_chunk(struct blob_reader *r, void *buf, size_t cap, size_t 
 }
 
 /* Inline bytes stand before the chunks and after them, in one stretch of the record. */
-static enum err read_inline(
-	struct blob_reader *r, uint64_t inline_offset, struct iovec to, size_t *out_len)
+static enum err read_inline(struct blob_reader *r, uint64_t inline_offset, struct iovec to,
+	size_t *out_len)
 {
 	struct journal_span span = { .offset = (uint32_t)(r->inline_at + inline_offset),
 		.len = (uint32_t)to.iov_len };
@@ -265,8 +264,7 @@ enum err store_message_meta(struct store *st, uint64_t id, struct arena *a, slic
 		return err;
 	char *meta = arena_alloc(a, r.meta_len + 1);
 	struct journal_span span = { .offset = FRAME_MESSAGE_HEAD, .len = r.meta_len };
-	err = r.archive_segment ? ERR_NOT_FOUND :
-				  journal_read(st->journal, &r.record, span, meta);
+	err = r.archive_segment ? ERR_NOT_FOUND : journal_read(st->journal, &r.record, span, meta);
 	if (err == ERR_NOT_FOUND) {
 		err = r.archive_segment ? OK : open_archive(&r);
 		if (!err)

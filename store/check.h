@@ -17,10 +17,10 @@ struct schedule_entry;
 struct store_options;
 
 enum check_result {
-	CHECK_CLEAN, /* exit 0 */
+	CHECK_CLEAN,    /* exit 0 */
 	CHECK_REPAIRED, /* rebuilt, or a torn end cut off: exit 0 */
-	CHECK_DAMAGED, /* something is wrong and rebuild may help: exit 1 */
-	CHECK_LOST, /* bodies or acknowledged records are unreadable: exit 2 */
+	CHECK_DAMAGED,  /* something is wrong and rebuild may help: exit 1 */
+	CHECK_LOST,     /* bodies or acknowledged records are unreadable: exit 2 */
 };
 
 struct check_report {
@@ -29,9 +29,9 @@ struct check_report {
 	uint64_t messages, chunks, entries, accounts, domains, keys, archived;
 	uint64_t bad_frames, bad_records, bad_bodies, missing_bodies, dead_bodies;
 	uint64_t bad_rows, bad_counters, unapplied_records;
-	uint64_t restored_entries; /* from the snapshot and records */
-	uint64_t held_entries; /* of them: restored from a body alone */
-	wall_ms snapshot; /* used by a rebuild; 0: none */
+	uint64_t restored_entries;                 /* from the snapshot and records */
+	uint64_t held_entries;                     /* of them: restored from a body alone */
+	wall_ms snapshot;                          /* used by a rebuild; 0: none */
 	uint64_t gap_records_from, gap_records_to; /* positions whose records no source has */
 };
 

@@ -85,10 +85,10 @@ static bool get_head(slice in, struct frame_head *out, uint32_t *out_crc)
 	struct frame_head h = { 0 };
 
 	if (!take_u32(&in, &magic) || !take_u32(&in, out_crc) || !take_u64(&in, &h.store_id) ||
-		!take_u64(&in, &h.seq) || !take_u64(&in, &h.replay) || !take_u64(&in, &h.prior_seq) ||
-		!take_u32(&in, &h.prior_segment) || !take_u32(&in, &h.segment) ||
-		!take_u32(&in, &h.bytes) || !take_u32(&in, &h.records) ||
-		!take_u32(&in, &h.oldest) || !take_u8(&in, &h.kind))
+		!take_u64(&in, &h.seq) || !take_u64(&in, &h.replay) ||
+		!take_u64(&in, &h.prior_seq) || !take_u32(&in, &h.prior_segment) ||
+		!take_u32(&in, &h.segment) || !take_u32(&in, &h.bytes) ||
+		!take_u32(&in, &h.records) || !take_u32(&in, &h.oldest) || !take_u8(&in, &h.kind))
 		return false;
 	if (magic != MAGIC || h.bytes < FRAME_HEAD || h.bytes % FRAME_RECORD_ALIGN != 0)
 		return false;
@@ -113,7 +113,8 @@ bool frame_get_record(slice bytes, struct journal_record *out)
 	struct journal_record r = { 0 };
 
 	if (!take_u32(&bytes, &r.crc) || !take_u32(&bytes, &r.len) || !take_u8(&bytes, &r.type) ||
-		!take_u8(&bytes, &r.flags) || !take_u16(&bytes, &r.shards) || !take_u32(&bytes, &spare))
+		!take_u8(&bytes, &r.flags) || !take_u16(&bytes, &r.shards) ||
+		!take_u32(&bytes, &spare))
 		return false;
 	if (spare || r.type == 0)
 		return false;
@@ -212,7 +213,8 @@ bool frame_get_message(slice bytes, size_t len, struct frame_message *out)
 		(m.chunk_count == 0 && m.size != in_line))
 		return false;
 	if (FRAME_MESSAGE_HEAD + (uint64_t)m.meta_len + (uint64_t)m.chunk_count * FRAME_CHUNK_ROW +
-			in_line != len)
+			in_line !=
+		len)
 		return false;
 	*out = m;
 	return true;

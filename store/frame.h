@@ -22,9 +22,9 @@ enum frame_kind { FRAME_SEGMENT = 1, FRAME_BATCH = 2 };
 
 struct frame_head {
 	uint64_t store_id;
-	uint64_t seq; /* of all frames of the journal, without gaps */
-	uint64_t replay; /* journal_pos a recovery starts at */
-	uint64_t prior_seq; /* FRAME_SEGMENT: last good sequence before this segment */
+	uint64_t seq;           /* of all frames of the journal, without gaps */
+	uint64_t replay;        /* journal_pos a recovery starts at */
+	uint64_t prior_seq;     /* FRAME_SEGMENT: last good sequence before this segment */
 	uint32_t prior_segment; /* FRAME_SEGMENT: 0 for the first */
 	uint32_t segment;
 	uint32_t bytes; /* head and records, without the zeros at the end */
@@ -80,7 +80,7 @@ struct frame_message {
 	uint32_t meta_len, chunk_count;
 	uint32_t head_len; /* inline bytes before the chunks */
 	uint32_t tail_len; /* and after them */
-	uint64_t low; /* position of the oldest part; 0: this record */
+	uint64_t low;      /* position of the oldest part; 0: this record */
 };
 struct frame_chunk {
 	journal_pos pos;

@@ -142,9 +142,9 @@ enum err history_begin(const char *path, journal_pos *out)
 		return err == ERR_NOT_FOUND ? OK : err;
 	err = file_read(file, text, sizeof(text), 0, &len);
 	file_close(file);
-	if (!err && !text_parse_uint(slice_trim(slice_sub(slice_of(text, len), 0,
-					     len ? len - 1 : 0)),
-			    UINT64_MAX, out))
+	if (!err &&
+		!text_parse_uint(slice_trim(slice_sub(slice_of(text, len), 0, len ? len - 1 : 0)),
+			UINT64_MAX, out))
 		err = ERR_CORRUPT;
 	return err;
 }

@@ -121,8 +121,8 @@ static enum err open_env(struct shard *sh, const struct index_open *args)
 	return index_err(rc);
 }
 
-static enum err open_shard(
-	struct index *ix, const struct index_open *args, unsigned number, unsigned *out_shards)
+static enum err open_shard(struct index *ix, const struct index_open *args, unsigned number,
+	unsigned *out_shards)
 {
 	struct shard *sh = &ix->shards[number];
 
@@ -283,7 +283,8 @@ static void wake_waiters(struct shard *sh, enum err err)
 	struct list woken;
 
 	list_init(&woken);
-	list_each(&sh->waiters, link) {
+	list_each(&sh->waiters, link)
+	{
 		struct waiter *w = container_of(link, struct waiter, link);
 
 		if (err || w->pos < position_of(sh)) {

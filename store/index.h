@@ -66,8 +66,8 @@ uint64_t index_generation(const struct index *ix);
 /* --- Reading --- */
 struct index_txn; /* one shard, one moment */
 /* Runs fn on a helper thread (or here, without a worker) inside a read transaction. */
-enum err index_read(struct index *ix, unsigned shard, enum err (*fn)(struct index_txn *txn, void *arg),
-	void *arg) must_use;
+enum err index_read(struct index *ix, unsigned shard,
+	enum err (*fn)(struct index_txn *txn, void *arg), void *arg) must_use;
 /* The same on the calling thread at once: for a few warm pages. */
 enum err index_read_here(struct index *ix, unsigned shard,
 	enum err (*fn)(struct index_txn *txn, void *arg), void *arg) must_use;
@@ -79,7 +79,8 @@ struct index_cursor {
 	void *lmdb;
 	slice prefix, key, value;
 };
-enum err index_seek(struct index_txn *txn, struct index_cursor *c, slice from, slice prefix) must_use;
+enum err index_seek(struct index_txn *txn, struct index_cursor *c, slice from,
+	slice prefix) must_use;
 enum err index_next(struct index_cursor *c) must_use;
 void index_cursor_done(struct index_cursor *c);
 

@@ -128,8 +128,8 @@ static void early_key(struct keys_buf *key, const struct schedule_entry *e)
 }
 
 /* The entry as it stands; copied to `buf`, since the next write moves pages. */
-static enum err load_entry(
-	struct apply *ap, struct schedule_entry *e, char buf[ROW_BYTES], bool *out_there)
+static enum err load_entry(struct apply *ap, struct schedule_entry *e, char buf[ROW_BYTES],
+	bool *out_there)
 {
 	struct keys_buf key;
 	slice value;
@@ -187,8 +187,8 @@ static enum err store_entry(struct apply *ap, const struct schedule_entry *e)
 	return err ? err : row_put(ap, &key, out_written(&o));
 }
 
-static enum err replace_entry(
-	struct apply *ap, const struct schedule_entry *old, const struct schedule_entry *new)
+static enum err replace_entry(struct apply *ap, const struct schedule_entry *old,
+	const struct schedule_entry *new)
 {
 	struct delta change = { 0 };
 	enum err err = OK;

@@ -39,7 +39,7 @@ struct shard {
 	MDB_env *env;
 	MDB_dbi dbi;
 	_Atomic uint64_t position; /* committed */
-	_Atomic int readers; /* transactions open now; see guard_ in index_read.c */
+	_Atomic int readers;       /* transactions open now; see guard_ in index_read.c */
 	_Atomic bool growing;
 	_Atomic uint64_t map_bytes;
 

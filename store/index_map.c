@@ -135,7 +135,8 @@ static bool take_row(struct map_row *row, const MDB_val *k, const MDB_val *v)
 	return true;
 }
 
-static enum err page(struct shard *sh, slice from, struct map_row *rows, size_t max, size_t *out_len)
+static enum err page(struct shard *sh, slice from, struct map_row *rows, size_t max,
+	size_t *out_len)
 {
 	MDB_txn *txn;
 	MDB_cursor *cursor;
@@ -162,8 +163,8 @@ static enum err page(struct shard *sh, slice from, struct map_row *rows, size_t 
 	return rc == MDB_NOTFOUND ? OK : index_err(rc);
 }
 
-enum err map_env_page(
-	struct map_env *m, slice from, struct map_row *rows, size_t max, size_t *out_len)
+enum err map_env_page(struct map_env *m, slice from, struct map_row *rows, size_t max,
+	size_t *out_len)
 {
 	guard_enter(&m->shard);
 	enum err err = page(&m->shard, from, rows, max, out_len);

@@ -16,8 +16,8 @@ enum err map_env_open(const char *path, bool read_only, struct map_env **out) mu
 void map_env_close(struct map_env *m);
 
 /* Copies up to MAP_VALUE_MAX bytes; *out_len of them. ERR_NOT_FOUND. */
-enum err map_env_get(
-	struct map_env *m, slice key, char buf[MAP_VALUE_MAX], size_t *out_len) must_use;
+enum err map_env_get(struct map_env *m, slice key, char buf[MAP_VALUE_MAX],
+	size_t *out_len) must_use;
 
 /* Changes, in order; an empty value deletes (what is not there too). */
 struct map_change {
@@ -30,8 +30,8 @@ struct map_row {
 	char key[MAP_KEY_MAX], value[MAP_VALUE_MAX];
 };
 /* Up to `max` rows. */
-enum err map_env_page(
-	struct map_env *m, slice from, struct map_row *rows, size_t max, size_t *out_len) must_use;
+enum err map_env_page(struct map_env *m, slice from, struct map_row *rows, size_t max,
+	size_t *out_len) must_use;
 enum err map_env_copy(struct map_env *m, const char *path) must_use;
 uint64_t map_env_bytes(const struct map_env *m);
 

@@ -150,8 +150,8 @@ static void copy_job(void *arg)
 	else
 		c->err = file_make_dir(path);
 	if (!c->err)
-		c->err = index_err(
-			mdb_env_copy2(c->ix->shards[c->shard].env, path, MDB_CP_COMPACT));
+		c->err =
+			index_err(mdb_env_copy2(c->ix->shards[c->shard].env, path, MDB_CP_COMPACT));
 }
 
 /* In the shard's own queue: a copy is a long read, and the map must not have to grow meanwhile. */

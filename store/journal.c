@@ -47,7 +47,8 @@ static void fail_list(struct journal *j, struct list *ops, enum err err, bool al
 	struct list fail;
 
 	list_init(&fail);
-	list_each(ops, link) {
+	list_each(ops, link)
+	{
 		struct journal_op *op = container_of(link, struct journal_op, link);
 
 		if (!all && reserved(op))
@@ -121,7 +122,8 @@ static size_t put_batch(struct journal *j, char *mem, size_t room, uint64_t offs
 	struct frame_writer fw;
 
 	frame_begin(&fw, mem);
-	list_each(&j->pending, link) {
+	list_each(&j->pending, link)
+	{
 		struct journal_op *op = container_of(link, struct journal_op, link);
 
 		if (frame_round(fw.len + op_bytes(op)) + FRAME_ALIGN > room)
@@ -277,7 +279,8 @@ static void batch_durable(struct journal *j)
 	j->last_good = s;
 	j->next_seq = j->write_seq + 1;
 	window_durable(j, s->used);
-	list_each(&j->batch, link) {
+	list_each(&j->batch, link)
+	{
 		struct journal_op *op = container_of(link, struct journal_op, link);
 
 		records++;

@@ -39,32 +39,32 @@ enum journal_type {
 	JOURNAL_PARK = 3, /* from here on types the index applies */
 	JOURNAL_DONE = 4,
 	JOURNAL_STATE = 5, /* hold or release of a schedule row */
-	JOURNAL_ROW = 6, /* accounts, domains, keys, settings: a conditional put or delete */
+	JOURNAL_ROW = 6,   /* accounts, domains, keys, settings: a conditional put or delete */
 };
 
 enum journal_flags {
-	JOURNAL_LAZY = 1 << 0, /* may wait up to JOURNAL_LAZY_MS for company */
+	JOURNAL_LAZY = 1 << 0,     /* may wait up to JOURNAL_LAZY_MS for company */
 	JOURNAL_RESERVED = 1 << 1, /* frees room in the end: may use the reserved segments */
-	JOURNAL_INDEXED = 1 << 2, /* kept with the record: the index must apply it */
-	JOURNAL_HOLD = 1 << 3, /* the segment of this record is held once for the caller */
+	JOURNAL_INDEXED = 1 << 2,  /* kept with the record: the index must apply it */
+	JOURNAL_HOLD = 1 << 3,     /* the segment of this record is held once for the caller */
 };
 
 enum { JOURNAL_LAZY_MS = 10, JOURNAL_PARTS_MAX = 4096, JOURNAL_RECORD_HEAD = 16 };
 
 /* One record to be. Fill type, flags, parts (slices of which each may be long), shard and done. */
 struct journal_op {
-	struct post post; /* on its way to the home and back */
+	struct post post;      /* on its way to the home and back */
 	struct list_link link; /* the home's */
-	const slice *parts; /* the record's bytes, in this order; both stay until done */
+	const slice *parts;    /* the record's bytes, in this order; both stay until done */
 	/* On the appending worker's loop, once, when durable or failed. Without a worker it runs inside
 	 * journal_submit. */
 	void (*done)(struct journal_op *op, enum err err);
 	struct fiber_wait *wait; /* journal_append's */
 	struct journal *journal; /* set by the journal */
-	journal_pos pos; /* out: where it stands */
+	journal_pos pos;         /* out: where it stands */
 	enum err err;
-	uint32_t len; /* of all parts; set by the journal */
-	uint32_t crc; /* set by the journal, on the appending worker */
+	uint32_t len;    /* of all parts; set by the journal */
+	uint32_t crc;    /* set by the journal, on the appending worker */
 	uint16_t worker; /* set by the journal */
 	uint16_t part_count;
 	uint16_t shards; /* JOURNAL_INDEXED: bit mask of the index shards that apply it */
@@ -143,7 +143,7 @@ struct journal_stats {
 	uint64_t batches, records, bytes, errors, segments_failed, segments, free, freed;
 	uint64_t held, hits, misses, disk_free_bytes, replayed_records, replayed_bytes;
 	journal_pos pressure; /* see store_oldest_pressure */
-	enum err refusing; /* why messages are refused; OK: they are not */
+	enum err refusing;    /* why messages are refused; OK: they are not */
 	bool direct;
 	bool crowded; /* live bodies should be moved, to free segments */
 };

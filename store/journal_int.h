@@ -35,10 +35,10 @@ enum {
 struct seg {
 	struct segment at;
 	_Atomic uint32_t number; /* 0: free */
-	struct list_link link; /* live, oldest first, or free */
-	uint64_t used; /* good bytes */
-	uint64_t last_seq; /* of its good frames */
-	uint64_t free_after; /* may be reused when a later frame is durable */
+	struct list_link link;   /* live, oldest first, or free */
+	uint64_t used;           /* good bytes */
+	uint64_t last_seq;       /* of its good frames */
+	uint64_t free_after;     /* may be reused when a later frame is durable */
 	uint32_t prior;
 	bool failed;
 };
@@ -81,7 +81,7 @@ struct journal {
 	bool urgent, writing, failing, publish, stopping, stopped, in_turn;
 	unsigned attempts;
 	struct segment_op write;
-	size_t write_from; /* offset in the segment */
+	size_t write_from;  /* offset in the segment */
 	uint64_t write_seq; /* the last one in it */
 	struct timer lazy_timer, tick_timer;
 	struct worker_hook hook;
@@ -99,7 +99,8 @@ struct journal {
 	_Atomic uint64_t durable, pressure, disk_free;
 	_Atomic int refusing;
 	_Atomic bool direct, crowded;
-	_Atomic uint64_t batches, records, bytes, errors, segments_failed, freed, held, hits, misses;
+	_Atomic uint64_t batches, records, bytes, errors, segments_failed, freed, held, hits,
+		misses;
 	_Atomic uint64_t stat_live, stat_free, replayed_records, replayed_bytes;
 };
 
@@ -157,7 +158,7 @@ struct scan {
 	void *arg;
 	/* out: */
 	struct frame_head first, last; /* last.kind 0: not even the first frame is good */
-	uint64_t at, last_at; /* behind the last good frame, and where that begins */
+	uint64_t at, last_at;          /* behind the last good frame, and where that begins */
 };
 enum err journal_scan(struct scan *scan);
 /* The head of a slot. ERR_CORRUPT: there is none of this store. */

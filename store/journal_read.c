@@ -56,8 +56,8 @@ bool window_open(struct journal *j, uint64_t start)
 
 void window_durable(struct journal *j, uint64_t end)
 {
-	atomic_store_explicit(
-		&j->window->end, (uint32_t)(end - j->window_start), memory_order_release);
+	atomic_store_explicit(&j->window->end, (uint32_t)(end - j->window_start),
+		memory_order_release);
 }
 
 static bool copy_from(struct window *win, journal_pos pos, void *buf, size_t len)
@@ -140,11 +140,12 @@ enum err journal_read_head(struct journal *j, journal_pos pos, struct journal_re
 	return OK;
 }
 
-enum err journal_read(
-	struct journal *j, const struct journal_record *rec, struct journal_span span, void *buf)
+enum err journal_read(struct journal *j, const struct journal_record *rec, struct journal_span span,
+	void *buf)
 {
 	if ((uint64_t)span.offset + span.len > rec->len)
 		return ERR_CORRUPT;
-	return span.len ? read_bytes(j, rec->pos + JOURNAL_RECORD_HEAD + span.offset, buf, span.len) :
-			  OK;
+	return span.len ?
+		read_bytes(j, rec->pos + JOURNAL_RECORD_HEAD + span.offset, buf, span.len) :
+		OK;
 }

@@ -24,7 +24,7 @@ struct recover {
 	const struct journal_open *args;
 	struct found *found;
 	size_t found_len;
-	journal_pos from; /* of the replay for the queue */
+	journal_pos from;    /* of the replay for the queue */
 	uint64_t expect_seq; /* of the last frame in the segment being replayed; 0: the newest */
 	uint64_t fed;
 	enum err err;
@@ -223,7 +223,8 @@ static enum err replay(struct recover *rc, journal_pos from)
 	if (first < atomic_load(&oldest->number) && (first || oldest->prior) &&
 		!rc->args->from_oldest)
 		return ERR_CORRUPT;
-	list_each(&j->live, link) {
+	list_each(&j->live, link)
+	{
 		struct seg *s = container_of(link, struct seg, link);
 
 		if (!err && atomic_load(&s->number) >= first)

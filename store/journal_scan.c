@@ -78,9 +78,11 @@ enum err journal_scan_head(struct segment *s, uint64_t store_id, struct frame_he
 
 	if (!buf)
 		return ERR_NOMEM;
-	enum err err = s->bytes >= FRAME_ALIGN ? s->home->read(s, buf, FRAME_ALIGN, 0) : ERR_CORRUPT;
-	if (!err && (frame_check(slice_of(buf, FRAME_ALIGN), &head) != STEP_DONE ||
-			    head.kind != FRAME_SEGMENT || head.store_id != store_id))
+	enum err err =
+		s->bytes >= FRAME_ALIGN ? s->home->read(s, buf, FRAME_ALIGN, 0) : ERR_CORRUPT;
+	if (!err &&
+		(frame_check(slice_of(buf, FRAME_ALIGN), &head) != STEP_DONE ||
+			head.kind != FRAME_SEGMENT || head.store_id != store_id))
 		err = ERR_CORRUPT;
 	if (!err)
 		*out = head;
@@ -143,8 +145,7 @@ enum err journal_walk(struct journal *j, struct journal_walk *walk)
 
 	if (walk->segment)
 		return one ? walk_segment(j, walk, one) : ERR_NOT_FOUND;
-	list_each(&j->live, link)
-		if (!err)
-			err = walk_segment(j, walk, container_of(link, struct seg, link));
+	list_each(&j->live, link) if (!err) err =
+		walk_segment(j, walk, container_of(link, struct seg, link));
 	return err;
 }

@@ -139,7 +139,8 @@ void seg_spare(struct journal *j)
 
 static struct seg *pick_free(struct journal *j)
 {
-	list_each(&j->free, link) {
+	list_each(&j->free, link)
+	{
 		struct seg *s = container_of(link, struct seg, link);
 
 		if (s->free_after < j->next_seq)
@@ -229,7 +230,8 @@ void seg_look_for_replay(struct journal *j)
 {
 	journal_pos replay = MIN(index_position(j->index), journal_durable(j));
 
-	list_each(&j->live, link) {
+	list_each(&j->live, link)
+	{
 		struct seg *s = container_of(link, struct seg, link);
 		journal_pos begin = pos_of(atomic_load(&s->number), 0);
 
@@ -278,8 +280,9 @@ void journal_free_oldest(struct journal *j, uint32_t segment)
 
 static void publish_pressure(struct journal *j)
 {
-	uint64_t segments = MAX((uint64_t)j->opt->replay_max_bytes / (uint64_t)j->opt->segment_bytes,
-		UINT64_C(2));
+	uint64_t segments =
+		MAX((uint64_t)j->opt->replay_max_bytes / (uint64_t)j->opt->segment_bytes,
+			UINT64_C(2));
 	uint64_t behind = segments / 2, newest = j->next_number;
 	journal_pos to = 0;
 

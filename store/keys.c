@@ -293,8 +293,8 @@ bool keys_get_done(slice payload, struct schedule_done *out)
 	struct schedule_done d = { 0 };
 	uint8_t indexed;
 
-	if (!take_u64(&payload, &d.id) || !take_u32(&payload, &d.n) || !take_u8(&payload, &indexed) ||
-		!take_domain(&payload, &d.domain) || payload.len)
+	if (!take_u64(&payload, &d.id) || !take_u32(&payload, &d.n) ||
+		!take_u8(&payload, &indexed) || !take_domain(&payload, &d.domain) || payload.len)
 		return false;
 	d.indexed = indexed != 0;
 	*out = d;

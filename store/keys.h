@@ -102,12 +102,12 @@ bool keys_get_change(slice payload, struct schedule_change *out) must_use;
 
 /* JOURNAL_ROW: what to do with rows of one key. */
 enum keys_row_act {
-	KEYS_ACT_PUT, /* any, create, replace: the mode */
-	KEYS_ACT_DELETE, /* outcome ERR_NOT_FOUND when it is not there */
+	KEYS_ACT_PUT,           /* any, create, replace: the mode */
+	KEYS_ACT_DELETE,        /* outcome ERR_NOT_FOUND when it is not there */
 	KEYS_ACT_DELETE_DOMAIN, /* the domain row, its keys; with accounts or ERR_BUSY */
 };
 struct keys_row {
-	slice key, value; /* value may be longer than a row: then it is stored in pieces (K) */
+	slice key, value;  /* value may be longer than a row: then it is stored in pieces (K) */
 	uint8_t act, mode; /* enum row_mode; for DELETE_DOMAIN 1: with accounts */
 };
 void keys_put_row(struct out *o, const struct keys_row *row);

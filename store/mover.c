@@ -169,10 +169,9 @@ static enum err move_one(struct mover *mv, uint64_t id, char *buf)
 	if (!err)
 		err = blob_open(&r, st, id);
 	if (!err) {
-		struct archive_copy copy = { .id = id,
-			.at = r.at,
-			.meta_len = (uint32_t)meta.len,
-			.body_len = r.ref.size };
+		struct archive_copy copy = {
+			.id = id, .at = r.at, .meta_len = (uint32_t)meta.len, .body_len = r.ref.size
+		};
 
 		err = archive_begin(st->archive, &copy);
 		if (!err)

@@ -278,10 +278,9 @@ static enum err hold_all(struct check *ck)
 		err = schedule_read(ck->st, &filter, &a, &page);
 		for (size_t i = 0; !err && i < page.len; i++) {
 			const struct schedule_entry *e = &page.entries[i];
-			struct schedule_change change = { .id = e->ref.id,
-				.n = e->n,
-				.domain = e->domain,
-				.hold = true };
+			struct schedule_change change = {
+				.id = e->ref.id, .n = e->n, .domain = e->domain, .hold = true
+			};
 
 			err = schedule_set_hold(ck->st, &change);
 			ck->report->held_entries++;

@@ -52,8 +52,8 @@ static void submit(struct store *st, struct schedule_op *op, uint8_t type, slice
 	journal_submit(st->journal, &op->op);
 }
 
-enum err schedule_park_submit(
-	struct store *st, struct schedule_op *op, const struct schedule_entry *entry)
+enum err schedule_park_submit(struct store *st, struct schedule_op *op,
+	const struct schedule_entry *entry)
 {
 	char buf[RECORD_MAX];
 	struct out o = out_fixed(buf, sizeof(buf));
@@ -67,8 +67,8 @@ enum err schedule_park_submit(
 	return err;
 }
 
-enum err schedule_done_submit(
-	struct store *st, struct schedule_op *op, const struct schedule_done *end)
+enum err schedule_done_submit(struct store *st, struct schedule_op *op,
+	const struct schedule_done *end)
 {
 	char buf[RECORD_MAX];
 	struct out o = out_fixed(buf, sizeof(buf));
@@ -204,7 +204,8 @@ struct due_read {
 };
 
 /* To the first row of the next tenant, since all that is left of this one is due later. */
-static enum err next_tenant(struct index_txn *txn, struct index_cursor *c, const struct keys_due *row)
+static enum err next_tenant(struct index_txn *txn, struct index_cursor *c,
+	const struct keys_due *row)
 {
 	struct keys_due next = { .domain = row->domain, .lane = row->lane, .due = INT64_MIN };
 	struct keys_buf key;
@@ -237,8 +238,8 @@ static enum err read_due(struct index_txn *txn, void *arg)
 	enum err failed = OK;
 
 	keys_schedule_lane(&prefix, r->query->domain, r->query->lane);
-	enum err err = index_seek(
-		txn, &c, seek_from(&from, &r->query->from, keys_slice(&prefix)), keys_slice(&prefix));
+	enum err err = index_seek(txn, &c, seek_from(&from, &r->query->from, keys_slice(&prefix)),
+		keys_slice(&prefix));
 	while (!err) {
 		struct keys_due row;
 
@@ -344,8 +345,8 @@ static enum err read_domains(struct index_txn *txn, void *arg)
 	enum err failed = OK;
 
 	keys_name(&prefix, KEYS_COUNT, SLICE(""));
-	enum err err = index_seek(
-		txn, &c, seek_from(&from, r->from, keys_slice(&prefix)), keys_slice(&prefix));
+	enum err err = index_seek(txn, &c, seek_from(&from, r->from, keys_slice(&prefix)),
+		keys_slice(&prefix));
 	while (!err && !failed) {
 		struct schedule_domain *d = &r->page->domains[r->page->len];
 
@@ -457,8 +458,8 @@ static enum err read_list(struct index_txn *txn, void *arg)
 		keys_entry(&prefix, r->filter->id, 0);
 		prefix.len -= sizeof(uint32_t);
 	}
-	enum err err = index_seek(
-		txn, &c, seek_from(&from, r->from, keys_slice(&prefix)), keys_slice(&prefix));
+	enum err err = index_seek(txn, &c, seek_from(&from, r->from, keys_slice(&prefix)),
+		keys_slice(&prefix));
 	while (!err) {
 		failed = look(r, &c);
 		if (failed)

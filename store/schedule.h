@@ -28,15 +28,15 @@ enum {
 
 struct schedule_entry {
 	struct blob_ref ref; /* ref.id is the message */
-	uint32_t n; /* which recipient */
+	uint32_t n;          /* which recipient */
 	uint32_t tenant;
 	uint32_t attempts;
-	uint8_t lane; /* 0 to SCHEDULE_LANE_MAX */
+	uint8_t lane;  /* 0 to SCHEDULE_LANE_MAX */
 	uint8_t state; /* enum schedule_state */
-	slice domain; /* lower case */
+	slice domain;  /* lower case */
 	wall_ms due, first_seen, expires;
 	slice reply; /* the last one, cut at SCHEDULE_REPLY_MAX */
-	slice tail; /* the caller's, opaque, at most SCHEDULE_TAIL_MAX: ERR_TOO_LARGE beyond */
+	slice tail;  /* the caller's, opaque, at most SCHEDULE_TAIL_MAX: ERR_TOO_LARGE beyond */
 };
 
 /* --- Changes --- */
@@ -49,16 +49,16 @@ struct schedule_op {
 	char small[360];
 };
 /* Create or replace. `op->op.flags` may have JOURNAL_LAZY. ERR_TOO_LARGE, ERR_NOMEM: nothing was submitted. */
-enum err schedule_park_submit(
-	struct store *st, struct schedule_op *op, const struct schedule_entry *entry) must_use;
+enum err schedule_park_submit(struct store *st, struct schedule_op *op,
+	const struct schedule_entry *entry) must_use;
 struct schedule_done {
 	uint64_t id;
 	uint32_t n;
 	bool indexed; /* it has, or may have, a row: then domain is needed */
 	slice domain;
 };
-enum err schedule_done_submit(
-	struct store *st, struct schedule_op *op, const struct schedule_done *end) must_use;
+enum err schedule_done_submit(struct store *st, struct schedule_op *op,
+	const struct schedule_done *end) must_use;
 /* To be called in done (or after a failure). */
 void schedule_op_free(struct schedule_op *op);
 /* Fiber forms: return when durable. */
@@ -102,7 +102,7 @@ struct schedule_domain {
 	slice domain;
 	uint64_t waiting; /* ready and deferred */
 	uint64_t held;
-	uint64_t bytes; /* of the bodies, counted per entry */
+	uint64_t bytes;   /* of the bodies, counted per entry */
 	wall_ms earliest; /* due, of what waits; INT64_MAX: nothing */
 };
 struct schedule_domains {
@@ -113,8 +113,7 @@ struct schedule_domains {
 enum err schedule_read_domains(struct store *st, const struct schedule_cursor *from, size_t limit,
 	struct arena *a, struct schedule_domains *out) must_use;
 /* ERR_NOT_FOUND: no entry. */
-enum err schedule_read_domain(
-	struct store *st, slice domain, struct schedule_domain *out) must_use;
+enum err schedule_read_domain(struct store *st, slice domain, struct schedule_domain *out) must_use;
 
 /* For people: any entry, in order of id within a shard. Zero fields do not filter. */
 struct schedule_filter {

@@ -21,8 +21,8 @@ static unsigned open_flags(const struct store_options *options)
 	return FILE_DIRECT | FILE_READ | (options->read_only ? 0 : FILE_WRITE);
 }
 
-static enum err open_slot(
-	const struct store_options *options, uint32_t slot, unsigned more, struct segment *out)
+static enum err open_slot(const struct store_options *options, uint32_t slot, unsigned more,
+	struct segment *out)
 {
 	char path[PATH_BYTES];
 	struct file *file;
@@ -32,10 +32,9 @@ static enum err open_slot(
 	enum err err = file_open(path, open_flags(options) | more, &file);
 	if (err)
 		return err;
-	*out = (struct segment){ .home = &segment_files,
-		.place = file,
-		.slot = slot,
-		.direct = file_is_direct(file) };
+	*out = (struct segment){
+		.home = &segment_files, .place = file, .slot = slot, .direct = file_is_direct(file)
+	};
 	err = file_size(file, &out->bytes);
 	if (err)
 		file_close(file);
@@ -96,8 +95,8 @@ static enum err fill(struct file *file, uint64_t bytes)
 	if (zeros)
 		memset(zeros, 0, FILL_BYTES);
 	for (uint64_t at = 0; !err && at < bytes; at += FILL_BYTES)
-		err = file_write(
-			file, slice_of(zeros, MIN((uint64_t)FILL_BYTES, bytes - at)), at, 0);
+		err = file_write(file, slice_of(zeros, MIN((uint64_t)FILL_BYTES, bytes - at)), at,
+			0);
 	file_buffer_free(zeros);
 	return err ? err : file_sync(file);
 }

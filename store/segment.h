@@ -17,10 +17,10 @@ struct worker;
 /* One place for a segment. */
 struct segment {
 	const struct segment_home *home;
-	void *place; /* the home's: for files a struct file */
+	void *place;    /* the home's: for files a struct file */
 	uint64_t bytes; /* room */
-	uint32_t slot; /* the name of the place: slots are recycled, segment numbers are not */
-	bool direct; /* writes go past the page cache */
+	uint32_t slot;  /* the name of the place: slots are recycled, segment numbers are not */
+	bool direct;    /* writes go past the page cache */
 };
 
 /* A write in flight; embedded in the journal. */

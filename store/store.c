@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define ROW(name_, type_, member, def_, min_, max_, doc_)                                          \
-	{                                                                                          \
-		.name = name_, .type = type_, .at = offsetof(struct store_options, member),        \
-		.def = def_, .min = min_, .max = max_, .doc = doc_                                 \
+#define ROW(name_, type_, member, def_, min_, max_, doc_)                                   \
+	{                                                                                   \
+		.name = name_, .type = type_, .at = offsetof(struct store_options, member), \
+		.def = def_, .min = min_, .max = max_, .doc = doc_                          \
 	}
 #define KB (INT64_C(1) << 10)
 #define MB (INT64_C(1) << 20)
@@ -77,9 +77,7 @@ static void replay_message(struct store *st, const struct journal_record *rec, s
 
 	if (!frame_get_message(payload, payload.len, &m))
 		return;
-	struct blob_ref ref = {
-		.id = rec->pos, .low = m.low ? m.low : rec->pos, .size = m.size
-	};
+	struct blob_ref ref = { .id = rec->pos, .low = m.low ? m.low : rec->pos, .size = m.size };
 	slice meta = slice_sub(payload, FRAME_MESSAGE_HEAD, FRAME_MESSAGE_HEAD + m.meta_len);
 	/* Without an owner of the queue everything stays needed. */
 	if (!st->ops || !st->ops->message || st->ops->message(st->ops_arg, &ref, m.at, meta))
@@ -299,8 +297,8 @@ static enum err assemble(const struct store_message *msg, struct assembly *as)
 	return OK;
 }
 
-enum err store_message_append(
-	struct store *st, const struct store_message *msg, struct blob_ref *out)
+enum err store_message_append(struct store *st, const struct store_message *msg,
+	struct blob_ref *out)
 {
 	struct assembly as = { 0 };
 	struct blob_writer *b = msg->body;

@@ -33,23 +33,23 @@ struct worker;
 
 /* Numbers are int64_t because option rows bind them (core/conf.h). */
 struct store_options {
-	const char *path; /* the data folder; made if it is not there */
+	const char *path;                /* the data folder; made if it is not there */
 	const struct segment_home *home; /* NULL: files */
-	int64_t segment_bytes; /* of a journal segment */
-	int64_t journal_max_bytes; /* all segments; 0: an eighth of the disk, 1 to 16 GB */
-	int64_t reserve_bytes; /* free disk below which new messages are refused */
-	int64_t replay_max_bytes; /* journal read at a start, at most about this */
-	int64_t cache_bytes; /* recent journal writes kept in RAM for readers */
-	int64_t body_ram_bytes; /* unfinished bodies of all workers together */
-	int64_t spill_bytes; /* an unfinished body over this streams to the journal */
-	int64_t move_bytes_per_s; /* I/O budget of compacting the archive */
-	int64_t map_bytes; /* of an index shard at first; it grows */
-	int64_t gather_ms; /* between index commits when nobody waits */
-	int64_t snapshot_interval_ms; /* 0: only on demand */
+	int64_t segment_bytes;           /* of a journal segment */
+	int64_t journal_max_bytes;       /* all segments; 0: an eighth of the disk, 1 to 16 GB */
+	int64_t reserve_bytes;           /* free disk below which new messages are refused */
+	int64_t replay_max_bytes;        /* journal read at a start, at most about this */
+	int64_t cache_bytes;             /* recent journal writes kept in RAM for readers */
+	int64_t body_ram_bytes;          /* unfinished bodies of all workers together */
+	int64_t spill_bytes;             /* an unfinished body over this streams to the journal */
+	int64_t move_bytes_per_s;        /* I/O budget of compacting the archive */
+	int64_t map_bytes;               /* of an index shard at first; it grows */
+	int64_t gather_ms;               /* between index commits when nobody waits */
+	int64_t snapshot_interval_ms;    /* 0: only on demand */
 	int64_t shards; /* of the index, fixed at creation; 0: half the cores, 1 to 16 */
 	int64_t archive_live_percent; /* compact archive segments that fell below */
-	bool nosync; /* benchmarks only: nothing is durable */
-	bool read_only; /* applies and writes nothing */
+	bool nosync;                  /* benchmarks only: nothing is durable */
+	bool read_only;               /* applies and writes nothing */
 };
 /* All defaults; path is to be set. The same defaults as the rows have. */
 struct store_options store_options_default(void);
@@ -89,16 +89,16 @@ void store_abandon(struct store *st);
 
 /* --- Messages --- */
 struct store_message {
-	slice meta; /* the caller's envelope, opaque, at most STORE_META_MAX */
-	slice head; /* stands before the body's bytes (trace headers); may be empty */
+	slice meta;               /* the caller's envelope, opaque, at most STORE_META_MAX */
+	slice head;               /* stands before the body's bytes (trace headers); may be empty */
 	struct blob_writer *body; /* blob_end()ed here, in success and failure */
 	wall_ms at;
 };
 enum { STORE_META_MAX = 128 * 1024, STORE_HEAD_MAX = 64 * 1024 };
 /* Body and meta become durable together, or nothing does. OK: *out names it, and it is held once.
  * ERR_NOSPACE, ERR_IO: not stored, try later; ERR_STOPPED; ERR_TOO_LARGE: meta or head. */
-enum err store_message_append(
-	struct store *st, const struct store_message *msg, struct blob_ref *out) must_use;
+enum err store_message_append(struct store *st, const struct store_message *msg,
+	struct blob_ref *out) must_use;
 /* The meta of a stored message, copied into the arena; from RAM, the journal or the archive. May
  * wait. ERR_NOT_FOUND: dropped; ERR_CORRUPT. */
 enum err store_message_meta(struct store *st, uint64_t id, struct arena *a, slice *out) must_use;

@@ -33,7 +33,7 @@ struct store {
 	struct journal *journal;
 	struct index *index;
 	struct archive *archive;
-	struct blobs *blobs; /* open writers and their budget */
+	struct blobs *blobs;       /* open writers and their budget */
 	struct accounts *accounts; /* caches of the directory */
 	struct mover *mover;
 	const struct store_replay_ops *ops; /* while opening */

@@ -83,11 +83,9 @@ void box_make(struct box *b)
 void box_open(struct box *b, const struct store_replay_ops *ops, void *arg)
 {
 	char why[256] = "";
-	struct store_open args = { .options = &b->options,
-		.ops = ops,
-		.arg = arg,
-		.why = why,
-		.why_bytes = sizeof(why) };
+	struct store_open args = {
+		.options = &b->options, .ops = ops, .arg = arg, .why = why, .why_bytes = sizeof(why)
+	};
 	enum err err = store_open(&args, &b->st);
 
 	if (err)
@@ -125,7 +123,8 @@ const struct store_replay_ops keep_all = { .message = keep };
 void body_bytes(unsigned seed, size_t from, char *buf, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
-		uint64_t n = (from + i) * UINT64_C(0x9e3779b97f4a7c15) + seed * UINT64_C(0xd1b54a32d192ed03);
+		uint64_t n = (from + i) * UINT64_C(0x9e3779b97f4a7c15) +
+			seed * UINT64_C(0xd1b54a32d192ed03);
 
 		buf[i] = (char)(n >> 56 ^ n >> 29);
 	}

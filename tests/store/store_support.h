@@ -16,12 +16,13 @@
 struct disk {
 	struct segment_home home;
 	unsigned writes; /* so far */
-	unsigned fail_from, fail_to; /* writes [from, to) fail with fail_with, counted from 1; 0: none */
+	unsigned fail_from,
+		fail_to; /* writes [from, to) fail with fail_with, counted from 1; 0: none */
 	enum err fail_with;
 	/* What a failing write leaves on the disk: this many bytes of it, from its begin (or its end). */
 	size_t torn_bytes;
 	bool torn_tail;
-	bool no_slots; /* ERR_NOSPACE for every new slot */
+	bool no_slots;  /* ERR_NOSPACE for every new slot */
 	unsigned slots; /* made so far */
 };
 void disk_init(struct disk *d);

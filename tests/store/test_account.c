@@ -24,9 +24,7 @@ TestSuite(account, .init = open_box, .fini = close_box);
 
 Test(account, a_domain_comes_and_goes)
 {
-	struct domain d = {
-		.name = SLICE("a.test"), .flags = DOMAIN_SIGN_REQUIRED, .created = 5
-	};
+	struct domain d = { .name = SLICE("a.test"), .flags = DOMAIN_SIGN_REQUIRED, .created = 5 };
 	enum err failed;
 
 	cr_expect_null(domain_find(box.st, d.name, &failed));

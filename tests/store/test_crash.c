@@ -87,7 +87,7 @@ static void save(const char *folder, const char *name, const char *buf, size_t l
 struct torn {
 	struct box box;
 	struct tmpdir before; /* the whole folder before the last batch */
-	char *old, *new; /* its slot before and after */
+	char *old, *new;      /* its slot before and after */
 	size_t len, from, to; /* where they differ */
 	struct blob_ref refs[MESSAGES], last;
 	char slot[32];
@@ -252,7 +252,8 @@ Test(crash, nothing_acknowledged_is_lost_to_kill_9)
 		uint64_t line[2];
 		uint64_t acked[8192][2];
 		size_t count = 0;
-		while (read(fds[0], line, sizeof(line)) == sizeof(line) && count < array_len(acked)) {
+		while (read(fds[0], line, sizeof(line)) == sizeof(line) &&
+			count < array_len(acked)) {
 			acked[count][0] = line[0];
 			acked[count++][1] = line[1];
 		}
@@ -262,7 +263,7 @@ Test(crash, nothing_acknowledged_is_lost_to_kill_9)
 		for (size_t i = 0; i < count; i++)
 			if (acked[i][1] % 3)
 				cr_expect(message_is(b.st, acked[i][0], (unsigned)acked[i][1],
-						10 + acked[i][1] * 37 % 30000),
+						  10 + acked[i][1] * 37 % 30000),
 					"round %u: message %zu of %zu", round, i, count);
 		free(seen);
 		box_close(&b);

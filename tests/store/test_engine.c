@@ -61,7 +61,9 @@ static void work(struct worker *w)
 	check(schedule_totals(box.st, &totals) == OK);
 	check(totals.waiting == FIBERS * EACH * 3 / 4);
 	check(totals.domains == 2);
-	struct schedule_due query = { .domain = SLICE("one.test"), .until = 1 << 20, .limit = 4096 };
+	struct schedule_due query = {
+		.domain = SLICE("one.test"), .until = 1 << 20, .limit = 4096
+	};
 	struct schedule_page page;
 	check(schedule_read_due(box.st, &query, &a, &page) == OK);
 	check(page.len == FIBERS * EACH / 2);

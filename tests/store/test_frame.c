@@ -14,7 +14,8 @@ static size_t make_frame(char *buf, struct frame_head *head, size_t records)
 	frame_begin(&fw, buf);
 	for (size_t i = 0; i < records; i++) {
 		char payload[300];
-		struct journal_record rec = { .type = JOURNAL_PARK, .len = (uint32_t)(i * 37 % 300) };
+		struct journal_record rec = { .type = JOURNAL_PARK,
+			.len = (uint32_t)(i * 37 % 300) };
 
 		memset(payload, (int)i, sizeof(payload));
 		rec.crc = frame_record_crc(&rec, codec_crc32c(0, payload, rec.len));
@@ -53,7 +54,8 @@ Test(frame, round_trip)
 Test(frame, every_flipped_bit_is_seen)
 {
 	_Alignas(8) char buf[8 * FRAME_ALIGN];
-	struct frame_head head = { .store_id = 1, .seq = 1, .segment = 1, .kind = FRAME_BATCH }, got;
+	struct frame_head head = { .store_id = 1, .seq = 1, .segment = 1, .kind = FRAME_BATCH },
+			  got;
 
 	make_frame(buf, &head, 5);
 	for (size_t i = 0; i < (size_t)head.bytes * 8; i++) {
@@ -109,7 +111,12 @@ Test(keys, order_of_bytes_is_order_of_meaning)
 	static const struct keys_due rows[] = {
 		{ .domain = SLICE_INIT("a.test"), .lane = 0, .tenant = 0, .due = -1, .id = 9 },
 		{ .domain = SLICE_INIT("a.test"), .lane = 0, .tenant = 0, .due = 5, .id = 1 },
-		{ .domain = SLICE_INIT("a.test"), .lane = 0, .tenant = 0, .due = 5, .id = 1, .n = 1 },
+		{ .domain = SLICE_INIT("a.test"),
+			.lane = 0,
+			.tenant = 0,
+			.due = 5,
+			.id = 1,
+			.n = 1 },
 		{ .domain = SLICE_INIT("a.test"), .lane = 0, .tenant = 7, .due = 0 },
 		{ .domain = SLICE_INIT("a.test"), .lane = 1, .tenant = 0, .due = 0 },
 		{ .domain = SLICE_INIT("a.test.x"), .lane = 0, .tenant = 0, .due = 0 },

@@ -154,7 +154,7 @@ static void check(struct world *w, bool rebuild, enum check_result want)
 	cr_assert_eq(check_store(&run, &report), OK);
 	cr_expect_eq(report.result, want, "result %d", report.result);
 	cr_expect_eq(report.bad_rows + report.bad_counters + report.bad_bodies +
-				report.missing_bodies + report.bad_frames,
+			report.missing_bodies + report.bad_frames,
 		0u);
 	cr_expect_eq(report.held_entries, 0u);
 }

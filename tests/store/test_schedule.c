@@ -17,7 +17,8 @@ struct model {
 
 static slice domain_name(unsigned n)
 {
-	static const char *const names[DOMAINS] = { "a.test", "ab.test", "b.test", "z.example", "x" };
+	static const char *const names[DOMAINS] = { "a.test", "ab.test", "b.test", "z.example",
+		"x" };
 
 	return slice_str(names[n]);
 }
