@@ -275,7 +275,8 @@ class Ringpost:
         """JSON is YAML too."""
         self.place.file("ringpost.yaml", json.dumps(self.config, indent=1) + "\n")
 
-    def start(self):
+    def start(self, wait=True):
+        """Until it is ready, unless told not to wait."""
         self.write_config()
         os.makedirs(self.config["data"], exist_ok=True)
         self.starts += 1
@@ -283,7 +284,8 @@ class Ringpost:
             self.process = Process(self.place, f"ringpost-{self.starts}",
                                    [self.binary, "serve", "--config", self.config_path],
                                    env={**os.environ, **self.env, "NOTIFY_SOCKET": ready.path})
-            until(lambda: self.process.check_alive() and ready.seen(), "ringpost's READY=1")
+            if wait:
+                until(lambda: self.process.check_alive() and ready.seen(), "ringpost's READY=1")
         return self
 
     def stop(self):
