@@ -101,6 +101,16 @@ static json_t *domain_drop(struct admin *admin, json_t *request)
 
 /* --- Accounts --------------------------------------------------------------------------------- */
 
+/* A local part that needs no quotes (RFC 5322 3.2.3, RFC 6532); quoted ones are nobody's account. */
+static bool local_ok(slice local)
+{
+	for (size_t i = 0; i < local.len; i++)
+		if ((unsigned char)local.ptr[i] <= ' ' ||
+			strchr("\"<>()[]\\,;:@\177", local.ptr[i]))
+			return false;
+	return local.len && text_is_utf8(local);
+}
+
 /* "a.test,b.test" as the store keeps it: A-labels separated by NUL. */
 static bool read_from_domains(struct admin *admin, slice text, slice *out)
 {
@@ -129,7 +139,7 @@ static json_t *put_account(struct admin *admin, json_t *request, enum row_mode m
 	struct login_name name;
 	enum err err = OK;
 
-	if (!login_parse_name(text, &admin->arena, &name))
+	if (!login_parse_name(text, &admin->arena, &name) || !local_ok(name.local))
 		return admin_error("not an account name: %.*s (USER@DOMAIN)", SLICE_ARG(text));
 	found = domain_find(admin->store, name.domain, &err);
 	if (!found)

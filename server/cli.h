@@ -59,9 +59,11 @@ const char *cli_config_path(const struct cli *cli);
 int cli_fail(const char *fmt, ...) printf_like(1, 2);
 
 /* Printing of answers: rows page by page, then the end; or one object. */
+enum { CLI_COLUMNS_MAX = 12 };
 struct cli_printer {
 	const struct cli *cli;
 	size_t rows;
+	int width[CLI_COLUMNS_MAX];
 };
 void cli_print_rows(struct cli_printer *p, const json_t *rows);
 void cli_print_end(struct cli_printer *p);

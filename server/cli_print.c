@@ -2,12 +2,12 @@
 /* cli_print.c - answers as tables for people, or as JSON for programs.
  *
  * Rows come page by page and are printed as they come: a queue of millions passes through here, so
- * nothing is kept and the widths of the columns are those of the first page. */
+ * nothing is kept but the widths of the columns, which only grow. */
 #include "server/cli.h"
 
 #include <stdio.h>
 
-enum { COLUMNS_MAX = 12, WIDTH_MAX = 48 };
+enum { WIDTH_MAX = 48 };
 
 /* The value as text; `buf` is for numbers. Control characters are not passed to a terminal. */
 static const char *value_text(const json_t *value, char *buf, size_t bytes)
@@ -39,7 +39,7 @@ static size_t widths(const struct cli_column *columns, const json_t *rows, int *
 {
 	size_t count = 0;
 
-	for (; columns && columns[count].member && count < COLUMNS_MAX; count++) {
+	for (; columns && columns[count].member && count < CLI_COLUMNS_MAX; count++) {
 		size_t i, width = strlen(columns[count].title);
 		const json_t *row;
 		char buf[32];
@@ -50,7 +50,7 @@ static size_t widths(const struct cli_column *columns, const json_t *rows, int *
 
 			width = MAX(width, strlen(value_text(value, buf, sizeof(buf))));
 		}
-		out[count] = (int)MIN(width, (size_t)WIDTH_MAX);
+		out[count] = MAX(out[count], (int)MIN(width, (size_t)WIDTH_MAX));
 	}
 	return count;
 }
@@ -58,7 +58,7 @@ static size_t widths(const struct cli_column *columns, const json_t *rows, int *
 static void print_table(struct cli_printer *p, const json_t *rows)
 {
 	const struct cli_column *columns = p->cli->command->columns;
-	int width[COLUMNS_MAX];
+	int *width = p->width;
 	size_t count = widths(columns, rows, width), i;
 	const json_t *row;
 	char buf[32];
