@@ -209,9 +209,12 @@ static enum err bind_side_doors(struct service *svc, struct out *why)
 	if (o->metrics.kind == ADDR_NONE)
 		return OK;
 	err = proc_bind(&o->metrics, 0660, &svc->scrape_fd, reason);
-	if (err)
+	if (err) {
 		out_printf(why, "metrics: %s\n", reason);
-	return err;
+		return err;
+	}
+	svc->scrape_at = o->metrics.kind == ADDR_UNIX ? o->metrics : listen_addr(svc->scrape_fd);
+	return OK;
 }
 
 static void free_service(struct service *svc)
@@ -283,6 +286,10 @@ enum err service_start(struct setup *setup, struct out *why, struct service **ou
 		return err;
 	}
 	listeners_announce(svc);
+	if (svc->scrape_at.kind != ADDR_NONE)
+		log_event(LOG_INFO, "listening", log_str("service", "metrics"),
+			log_addr("address", &svc->scrape_at),
+			log_uint("port", svc->scrape_at.port));
 	setup_put(setup); /* ours is the one that counts */
 	*out = svc;
 	return OK;

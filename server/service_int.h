@@ -51,6 +51,7 @@ struct service {
 	enum err store_err;
 	char why[256];
 	int control_fd, scrape_fd;
+	struct addr scrape_at;
 	bool offline;
 };
 
