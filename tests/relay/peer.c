@@ -77,7 +77,7 @@ static int say(struct session *s, const char *line, const char *usual)
 	}
 	fputs(text, s->out);
 	fputs("\r\n", s->out);
-	if (strncmp(text, "421", 3) == 0)
+	if (strncmp(text, "421", 3) == 0 || text[strlen(text) - 1] == '!')
 		s->open = false;
 	return text[0];
 }

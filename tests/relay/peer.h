@@ -27,7 +27,7 @@ struct peer {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	/* The answer to a command line (or "." for the end of data), or NULL for the usual one. A text
-	 * beginning with "!" closes without a word. */
+	 * beginning with "!" closes without a word, one that ends in "!" behind it. */
 	const char *(*script)(struct peer *p, unsigned session, const char *line);
 	const char
 		*ehlo; /* lines behind the greeting of EHLO, each "250-X\r\n", "250 X\r\n" last */

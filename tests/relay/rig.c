@@ -89,8 +89,8 @@ static void run_body(struct worker *w, struct post *post)
 
 static struct conf *parse(const char *yaml)
 {
-	static const struct conf_table *const tables[] = { &relay_conf };
-	static const struct conf_schema schema = { tables, 1 };
+	static const struct conf_table *const tables[] = { &relay_conf, &tls_options_table };
+	static const struct conf_schema schema = { tables, 2 };
 	struct out errors = out_heap(10000);
 	struct conf *conf = NULL;
 	enum err err = conf_parse(&schema, slice_str(yaml), "/tmp/rig.yaml", &errors, &conf);
@@ -118,7 +118,10 @@ void rig_run(struct rig *rig, const char *yaml, void (*body)(struct rig *rig, st
 	setup.conf = rig->conf = parse(yaml);
 	setup.options = conf_options(rig->conf, &relay_conf);
 	cr_assert_eq(tls_start(), OK);
+	cr_assert_eq(tls_client_new(conf_options(rig->conf, &tls_options_table), &o, &setup.tls),
+		OK);
 	cr_assert_eq(relay_init(&setup, &o), OK, "%s", why);
+	tls_client_put(setup.tls);
 	enum err err = workers_start(&config, why, sizeof(why));
 
 	cr_assert_eq(err, OK, "%s %s", err_name(err), why);
@@ -158,6 +161,7 @@ enum err rig_send(struct rig *rig, struct worker *w, const struct rig_mail *mail
 		.smtputf8 = mail->smtputf8,
 		.header_8bit = !text_is_ascii(slice_sub(text, 0, blank < 0 ? 0 : (size_t)blank)),
 		.trace = queue_trace_new(w),
+		.hold_until = mail->hold_ms ? worker_wall(w) + mail->hold_ms : 0,
 		.rcpts = rows,
 	};
 	queue_id id;

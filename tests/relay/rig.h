@@ -34,6 +34,7 @@ struct rig_mail {
 	const char *from, *to, *text;
 	uint8_t notify, origin, ret;
 	bool eight_bit, smtputf8;
+	msec hold_ms;
 };
 enum err rig_send(struct rig *rig, struct worker *w, const struct rig_mail *mail, queue_id *out);
 /* (fiber) Wait until `done` is true, at most `ms`. */

@@ -18,7 +18,7 @@ static const char *route(const char *more, const char *row)
 	snprintf(yaml, sizeof(yaml),
 		"relay:\n  retry: { first: 200ms, factor: 2, max: 1s, expire: 3s, warn: 0 }\n"
 		"  idle: 200ms\n%s"
-		"  routes:\n    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: %u, tls: none%s }\n",
+		"  routes:\n    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: %u%s }\n",
 		more, peer->port, row);
 	return yaml;
 }
@@ -273,7 +273,6 @@ Test(deliver, goodbye_at_mail_is_no_attempt)
 {
 	begin(1);
 	peer->script = goodbye_first;
-	snprintf(yaml, sizeof(yaml), "%s", "");
 	rig_run(&the, route("", ", retry.first: 1h"), send_one);
 	cr_assert_eq(atomic_load(&peer->count), 1u);
 	cr_assert_eq(atomic_load(&peer->sessions), 2u);
@@ -406,5 +405,120 @@ Test(deliver, size_beyond_the_hop_is_not_sent)
 	peer->ehlo = "250-SIZE 10\r\n250 PIPELINING";
 	rig_run(&the, route("", ""), send_one);
 	cr_assert_eq(atomic_load(&peer->mails), 0u);
+	finish();
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
+static const char *tls_broken(struct peer *p, unsigned session, const char *line)
+{
+	return strcmp(line, "STARTTLS") == 0 ? "220 go ahead!" : NULL;
+}
+
+static void give_two(struct rig *rig, struct worker *w)
+{
+	for (int i = 0; i < 2; i++) {
+		give(rig, w, "b@d.test", hello);
+		check(rig_idle(w, 20000));
+	}
+}
+
+Test(deliver, broken_handshake_goes_on_in_clear_and_is_remembered)
+{
+	begin(1);
+	peer->ehlo = "250-PIPELINING\r\n250 STARTTLS";
+	peer->script = tls_broken;
+	rig_run(&the, route("  tls: opportunistic\n", ", idle: 1ms"), give_two);
+	cr_assert_eq(atomic_load(&peer->count), 2u);
+	/* One that broke, and one in clear for each message. */
+	cr_assert_eq(atomic_load(&peer->sessions), 3u);
+	finish();
+}
+
+static bool tried_twice(void *arg)
+{
+	return atomic_load(&peer->sessions) >= 2;
+}
+
+static void give_and_wait(struct rig *rig, struct worker *w)
+{
+	give(rig, w, "b@d.test", hello);
+	check(rig_wait(tried_twice, NULL, 20000));
+}
+
+Test(deliver, required_tls_is_never_gone_without)
+{
+	begin(1);
+	rig_run(&the, route("", ", tls: required"), give_and_wait);
+	cr_assert_eq(atomic_load(&peer->mails), 0u);
+	finish();
+}
+
+static void give_later(struct rig *rig, struct worker *w)
+{
+	wall_ms begun = worker_wall(w);
+	struct rig_mail mail = {
+		.from = "a@s.test", .to = "b@d.test", .text = hello, .hold_ms = 700
+	};
+
+	check(rig_send(rig, w, &mail, NULL) == OK);
+	check(rig_idle(w, 20000));
+	check(worker_wall(w) - begun >= 700);
+}
+
+Test(deliver, future_release_waits)
+{
+	begin(1);
+	rig_run(&the, route("", ""), give_later);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	finish();
+}
+
+static void give_with_success_report(struct rig *rig, struct worker *w)
+{
+	struct rig_mail mail = { .from = "a@s.test",
+		.to = "b@d.test",
+		.text = hello,
+		.notify = ENVELOPE_NOTIFY_SUCCESS };
+
+	check(rig_send(rig, w, &mail, NULL) == OK);
+	check(rig_idle(w, 20000));
+}
+
+Test(deliver, relayed_is_reported_when_the_hop_cannot)
+{
+	begin(1);
+	rig_run(&the, route("", ""), give_with_success_report);
+	cr_assert_eq(atomic_load(&peer->count), 2u);
+	cr_assert(strstr(report(), "Action: relayed"), "%s", report());
+	finish();
+}
+
+Test(deliver, relayed_is_left_to_a_hop_that_can_report)
+{
+	begin(1);
+	peer->ehlo = "250-PIPELINING\r\n250 DSN";
+	rig_run(&the, route("", ""), give_with_success_report);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	cr_assert(strstr(peer->messages[0].rcpts[0], "NOTIFY=SUCCESS"));
+	finish();
+}
+
+static void give_never(struct rig *rig, struct worker *w)
+{
+	struct rig_mail mail = {
+		.from = "a@s.test", .to = "y@d.test", .text = hello, .notify = ENVELOPE_NOTIFY_NEVER
+	};
+
+	check(rig_send(rig, w, &mail, NULL) == OK);
+	check(rig_idle(w, 20000));
+}
+
+Test(deliver, never_means_never)
+{
+	begin(1);
+	peer->script = refuse_y;
+	rig_run(&the, route("", ""), give_never);
+	cr_assert_eq(atomic_load(&peer->mails), 1u);
 	finish();
 }
