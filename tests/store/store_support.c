@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Small stores, made-up messages, and a disk that fails to order. */
 #include "tests/store/store_support.h"
 
 #include <stdio.h>
