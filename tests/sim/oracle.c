@@ -13,11 +13,11 @@
 #include <stdlib.h>
 
 /* A result is durable 20 ms after its reply came; the rest is the network's. */
-enum { WINDOW_MS = 250, SAID_MAX = 20 };
+enum { WINDOW_MS = 250, SAID_MAX = 20, CRASHES_SAID = 8 };
 
 struct taken {
 	struct delivery d;
-	msec at;
+	msec at; /* answered */
 	bool excused;
 };
 
@@ -28,6 +28,7 @@ static struct {
 	size_t taken_count, taken_room;
 	size_t life_first; /* of `taken`: the first of this life of the process */
 	unsigned complaints, crashes, broken_reports;
+	msec crashed_at[CRASHES_SAID];
 	uint64_t trace;
 } o;
 
@@ -140,44 +141,78 @@ static void excuse(struct taken *t)
 		o.messages[t->d.message]->rcpts[t->d.n].excused++;
 }
 
+/* Those of the session's last transaction; back to front from i. */
+static bool of_last(const struct delivery *last, size_t i)
+{
+	const struct taken *t = &o.taken[i];
+
+	return t->d.session == last->session && t->d.transaction == last->transaction;
+}
+
+static const struct delivery *last_of(unsigned session)
+{
+	for (size_t i = o.taken_count; i > o.life_first; i--)
+		if (o.taken[i - 1].d.session == session)
+			return &o.taken[i - 1].d;
+	return NULL;
+}
+
+void oracle_answered(unsigned session, bool gone)
+{
+	const struct delivery *last = last_of(session);
+
+	for (size_t i = o.taken_count; last && i > o.life_first; i--) {
+		if (!of_last(last, i - 1))
+			continue;
+		o.taken[i - 1].at = clock_now();
+		o.taken[i - 1].d.late = false;
+		if (gone)
+			excuse(&o.taken[i - 1]);
+	}
+}
+
+/* Its answer was not sent long enough ago to be sure of the result. */
+static bool doubtful(const struct taken *t)
+{
+	return t->d.late || t->at >= clock_now() - WINDOW_MS;
+}
+
 void oracle_broken(unsigned session)
 {
 	for (size_t i = o.taken_count; i > o.life_first; i--) {
 		struct taken *t = &o.taken[i - 1];
 
-		if (t->at < clock_now() - WINDOW_MS)
-			break;
-		if (t->d.session == session)
+		if (t->d.session == session && doubtful(t))
 			excuse(t);
 	}
 }
 
-void oracle_unanswered(unsigned session)
-{
-	for (size_t i = o.taken_count; i > o.life_first; i--)
-		if (o.taken[i - 1].d.session == session) {
-			msec at = o.taken[i - 1].at;
-
-			/* All recipients of that one transaction. */
-			for (; i > o.life_first && o.taken[i - 1].at == at; i--)
-				if (o.taken[i - 1].d.session == session)
-					excuse(&o.taken[i - 1]);
-			return;
-		}
-}
-
 void oracle_crashed(bool safe)
 {
-	for (size_t i = o.taken_count; i > o.life_first; i--) {
-		if (safe && o.taken[i - 1].at < clock_now() - WINDOW_MS)
-			break;
-		excuse(&o.taken[i - 1]);
-	}
+	for (size_t i = o.taken_count; i > o.life_first; i--)
+		if (!safe || doubtful(&o.taken[i - 1]))
+			excuse(&o.taken[i - 1]);
 	o.life_first = o.taken_count;
+	if (o.crashes < CRASHES_SAID)
+		o.crashed_at[o.crashes] = clock_now();
 	o.crashes++;
 }
 
 /* --- Judgement --- */
+
+static void say_history(uint32_t number, unsigned n)
+{
+	for (size_t i = 0; i < o.taken_count; i++) {
+		const struct taken *t = &o.taken[i];
+
+		if (t->d.message == number && t->d.n == n)
+			fprintf(stderr, "sim:   %s at %lld in session %u%s\n",
+				t->d.report ? "reported" : "taken", (long long)t->at,
+				t->d.session, t->excused ? ", excused" : "");
+	}
+	for (unsigned i = 0; i < MIN(o.crashes, (unsigned)CRASHES_SAID); i++)
+		fprintf(stderr, "sim:   crash at %lld\n", (long long)o.crashed_at[i]);
+}
 
 static void judge_rcpt(const struct oracle_message *m, uint32_t number, unsigned n)
 {
@@ -191,9 +226,11 @@ static void judge_rcpt(const struct oracle_message *m, uint32_t number, unsigned
 		oracle_complain("r%u-%u@%s was refused at RCPT and came", number, n, r->domain);
 	if (m->fate == FATE_REFUSED && r->deliveries + r->reports > 0)
 		oracle_complain("r%u-%u@%s was refused and came", number, n, r->domain);
-	if (known > 1)
+	if (known > 1) {
 		oracle_complain("r%u-%u@%s: %u deliveries, %u excused, %u reports", number, n,
 			r->domain, r->deliveries, r->excused, r->reports);
+		say_history(number, n);
+	}
 	if (r->reports && !r->refused)
 		oracle_complain("r%u-%u@%s: a failure was reported that nobody saw", number, n,
 			r->domain);

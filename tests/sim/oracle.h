@@ -51,15 +51,16 @@ struct oracle_rcpt *oracle_find(slice address, uint32_t *out_message, unsigned *
  * connection. */
 struct delivery {
 	uint32_t message;
-	unsigned n, session;
+	unsigned n, session, transaction;
 	bool report;
+	bool late; /* the answer comes with oracle_answered */
 };
 void oracle_delivered(const struct delivery *d);
 /* The connection ended without the relay's goodbye: what was taken shortly before may be unknown to
  * the relay. */
 void oracle_broken(unsigned session);
-/* This delivery's answer was never sent, or too late. */
-void oracle_unanswered(unsigned session);
+/* The session's last transaction is answered only now; `gone`: nobody is there to hear it. */
+void oracle_answered(unsigned session, bool gone);
 /* The process died. `safe`: results were durable in time until then (no disk faults). */
 void oracle_crashed(bool safe);
 

@@ -23,7 +23,7 @@ struct named {
 struct sink {
 	struct conn *c;
 	const struct host *host;
-	unsigned number;
+	unsigned number, transactions;
 	bool bye, mail, report;
 	struct named rcpts[RCPTS_MAX];
 	unsigned rcpt_count;
@@ -160,17 +160,20 @@ static void verify(struct sink *s)
 
 /* --- The end of a message --- */
 
-static void take(struct sink *s)
+static void take(struct sink *s, bool late)
 {
 	const struct named *all = s->report ? s->failed : s->rcpts;
 	unsigned count = s->report ? s->failed_count : s->rcpt_count;
 
 	verify(s);
+	s->transactions++;
 	for (unsigned i = 0; i < count; i++)
 		oracle_delivered(&(struct delivery){ .message = all[i].message,
 			.n = all[i].n,
 			.session = s->number,
-			.report = s->report });
+			.transaction = s->transactions,
+			.report = s->report,
+			.late = late });
 }
 
 static void refuse_all(struct sink *s)
@@ -182,12 +185,13 @@ static void refuse_all(struct sink *s)
 
 static void take_slowly(struct sink *s)
 {
-	take(s);
+	take(s, true);
 	/* Sometimes longer than the relay is willing to wait. */
 	msec ms = (msec)sim_random(sim_random(4) ? 3000 : 60000);
 
-	if (fiber_sleep(ms) || conn_closing(s->c))
-		oracle_unanswered(s->number);
+	bool gone = fiber_sleep(ms) || conn_closing(s->c);
+
+	oracle_answered(s->number, gone);
 	say(s, "250 2.0.0 taken at last");
 }
 
@@ -199,13 +203,13 @@ static void end_of_message(struct sink *s)
 	if (!s->report && town_bad(15)) {
 		refuse_all(s);
 	} else if (town_bad(40)) {
-		take(s);
-		oracle_unanswered(s->number);
+		take(s, true);
+		oracle_answered(s->number, true);
 		conn_abort(s->c, ERR_RESET);
 	} else if (town_bad(40)) {
 		take_slowly(s);
 	} else {
-		take(s);
+		take(s, false);
 		say(s, "250 2.0.0 taken");
 		if (town_bad(20))
 			conn_close(s->c);
@@ -225,7 +229,6 @@ static enum err do_data(struct sink *s)
 	if (misbehaves(s, 20))
 		return OK;
 	say(s, "354 go on");
-	begin_content(s);
 	for (;;) {
 		enum err err = read_line(s, &line);
 
@@ -308,6 +311,7 @@ static void do_mail(struct sink *s, slice args)
 		return;
 	s->report = slice_starts_nocase(args, SLICE("FROM:<>"));
 	s->mail = true;
+	begin_content(s);
 	say(s, "250 2.1.0 yes");
 }
 
