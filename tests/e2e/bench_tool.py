@@ -1,0 +1,166 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ringpost-bench as people use it: generator against sink, against a real Postfix, and a sink that
+misbehaves by its script, talked to by Python's smtplib."""
+import json
+import os
+import re
+import smtplib
+import time
+
+import postfix
+from support import BUILD, Place, Process, Skip, Suite, run, until
+
+suite = Suite()
+BENCH = os.path.join(BUILD, "ringpost-bench")
+
+
+class BenchSink:
+    """`ringpost-bench sink` on a free port of loopback."""
+
+    def __init__(self, place, *words, script=None):
+        if not os.access(BENCH, os.X_OK):
+            raise Skip("ringpost-bench is not built")
+        self.place, self.words = place, list(words)
+        if script is not None:
+            self.words += ["--script", place.file("script.txt", script)]
+
+    def __enter__(self):
+        self.process = Process(self.place, f"sink-{len(os.listdir(self.place.path))}",
+                               [BENCH, "sink", "--listen", "127.0.0.1:0", "--json", "--every", "50ms",
+                                *self.words])
+        line = until(lambda: self.process.check_alive() and '"listening"' in self.process.log()
+                     and self.process.log().splitlines()[0], "the sink")
+        self.port = int(json.loads(line)["listening"].rsplit(":", 1)[1])
+        return self
+
+    def final(self):
+        """Ends the sink; its account."""
+        self.process.stop()
+        return json.loads([line for line in self.process.log().splitlines() if '"final"' in line][-1])
+
+    def __exit__(self, *_):
+        self.process.stop()
+
+
+def generate(port, *words, check=True):
+    done = run(BENCH, "smtp", "--target", f"127.0.0.1:{port}", "--json", *words, check=check)
+    return json.loads(done.stdout.splitlines()[-1]), done.returncode
+
+
+@suite.test
+def every_way_of_sending_arrives_once():
+    ways = [[], ["--no-pipelining"], ["--bdat"], ["--recipients", "3", "--template", "mix"],
+            ["--size", "1K:5,300K:1", "--template", "attachment"], ["--per-connection", "1"],
+            ["--rate", "400"], ["--workers", "2"]]
+    for way in ways:
+        with Place() as place, BenchSink(place) as sink:
+            report, status = generate(sink.port, "--messages", "120", "--connections", "4", *way)
+            account = sink.final()
+        assert status == 0 and report["accepted"] == 120, (way, report)
+        assert account["seen"] == 120 and not account["doubles"] and not account["missing"], (way, account)
+        assert not account["no_sequence"], (way, account)
+
+
+@suite.test
+def tls_and_login_work():
+    with Place() as place:
+        cert, key = place.certificate()
+        for tls in ([], ["--tls", "starttls", "--host", "localhost"]):
+            with BenchSink(place, "--cert", cert, "--key", key, "--auth", "bob:geheim") as sink:
+                report, _ = generate(sink.port, "--messages", "20", "--connections", "2", "--auth", "bob:geheim", *tls)
+                wrong, status = generate(sink.port, "--messages", "2", "--connections", "1", "--auth", "bob:no",
+                                         "--duration", "1s", *tls, check=False)
+            assert report["accepted"] == 20 and report["auth_us"]["count"] == 2, report
+            assert status == 1 and wrong["accepted"] == 0 and wrong["replies"][0]["code"] == 535, wrong
+
+
+@suite.test
+def the_open_loop_counts_from_the_due_time():
+    # The sink holds every message back for 50 ms; one connection can do 20 a second, 60 are due.
+    with Place() as place, BenchSink(place, script="dot delay 50ms\n") as sink:
+        report, _ = generate(sink.port, "--messages", "60", "--connections", "1", "--rate", "60")
+    # Sent as fast as possible the last one is about two seconds late, and the report must say so.
+    assert report["message_us"]["max"] > 1500000, report["message_us"]
+
+
+@suite.test
+def the_page_stands_alone():
+    with Place() as place, BenchSink(place) as sink:
+        page = place.file("report.html")
+        generate(sink.port, "--messages", "50", "--html", page)
+        with open(page, encoding="utf-8") as f:
+            text = f.read()
+    assert text.startswith("<!doctype html>") and text.count("<svg") == 2
+    assert not re.search(r"(src|href)\s*=|https?://", text), "it asks a network"
+
+
+@suite.test
+def postfix_takes_what_we_generate():
+    with Place() as place, BenchSink(place) as sink, postfix.Postfix(place, sink.port) as server:
+        report, status = generate(server.port, "--messages", "50", "--connections", "5", "--template", "mix")
+        assert status == 0 and report["accepted"] == 50, report
+        until(lambda: len([1 for line in sink.process.log().splitlines() if '"seen":50,' in line]), "all at the sink")
+        account = sink.final()
+    assert account["seen"] == 50 and account["doubles"] == 0, account
+
+
+SCRIPT = """# every verb in turn
+connect    delay 10ms
+ehlo       delay 10ms
+mail       reply 421 4.7.0 slow down after 1 for 1s
+rcpt       greylist 300ms
+dot        reply 452 4.3.1 full share 0%
+"""
+
+
+@suite.test
+def a_script_greylists_and_throttles():
+    with Place() as place, BenchSink(place, script=SCRIPT) as sink:
+        with smtplib.SMTP("127.0.0.1", sink.port, timeout=20) as client:
+            client.ehlo()
+            client.mail("a@example.test")
+            assert client.rcpt("b@example.test")[0] == 451
+            time.sleep(0.4)
+            assert client.rcpt("b@example.test")[0] == 250
+            assert client.data(b"Subject: x\r\n\r\nhello\r\n")[0] == 250
+            assert client.mail("a@example.test")[0] == 421
+        time.sleep(1.1)
+        with smtplib.SMTP("127.0.0.1", sink.port, timeout=20) as client:
+            client.ehlo()
+            assert client.mail("a@example.test")[0] == 250
+        account = sink.final()
+    assert account["greylisted"] == 1 and account["no_sequence"] == 1, account
+
+
+@suite.test
+def a_script_drops_in_the_middle():
+    with Place() as place, BenchSink(place, script="body drop\n") as sink:
+        report, status = generate(sink.port, "--messages", "5", "--connections", "1", "--size", "200K", check=False)
+        account = sink.final()
+    assert status == 1 and report["accepted"] == 0 and report["broken"] == 5, report
+    assert account["dropped"] == 5 and account["accepted"] == 0, account
+
+
+@suite.test
+def starttls_may_be_absent_or_broken():
+    with Place() as place:
+        cert, key = place.certificate()
+        with BenchSink(place, "--cert", cert, "--key", key, script="starttls absent\n") as sink, \
+                smtplib.SMTP("127.0.0.1", sink.port, timeout=20) as client:
+            client.ehlo()
+            assert not client.has_extn("starttls")
+        with BenchSink(place, "--cert", cert, "--key", key, script="starttls broken\n") as sink:
+            report, status = generate(sink.port, "--messages", "1", "--tls", "starttls", "--duration", "1s", check=False)
+        assert status == 1 and report["connections"] == 0, report
+
+
+@suite.test
+def wrong_options_are_told():
+    for words in (["smtp", "--nothing"], ["smtp", "--size", "big"], ["smtp", "--messages", "0"], ["sink"], ["what"],
+                  ["sink", "--listen", "nowhere"], ["sink", "--listen", "127.0.0.1:0", "--without", "NOTHING"]):
+        done = run(BENCH, *words, check=False)
+        assert done.returncode == 2 and done.stderr, (words, done)
+
+
+suite.main()
