@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -464,35 +465,67 @@ def one_folder_has_one_server():
 # --- fsck ---------------------------------------------------------------------------------------------------------
 
 
+def files_below(folder):
+    return [os.path.join(path, name) for path, _, names in os.walk(folder) for name in names]
+
+
+def truncate_all(index):
+    for path in files_below(index):
+        os.truncate(path, 0)
+
+
+def scribble(index):
+    for path in files_below(index):
+        with open(path, "r+b") as f:
+            f.write(b"\xa5" * min(os.path.getsize(path), 1 << 20))
+
+
 @suite.test
 def fsck_tells_and_rebuilds():
+    later = lambda hop, session, verb, line: "451 4.2.1 later" if verb == "RCPT" and not hop.open else None
+    config = {"relay": {"retry": {"first": "1h", "max": "1h"}}, "store": {"segment": "1M"}}
+    for damage in (truncate_all, scribble, shutil.rmtree):
+        with Place() as place, Hop(later) as hop:
+            hop.open = False
+            with submission(place, config, route_to=hop.port) as server:
+                server.cli("dkim", "add", "example.test", "--selector", "s1", "--type", "ed25519")
+                submit(server, message(subject="survivor"), ["later@example.org"])
+                until(lambda: server.cli_json("queue", "count")["parked"] == 1, "a parked recipient")
+            report = server.cli_json("fsck")
+            assert report["result"] == "clean" and report["accounts"] == 1 and report["entries"] == 1, report
+            damage(os.path.join(server.config["data"], "index"))
+            assert server.cli("fsck", check=False).returncode in (1, 2)
+            done = server.cli("fsck", "--rebuild", check=False)
+            assert done.returncode == 0 and "repaired" in done.stdout, (damage, done)
+            assert server.cli_json("fsck")["result"] == "clean"
+            hop.open = True
+            with server:
+                assert [row["account"] for row in server.cli_json("account", "list", "example.test")] == [USER]
+                assert len(server.cli_json("dkim", "list", "example.test")) == 1
+                rows = server.cli_json("queue", "list")
+                assert [row["recipient"] for row in rows] == ["later@example.org"], rows
+                server.cli("queue", "release", "--all")
+                server.cli("queue", "retry", "--all")
+                assert b"Subject: survivor" in hop.wait(1)[0].data
+
+
+@suite.test
+def fsck_sees_a_damaged_journal():
     with Place() as place, Hop() as hop:
-        says = lambda hop, session, verb, line: "451 4.2.1 later" if verb == "RCPT" and not hop.open else None
-        hop.says, hop.open = says, False
-        config = {"relay": {"retry": {"first": "1h", "max": "1h"}}}
-        with submission(place, config, route_to=hop.port) as server:
-            server.cli("dkim", "add", "example.test", "--selector", "s1", "--type", "ed25519")
-            submit(server, message(subject="survivor"), ["later@example.org"])
+        later = lambda hop, session, verb, line: "451 4.2.1 later" if verb == "RCPT" else None
+        hop.says = later
+        with submission(place, {"store": {"segment": "1M"}}, route_to=hop.port) as server:
+            submit(server, message(body="A line that is easily found\n" * 100))
             until(lambda: server.cli_json("queue", "count")["parked"] == 1, "a parked recipient")
-        report = server.cli_json("fsck")
-        assert report["result"] == "clean" and report["accounts"] == 1 and report["entries"] == 1, report
-        index = os.path.join(server.config["data"], "index")
-        for name in os.listdir(index):
-            with open(os.path.join(index, name), "r+b") as f:
-                f.truncate(0)
-        assert server.cli("fsck", check=False).returncode != 0
-        done = server.cli("fsck", "--rebuild", check=False)
-        assert done.returncode in (0, 1), done
-        assert server.cli("fsck", check=False).returncode == 0
-        hop.open = True
-        with server:
-            assert [row["account"] for row in server.cli_json("account", "list", "example.test")] == [USER]
-            assert len(server.cli_json("dkim", "list", "example.test")) == 1
-            rows = server.cli_json("queue", "list")
-            assert [row["recipient"] for row in rows] == ["later@example.org"], rows
-            server.cli("queue", "release", "--all")
-            server.cli("queue", "retry", "--all")
-            assert b"Subject: survivor" in hop.wait(1)[0].data
+        for path in files_below(os.path.join(server.config["data"], "journal")):
+            with open(path, "r+b") as f:
+                at = f.read().find(b"easily found")
+                if at >= 0:
+                    f.seek(at)
+                    f.write(b"EASILY")
+        done = server.cli("fsck", "--json", check=False)
+        assert done.returncode in (1, 2) and json.loads(done.stdout)["result"] != "clean", done
+        assert done.stderr.strip(), done  # which file, and where
 
 
 # --- In front of us -----------------------------------------------------------------------------------------------
