@@ -249,7 +249,7 @@ static void ask_here(struct worker *w, void *arg)
 		if (relay_owner(r, map_hash(&r->seed, entry->domain)) != r->index)
 			continue;
 		if (ask->touched)
-			sched_touched(r, entry->ref.id, entry->n);
+			sched_touched(r, entry);
 		else
 			ask->in_hand[i] = sched_in_hand(r, entry->ref.id, entry->n);
 	}
@@ -504,6 +504,7 @@ static enum err change_entry(struct relay_here *r, const struct schedule_entry *
 	enum queue_action action)
 {
 	wall_ms now = worker_wall(r->w);
+	bool held = entry->state == SCHEDULE_HELD;
 	struct schedule_change change = { .id = entry->ref.id,
 		.n = entry->n,
 		.domain = entry->domain,
@@ -511,54 +512,78 @@ static enum err change_entry(struct relay_here *r, const struct schedule_entry *
 		.due = now };
 	enum err err;
 
-	switch (action) {
-	case QUEUE_BOUNCE:
-	case QUEUE_REMOVE:
+	if (action == QUEUE_BOUNCE || action == QUEUE_REMOVE)
 		return end_entry(r, entry, action);
-	case QUEUE_RELEASE:
-		if (entry->state != SCHEDULE_HELD)
-			return ERR_NOT_FOUND;
-		break;
-	case QUEUE_RETRY:
-		if (entry->state == SCHEDULE_HELD)
-			return ERR_NOT_FOUND;
-		break;
-	case QUEUE_HOLD:
-		if (entry->state == SCHEDULE_HELD)
-			return ERR_NOT_FOUND;
-		break;
-	}
+	if (held != (action == QUEUE_RELEASE))
+		return ERR_NOT_FOUND;
 	err = schedule_set_hold(r->st, &change);
-	if (!err) {
-		struct ask_hand ask = { .entries = entry, .len = 1, .touched = true };
-
-		ask_all(&ask);
-	}
 	if (!err && !change.hold)
 		sched_note(r, entry->domain, now);
 	return err;
+}
+
+/* The changes of a page wait for the index, so a crew of fibers makes them side by side. */
+enum { CREW = 64 };
+
+struct crew {
+	struct relay_here *r;
+	const struct schedule_page *page;
+	const bool *in_hand;
+	enum queue_action action;
+	size_t next;
+	unsigned at_work;
+	uint64_t changed;
+	enum err err;
+	struct fiber_wait done;
+};
+
+static void crew_work(void *arg)
+{
+	struct crew *crew = arg;
+
+	while (!crew->err && crew->next < crew->page->len) {
+		size_t at = crew->next++;
+
+		if (crew->in_hand[at])
+			continue;
+		enum err err = change_entry(crew->r, &crew->page->entries[at], crew->action);
+
+		if (!err)
+			crew->changed++;
+		else if (err != ERR_NOT_FOUND)
+			crew->err = err;
+	}
+	relay_fiber_end(crew->r);
+	if (--crew->at_work == 0)
+		fiber_wake(&crew->done, OK);
 }
 
 static enum err act_on_page(struct relay_here *r, const struct schedule_page *page,
 	enum queue_action action, uint64_t *changed)
 {
 	bool in_hand[PAGE] = { 0 };
-	struct ask_hand ask = {
-		.entries = page->entries, .len = MIN(page->len, (size_t)PAGE), .in_hand = in_hand
+	struct ask_hand ask = { .entries = page->entries, .len = page->len, .in_hand = in_hand };
+	struct crew crew = {
+		.r = r, .page = page, .in_hand = in_hand, .action = action, .at_work = 1
 	};
 
+	must(page->len <= PAGE);
 	ask_all(&ask);
-	for (size_t i = 0; i < ask.len; i++) {
-		if (in_hand[i])
-			continue;
-		enum err err = change_entry(r, &page->entries[i], action);
-
-		if (!err)
-			++*changed;
-		else if (err != ERR_NOT_FOUND)
-			return err;
+	for (size_t i = 0; i < CREW && crew.next < page->len; i++) {
+		crew.at_work++;
+		if (relay_fiber(r, crew_work, &crew)) {
+			crew.at_work--;
+			crew.err = i == 0 ? ERR_NOMEM : crew.err;
+			break;
+		}
 	}
-	return OK;
+	if (--crew.at_work > 0)
+		fiber_wait_through(&crew.done);
+	/* What was remembered of these rows is void, now that the changes are applied. */
+	ask.touched = true;
+	ask_all(&ask);
+	*changed += crew.changed;
+	return crew.err;
 }
 
 enum err queue_act(struct worker *w, const struct queue_filter *f, enum queue_action action,

@@ -104,11 +104,11 @@ static void remove_item(struct relay_here *r, struct out_item *item)
 	free(item);
 }
 
-void sched_touched(struct relay_here *r, uint64_t id, uint32_t n)
+void sched_touched(struct relay_here *r, const struct schedule_entry *seen)
 {
-	struct out_item *item = find_item(r, id, n);
+	struct out_item *item = find_item(r, seen->ref.id, seen->n);
 
-	if (item && list_has(&item->ghost))
+	if (item && list_has(&item->ghost) && item->now_due == seen->due)
 		remove_item(r, item);
 }
 

@@ -14,6 +14,7 @@
 
 struct parcel;
 struct relay_here;
+struct schedule_entry;
 
 enum { SCHED_WARNED = 1 }; /* first byte of an entry's tail */
 
@@ -35,7 +36,8 @@ void sched_disarm_all(struct relay_here *r);
 void sched_stop(struct relay_here *r);
 /* Is this entry in RAM at this moment? Owner of the domain only. */
 bool sched_in_hand(struct relay_here *r, uint64_t id, uint32_t n);
-/* Its row was changed by hand, and the change is applied: what we remember of it is void. Owner. */
-void sched_touched(struct relay_here *r, uint64_t id, uint32_t n);
+/* This row was changed by hand, and the change is applied: no longer wait for it to appear. What
+ * was given out since then is another matter. Owner of the domain. */
+void sched_touched(struct relay_here *r, const struct schedule_entry *seen);
 
 #endif

@@ -11,6 +11,7 @@
 #include "core/tls.h"
 #include "proto/mime/header.h"
 
+_Atomic unsigned rig_failures;
 static struct rig *the_rig;
 
 void rig_make(struct rig *rig, unsigned workers)
@@ -130,7 +131,7 @@ void rig_run(struct rig *rig, const char *yaml, void (*body)(struct rig *rig, st
 	relay_done();
 	conf_put(rig->conf);
 	tls_stop();
-	cr_assert_eq(checks_failed, 0u);
+	cr_assert_eq(rig_failures, 0u);
 }
 
 static uint32_t split(slice to, struct envelope_rcpt *rows, uint8_t notify)

@@ -10,8 +10,21 @@
 #include "relay/queue.h"
 #include "relay/relay.h"
 #include "store/store.h"
-#include "tests/core/workers.h"
+#include "core/worker.h"
 #include "tests/support/tmpdir.h"
+
+#include <criterion/criterion.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+extern _Atomic unsigned rig_failures; /* rig_run asserts that there were none */
+#define check(cond)                                                                \
+	do {                                                                       \
+		if (!(cond)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+			atomic_fetch_add(&rig_failures, 1);                        \
+		}                                                                  \
+	} while (0)
 
 struct rig {
 	struct tmpdir dir;
