@@ -14,6 +14,7 @@
 #include "core/ring.h"
 #include "core/worker.h"
 #include "server/admin.h"
+#include "server/door.h"
 #include "server/service.h"
 
 enum { IDLE_MS = 300 * 1000 };
@@ -64,9 +65,12 @@ static void run_request(struct conn *c)
 	json_t *request = json_loadb(client->request, client->request_len, 0, &error);
 
 	admin.store = service_store(admin.service);
-	admin.setup = service_setup(admin.service);
+	struct setup *setup = service_setup(admin.service);
+
+	admin.setup = setup;
 	answer(c, request ? admin_run(&admin, request) : admin_error("request is not JSON"));
 	json_decref(request);
+	setup_put(setup);
 	free(client->request);
 	client->request = NULL;
 	conn_deadline(c, IDLE_MS);

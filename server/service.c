@@ -33,9 +33,14 @@ struct store *service_store(struct service *svc)
 	return svc->store;
 }
 
-const struct setup *service_setup(struct service *svc)
+struct setup *service_setup(struct service *svc)
 {
-	return svc->setup;
+	struct setup *setup;
+
+	pthread_mutex_lock(&svc->setup_lock);
+	setup = setup_hold(svc->setup);
+	pthread_mutex_unlock(&svc->setup_lock);
+	return setup;
 }
 
 wall_ms service_started_at(const struct service *svc)
@@ -228,6 +233,7 @@ static void free_service(struct service *svc)
 		rate_free(svc->stations[i].rate);
 	login_close(svc->login);
 	setup_put(svc->setup);
+	pthread_mutex_destroy(&svc->setup_lock);
 	free(svc);
 }
 
@@ -268,6 +274,7 @@ enum err service_start(struct setup *setup, struct out *why, struct service **ou
 	if (!svc)
 		return ERR_NOMEM;
 	svc->setup = setup_hold(setup);
+	pthread_mutex_init(&svc->setup_lock, NULL);
 	svc->workers = worker_count(setup);
 	svc->control_fd = svc->scrape_fd = -1;
 	svc->started_at = clock_wall();
@@ -414,7 +421,9 @@ enum err service_reload(struct service *svc, struct out *why)
 		setup_put(setup);
 		return err;
 	}
+	pthread_mutex_lock(&svc->setup_lock);
 	svc->setup = setup;
+	pthread_mutex_unlock(&svc->setup_lock);
 	use_log_options(setup);
 	err = apply_everywhere(svc);
 	listeners_announce(svc);

@@ -26,8 +26,8 @@ enum err service_reload(struct service *svc, struct out *why) must_use;
 
 /* What the admin commands work on. */
 struct store *service_store(struct service *svc);
-const struct setup *
-service_setup(struct service *svc); /* held by the service until the next reload */
+/* The one in force, held for the caller: setup_put. From any thread. */
+struct setup *service_setup(struct service *svc) must_use;
 wall_ms service_started_at(const struct service *svc);
 /* Open SMTP and LMTP sessions, all workers. */
 uint64_t service_sessions(struct service *svc);

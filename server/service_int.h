@@ -6,6 +6,7 @@
 #ifndef SERVER_SERVICE_INT_H
 #define SERVER_SERVICE_INT_H
 
+#include <pthread.h>
 #include <semaphore.h>
 
 #include "core/addr.h"
@@ -36,7 +37,8 @@ struct station {
 };
 
 struct service {
-	struct setup *setup;
+	struct setup *setup; /* swapped by the main thread, under the lock */
+	pthread_mutex_t setup_lock;
 	struct store *store;
 	struct login *login;
 	struct control *control;
