@@ -282,7 +282,7 @@ static enum err open_segment(struct archive *ar)
 		ar->buf = file_buffer(ARCHIVE_BUFFER);
 	if (!ar->buf)
 		return ERR_NOMEM;
-	if (!s || ar->failed || s->number + 1 != ar->next_segment ||
+	if (!s || ar->failed || s->number == ar->emptying || s->number + 1 != ar->next_segment ||
 		s->bytes >= ARCHIVE_SEGMENT_BYTES)
 		s = archive_add_segment(ar, ar->next_segment);
 	if (!s || !archive_path(ar, path, s->number))

@@ -166,6 +166,8 @@ static enum err empty_segment(struct archive *ar, uint32_t number, uint64_t *bud
 	uint64_t at;
 	enum err err = open_heads(&h, ar, number, archive_segment(ar, number)->bytes);
 
+	/* After a start it may be the youngest, where the next copy would go. */
+	ar->emptying = number;
 	while (!err) {
 		err = next_head(&h, &head, &at);
 		if (err || !is_place(ar, &head, number, at))
@@ -178,6 +180,7 @@ static enum err empty_segment(struct archive *ar, uint32_t number, uint64_t *bud
 	if (err == ERR_NOT_FOUND)
 		err = OK;
 	enum err done = archive_commit(ar);
+	ar->emptying = 0;
 	return err ? err : done;
 }
 

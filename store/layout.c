@@ -47,15 +47,17 @@ static enum err lock(struct store *st)
 	return OK;
 }
 
-static enum err write_identity(struct store *st)
+/* "new" stands in it until the first opening went to its end: a crash before that leaves parts
+ * that are missing, not damaged. */
+static enum err write_identity(struct store *st, bool is_new)
 {
 	char path[STORE_PATH], fresh[STORE_PATH], text[IDENTITY_BYTES] = { 0 };
 	struct file *file;
 
 	if (!store_path(st, path, "store") || !store_path(st, fresh, "store.new"))
 		return ERR_INVALID;
-	snprintf(text, sizeof(text), "ringpost store 1\nid %016llx\nshards %u\n",
-		(unsigned long long)st->id, st->shards);
+	snprintf(text, sizeof(text), "ringpost store 1\nid %016llx\nshards %u\n%s",
+		(unsigned long long)st->id, st->shards, is_new ? "new\n" : "");
 	enum err err = file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
 	if (err)
 		return err;
@@ -68,7 +70,7 @@ static enum err write_identity(struct store *st)
 	return err ? err : file_sync_dir(st->path);
 }
 
-static bool parse_identity(slice in, uint64_t *out_id, unsigned *out_shards)
+static bool parse_identity(struct store *st, slice in, bool *out_new)
 {
 	unsigned char raw[16];
 	uint64_t shards;
@@ -80,15 +82,16 @@ static bool parse_identity(slice in, uint64_t *out_id, unsigned *out_shards)
 		line.len != 3 + 16 || !codec_get_hex(slice_skip(line, 3), raw, &len))
 		return false;
 	line = slice_of(raw, len);
-	if (!take_u64(&line, out_id) || !slice_cut(&in, '\n', &line) ||
+	if (!take_u64(&line, &st->id) || !slice_cut(&in, '\n', &line) ||
 		!slice_starts(line, SLICE("shards ")) ||
 		!text_parse_uint(slice_skip(line, 7), INDEX_SHARDS_MAX, &shards) || !shards)
 		return false;
-	*out_shards = (unsigned)shards;
-	return true;
+	st->shards = (unsigned)shards;
+	*out_new = slice_eq(in, SLICE("new\n"));
+	return *out_new || !in.len;
 }
 
-static enum err read_identity(struct store *st)
+static enum err read_identity(struct store *st, bool *out_new)
 {
 	char path[STORE_PATH], text[IDENTITY_BYTES];
 	struct file *file;
@@ -101,7 +104,7 @@ static enum err read_identity(struct store *st)
 		return err;
 	err = file_read(file, text, sizeof(text), 0, &len);
 	file_close(file);
-	if (!err && !parse_identity(slice_of(text, len), &st->id, &st->shards))
+	if (!err && !parse_identity(st, slice_of(text, len), out_new))
 		err = ERR_CORRUPT;
 	return err;
 }
@@ -117,15 +120,20 @@ enum err layout_open(struct store *st, bool *out_new)
 		err = store_path(st, path, folders[i]) ? file_make_dir(path) : ERR_INVALID;
 	if (err)
 		return err;
-	err = read_identity(st);
-	*out_new = err == ERR_NOT_FOUND;
-	if (!*out_new || st->opt.read_only)
+	err = read_identity(st, out_new);
+	if (err != ERR_NOT_FOUND || st->opt.read_only)
 		return err;
+	*out_new = true;
 	/* A secret too: nobody outside can write bytes that pass for a frame. */
 	st->id = entropy_u64();
 	/* Records name shards, so their count outlives the index. */
 	st->shards = index_default_shards(&st->opt);
-	return write_identity(st);
+	return write_identity(st, true);
+}
+
+enum err layout_settle(struct store *st)
+{
+	return write_identity(st, false);
 }
 
 void layout_close(struct store *st)

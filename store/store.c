@@ -164,6 +164,8 @@ static enum err open_parts(struct store *st, const char **out_what)
 	}
 	if (!err)
 		err = mover_new(st);
+	if (!err && create)
+		err = layout_settle(st);
 	return err;
 }
 

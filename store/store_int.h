@@ -48,6 +48,8 @@ struct store {
 bool store_path(const struct store *st, char out[STORE_PATH], const char *name);
 /* Folders, lock and identity. *out_new: nothing was there. */
 enum err layout_open(struct store *st, bool *out_new);
+/* A new store is whole now. */
+enum err layout_settle(struct store *st);
 void layout_close(struct store *st);
 
 /* --- blob.c --- */
