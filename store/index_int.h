@@ -15,7 +15,7 @@
 #include <lmdb.h>
 #include <stdatomic.h>
 
-enum { FEED_BYTES = 64 * 1024, COMMIT_BYTES = 1024 * 1024, OUTCOMES = 256, RETRY_MS = 1000 };
+enum { FEED_BYTES = 64 * 1024, COMMIT_BYTES = 1024 * 1024, OUTCOMES = 4096, RETRY_MS = 1000 };
 
 /* Records one behind the other, each at a multiple of eight: struct journal_record, payload. */
 struct feed {

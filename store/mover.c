@@ -38,6 +38,11 @@ enum err mover_new(struct store *st)
 		return ERR_NOMEM;
 	st->mover->store = st;
 	list_init(&st->mover->stopped.waiting);
+	char name[SNAPSHOT_NAME];
+	wall_ms at = clock_wall();
+	/* Without one the history reaches back to the begin: the first may take its time. */
+	(void)!snapshot_current(st->path, name, &at);
+	atomic_store(&st->last_snapshot, at);
 	return OK;
 }
 

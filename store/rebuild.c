@@ -72,10 +72,10 @@ static enum err copy_file(const char *from, const char *to)
 }
 
 /* Shard by shard; ERR_NOT_FOUND: there is no snapshot. */
-static enum err copy_snapshot(struct store *st)
+static enum err copy_snapshot(struct store *st, wall_ms *out_at)
 {
 	char name[SNAPSHOT_NAME];
-	enum err err = snapshot_current(st->path, name);
+	enum err err = snapshot_current(st->path, name, out_at);
 
 	for (unsigned i = 0; !err && i < st->shards; i++) {
 		char from[STORE_PATH + 64], to[STORE_PATH + 64];
@@ -181,7 +181,7 @@ static enum err rebuild_index(struct rebuild *rb, bool *out_gap)
 	bool snapshot = false;
 
 	if (!err) {
-		err = copy_snapshot(rb->st);
+		err = copy_snapshot(rb->st, &rb->ck->report->snapshot);
 		snapshot = !err;
 		if (err && err != ERR_NOT_FOUND) {
 			check_say(rb->ck, "snapshot: %s; going on without", err_text(err));

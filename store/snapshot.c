@@ -5,6 +5,7 @@
  * after the first. History older than it is dropped afterwards. */
 #include "store/store_int.h"
 
+#include "core/base/text.h"
 #include "core/file.h"
 #include "store/history.h"
 
@@ -68,7 +69,9 @@ static enum err publish(struct store *st, const char *name)
 	enum err err = file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
 	if (err)
 		return err;
-	err = file_write(file, slice_str(name), 0, 0);
+	char text[SNAPSHOT_NAME * 2];
+	snprintf(text, sizeof(text), "%s\n%lld\n", name, (long long)clock_wall());
+	err = file_write(file, slice_str(text), 0, 0);
 	if (!err)
 		err = file_sync(file);
 	file_close(file);
@@ -77,10 +80,11 @@ static enum err publish(struct store *st, const char *name)
 	return err ? err : file_sync_dir(st->path);
 }
 
-enum err snapshot_current(const char *data, char name[SNAPSHOT_NAME])
+enum err snapshot_current(const char *data, char name[SNAPSHOT_NAME], wall_ms *out_at)
 {
-	char path[STORE_PATH];
+	char path[STORE_PATH], text[SNAPSHOT_NAME * 2];
 	struct file *file;
+	uint64_t at;
 	size_t len;
 
 	if (snprintf(path, sizeof(path), "%s/snapshot", data) >= STORE_PATH)
@@ -88,11 +92,17 @@ enum err snapshot_current(const char *data, char name[SNAPSHOT_NAME])
 	enum err err = file_open(path, FILE_READ, &file);
 	if (err)
 		return err;
-	err = file_read(file, name, SNAPSHOT_NAME - 1, 0, &len);
+	err = file_read(file, text, sizeof(text), 0, &len);
 	file_close(file);
-	if (!err)
-		name[len] = 0;
-	return err;
+	slice in = slice_of(text, err ? 0 : len), line = { 0 }, when = { 0 };
+	if (err)
+		return err;
+	if (!slice_cut(&in, '\n', &line) || line.len >= SNAPSHOT_NAME ||
+		!slice_cut(&in, '\n', &when) || !text_parse_uint(when, INT64_MAX, &at))
+		return ERR_CORRUPT;
+	snprintf(name, SNAPSHOT_NAME, "%.*s", SLICE_ARG(line));
+	*out_at = (wall_ms)at;
+	return OK;
 }
 
 enum err snapshot_take(struct store *st)
@@ -100,9 +110,11 @@ enum err snapshot_take(struct store *st)
 	char current[SNAPSHOT_NAME] = "", folder[STORE_PATH];
 	unsigned shards = index_shard_count(st->index);
 	journal_pos end = journal_durable(st->journal);
-	enum err err = snapshot_current(st->path, current);
+	wall_ms at;
+	enum err err = snapshot_current(st->path, current, &at);
 
-	if (err && err != ERR_NOT_FOUND)
+	/* One that cannot be told is replaced. */
+	if (err && err != ERR_NOT_FOUND && err != ERR_CORRUPT)
 		return err;
 	const char *name = strcmp(current, "snapshot-a") == 0 ? "snapshot-b" : "snapshot-a";
 	if (!store_path(st, folder, name))

@@ -92,7 +92,7 @@ void mover_job(struct store *st, void (*fn)(void *arg), void *arg);
 /* --- snapshot.c --- */
 enum { SNAPSHOT_NAME = 32 };
 enum err snapshot_take(struct store *st);
-/* The name of the folder with the last whole snapshot. ERR_NOT_FOUND. */
-enum err snapshot_current(const char *data, char name[SNAPSHOT_NAME]);
+/* The name of the folder with the last whole snapshot, and when it was made. ERR_NOT_FOUND. */
+enum err snapshot_current(const char *data, char name[SNAPSHOT_NAME], wall_ms *out_at);
 
 #endif
