@@ -46,8 +46,8 @@ struct archive {
 	struct file *file;
 	uint32_t current;
 	uint32_t emptying; /* being compacted: nothing may be put there; 0: none */
-	uint64_t end;    /* behind what was put */
-	uint64_t buf_at; /* of buf[0] in the file */
+	uint64_t end;      /* behind what was put */
+	uint64_t buf_at;   /* of buf[0] in the file */
 	char *buf;
 	size_t buf_len;
 	bool failed, copying;
