@@ -313,6 +313,8 @@ void relay_drain(struct worker *w, msec ms)
 	if (r->scanning)
 		fiber_wake(&r->scan_wait, ERR_STOPPED);
 	outlet_stop_all(r);
+	/* Only what is being sent is worth the wait; who looks for an address has sent nothing. */
+	resolver_stop(r->resolver);
 	while (busy(r) && worker_now(w) < until)
 		if (fiber_sleep(DRAIN_STEP_MS))
 			break;

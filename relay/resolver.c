@@ -25,7 +25,7 @@ struct resolver {
 	struct list questions;
 	struct fiber_sem slots;
 	unsigned users;
-	bool closing;
+	bool closing, stopped;
 };
 
 struct resolver_answer {
@@ -92,14 +92,22 @@ enum err resolver_open(struct worker *w, const struct resolver_options *o, struc
 	return OK;
 }
 
+void resolver_stop(struct resolver *r)
+{
+	if (!r)
+		return;
+	r->stopped = true;
+	list_each(&r->questions, link)
+		fiber_wake(&container_of(link, struct question, link)->wait, ERR_STOPPED);
+	fiber_gate_wake_all(&r->slots.gate, ERR_STOPPED);
+}
+
 void resolver_close(struct resolver *r)
 {
 	if (!r)
 		return;
+	resolver_stop(r);
 	r->closing = true;
-	list_each(&r->questions, link)
-		fiber_wake(&container_of(link, struct question, link)->wait, ERR_STOPPED);
-	fiber_gate_wake_all(&r->slots.gate, ERR_STOPPED);
 	if (op_busy(&r->poll))
 		ring_cancel(r->w, &r->poll);
 	free_if_idle(r);
@@ -220,12 +228,12 @@ void resolver_ask(struct resolver *r, slice name, int rrtype, struct question *q
 		q->err = ask_hook(q, text, rrtype);
 		return;
 	}
-	q->err = r->closing ? ERR_STOPPED : fiber_sem_take(&r->slots, r->options.timeout_ms);
+	q->err = r->stopped ? ERR_STOPPED : fiber_sem_take(&r->slots, r->options.timeout_ms);
 	if (q->err)
 		return;
-	if (r->closing || !open_ctx(r)) {
+	if (r->stopped || !open_ctx(r)) {
 		fiber_sem_give(&r->slots);
-		q->err = r->closing ? ERR_STOPPED : ERR_DNS_TEMP;
+		q->err = r->stopped ? ERR_STOPPED : ERR_DNS_TEMP;
 		return;
 	}
 	q->pending = true;

@@ -35,7 +35,9 @@ void resolver_hook(resolver_hook_fn *hook, void *arg);
 /* On the worker that will use it. */
 enum err resolver_open(struct worker *w, const struct resolver_options *o,
 	struct resolver **out) must_use;
-/* Every question in flight ends with ERR_STOPPED. */
+/* Every question ends with ERR_STOPPED, those in flight and those to come. */
+void resolver_stop(struct resolver *r);
+/* The same; it goes with the last of them. */
 void resolver_close(struct resolver *r);
 
 struct resolver_rdata {

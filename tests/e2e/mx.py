@@ -206,4 +206,18 @@ def address_literals_need_no_name():
             assert hop.wait(1)[0].recipients == ["bob@[127.0.0.2]"]
 
 
+@suite.test
+def a_stop_does_not_wait_for_names():
+    with Place() as place, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        config = {"drain": "10m", "resolver": {"servers": [f"127.0.0.1@{silent.getsockname()[1]}"], "timeout": "10m"}}
+        with submission(place, config) as server:
+            submit(server, message())
+            silent.settimeout(60)
+            silent.recv(512)  # the question
+            server.stop()  # or this ends in an error after a minute
+            server.start()
+            assert len(server.cli_json("queue", "list")) == 1
+
+
 suite.main()
