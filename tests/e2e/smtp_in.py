@@ -7,10 +7,11 @@ import email.utils
 import re
 import smtplib
 import ssl
+import time
 
 import scram
-from support import (PASSWORD, PATIENCE_S, USER, Place, Sink, Suite, message, parse, program, run,
-                     submission, until)
+from support import (PASSWORD, PATIENCE_S, USER, Place, Ringpost, Sink, Suite, message, parse, program,
+                     run, submission, until)
 from talk import Talk
 
 OTHER = "carol@other.test"
@@ -77,7 +78,7 @@ def split_received(data):
 
 
 def check_received(field, protocol, **more):
-    assert re.fullmatch(r"Received: (from \S+ \(\[[0-9.]+\]\) )?by mx\.example\.test with (\S+)"
+    assert re.fullmatch(r"Received: (from \S+ \(\[(?:[0-9.]+|unix)\]\) )?by mx\.example\.test with (\S+)"
                         r"( \(TLS\S* \S+\))? id [0-9a-z]+( for <[^>]+>)?; (.+)\r\n", field), field
     assert f" with {protocol} " in field, field
     date = email.utils.parsedate_to_datetime(field.rsplit(";", 1)[1].strip())
@@ -317,6 +318,89 @@ def strangers_may_not_relay(stage):
         client.ehlo()
         client.mail("x@y.test")
         assert client.rcpt("bob@example.org")[0] == 250
+
+
+@suite.test
+def lmtp_answers_for_each_recipient():
+    with Place() as place, Sink() as sink:
+        path = place.file("lmtp.sock")
+        routes = [{"domain": name, "accept": True, "hosts": ["127.0.0.1"], "port": sink.port, "tls": "none"}
+                  for name in ("friend.test", "other.test")]
+        server = Ringpost(place, {"relay": {"routes": routes}}, services=("lmtp",))
+        server.config["listen"].append({"address": "unix:" + path, "service": "lmtp"})
+        with server:
+            for where in ({"host": path}, {"host": "127.0.0.1", "port": server.ports["lmtp"]}):
+                with smtplib.LMTP(**where, local_hostname="agent.test") as client:
+                    assert client.sendmail("a@b.test", ["x@friend.test"], message(subject="by lmtp")) == {}
+            got = sink.wait(2)
+            with Talk(None, address=path) as talk:
+                talk.expect(500, "EHLO x.test")
+                talk.ehlo(verb="LHLO")
+                talk.envelope("a@b.test", "x@friend.test")
+                talk.expect("550 5.7.1", "RCPT TO:<y@nobody.test>")
+                talk.expect(250, "RCPT TO:<z@other.test>")
+                assert talk.data(message(subject="for two"))[0] == 250
+                talk.expect(250)  # a reply for each that was accepted
+                talk.expect(221, "QUIT")
+            until(lambda: sum(len(m["recipients"]) for m in got) == 4, "all four")
+            check_received(split_received(got[0]["data"])[0], "LMTP")
+
+
+# --- What may be asked for, and what is bounded ------------------------------------------------------
+
+
+@suite.test
+def a_message_may_be_held(stage):
+    with stage.client() as client:
+        client.ehlo()
+        longest = int(client.esmtp_features["futurerelease"].split()[0])
+        assert client.mail(USER, [f"HOLDFOR={longest + 60}"])[0] == 501
+        subject, began = stage.subject(), time.monotonic()
+        client.sendmail(USER, ["bob@example.org"], message(subject=subject), ["HOLDFOR=2"])
+    stage.arrival(subject)
+    assert time.monotonic() - began >= 1.9
+
+
+@suite.test
+def priority_is_for_who_logged_in(stage):
+    with stage.client() as client:
+        assert client.mail(USER, ["MT-PRIORITY=4"])[0] == 250
+        client.rset()
+        assert client.mail(USER, ["MT-PRIORITY=10"])[0] == 501
+    with smtplib.SMTP("127.0.0.1", stage.ports["smtp"], source_address=("127.0.0.2", 0)) as client:
+        client.ehlo()
+        assert client.mail("x@y.test", ["MT-PRIORITY=4"])[0] == 555
+
+
+@suite.test
+def the_submitter_may_stay_unnamed():
+    with Place() as place, Sink() as sink, \
+            submission(place, {"smtp": {"trace_client": False}}, route_to=sink.port) as server:
+        with smtplib.SMTP_SSL("localhost", server.ports["submissions"], local_hostname="secret.example.test",
+                              context=ssl.create_default_context(cafile=place.certificate()[0])) as client:
+            client.login(USER, PASSWORD)
+            client.sendmail(USER, ["bob@example.org"], message())
+        field, _ = split_received(sink.wait(1)[0]["data"])
+        check_received(field, "ESMTPSA")
+        assert "127.0.0.1" not in field and "secret" not in field
+
+
+@suite.test
+def connections_of_a_client_are_bounded():
+    with Place() as place, Ringpost(place, {"limits": {"client_connections": 3}}) as server:
+        port = server.ports["smtp"]
+        with Talk(port), Talk(port), Talk(port) as third:
+            with Talk(port, greet=False) as fourth:
+                fourth.expect("421 4.7.0")
+                assert fourth.closed() == b""
+            third.expect(221, "QUIT")
+            third.closed()
+
+            def free():
+                with Talk(port, greet=False) as again:
+                    return again.reply()[0] == 220
+
+            until(free, "the place of the third")
 
 
 # --- SCRAM ------------------------------------------------------------------------------------------------
