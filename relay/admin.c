@@ -586,6 +586,13 @@ static enum err act_on_page(struct relay_here *r, const struct schedule_page *pa
 	return crew.err;
 }
 
+static void wake_here(struct worker *w, void *arg)
+{
+	(void)arg;
+	path_wake_all(relay_here(w));
+	sched_wake_all(relay_here(w));
+}
+
 enum err queue_act(struct worker *w, const struct queue_filter *f, enum queue_action action,
 	uint64_t *out)
 {
@@ -602,6 +609,8 @@ enum err queue_act(struct worker *w, const struct queue_filter *f, enum queue_ac
 		post_call(i, change_here, &look);
 		*out += look.changed;
 	}
+	for (unsigned i = 0; action == QUEUE_RETRY && i < r->workers; i++)
+		post_call(i, wake_here, NULL);
 	while (!err && !from.end) {
 		struct arena a = { 0 };
 		struct schedule_page page = { 0 };

@@ -409,6 +409,19 @@ void path_stop_all(struct relay_here *r)
 	}
 }
 
+void path_wake_all(struct relay_here *r)
+{
+	list_each(&r->path_list, link)
+	{
+		struct path *p = container_of(link, struct path, all);
+
+		if (p->rests_until) {
+			timer_disarm(&p->wake);
+			rest_over(&p->wake);
+		}
+	}
+}
+
 /* Looking -------------------------------------------------------------------------------------- */
 
 void path_walk(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), void *arg)

@@ -39,6 +39,9 @@ void path_sweep(struct relay_here *r, uint64_t pressure);
 void path_disarm_all(struct relay_here *r);
 void path_stop_all(struct relay_here *r);
 
+/* An operator wants tries now: resting destinations are asked again. */
+void path_wake_all(struct relay_here *r);
+
 /* For listings: every ready parcel of this worker until `each` says stop. */
 void path_walk(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), void *arg);
 /* Take a ready parcel out, to end it otherwise. Only from inside path_walk's `each`. */

@@ -23,6 +23,7 @@ enum {
 	BUSY_MS = 250,     /* again when memory is full, or only ghosts were seen */
 	LAG_MS = 5000,     /* so long a durable row may stay unseen; then the scan finds it */
 	GHOST_MS = 600000, /* no index lags so far behind */
+	LAY_MS = 10000,    /* a reading only to be rid of ghosts */
 	TROUBLE_MS = 5000,
 };
 
@@ -37,6 +38,7 @@ struct dest {
 	wall_ms parked_due; /* the earliest of them */
 	unsigned out;
 	bool reading, again;
+	bool more; /* rows are due that were not given out */
 	slice domain;
 	char name[];
 };
@@ -231,6 +233,7 @@ static void item_home(struct dest *d, struct parcel *p, const struct item *it)
 		d->out--;
 		if (it->outcome == OUTCOME_RETURNED) {
 			remove_item(d->r, item);
+			d->more = true;
 		} else {
 			item->durable_at = worker_now(d->r->w);
 			item->now_due = parked(it) ? it->due : 0;
@@ -258,7 +261,7 @@ static void come_home(struct relay_here *r, struct parcel *p)
 		d->not_before = MAX(d->not_before, p->not_before);
 	for (uint32_t i = 0; i < p->count; i++)
 		item_home(d, p, &p->items[i]);
-	if (p->from_disk && d->out <= OUT_LOW)
+	if (d->more && d->out <= OUT_LOW)
 		arm(d, worker_wall(r->w));
 	parcel_free(r, p);
 	free_if_unused(d);
@@ -419,7 +422,11 @@ static void take_page(struct reading *rd, const struct schedule_page *page)
 			note_next(rd, entry->due);
 			return;
 		}
-		if (rd->d->out >= OUT_MAX || queue_over_limit(rd->d->r) || rd->d->r->draining) {
+		if (rd->d->out >= OUT_MAX) {
+			rd->d->more = true;
+			return;
+		}
+		if (queue_over_limit(rd->d->r) || rd->d->r->draining) {
 			note_next(rd, rd->now + BUSY_MS);
 			return;
 		}
@@ -441,7 +448,7 @@ static void lay_ghosts(struct reading *rd, wall_ms reached)
 			item->seen = false;
 	}
 	if (!list_empty(&rd->d->ghosts))
-		note_next(rd, rd->now + BUSY_MS);
+		note_next(rd, rd->now + LAY_MS);
 }
 
 static enum err read_lanes(struct reading *rd)
@@ -459,11 +466,14 @@ static enum err read_lanes(struct reading *rd)
 		err = schedule_read_due(rd->d->r->st, &query, &rd->arena, &page);
 		if (err)
 			break;
-		if (!page.next.end && page.len > 0) {
-			reached = MIN(reached, page.entries[page.len - 1].due);
-			note_next(rd, MAX(reached, rd->now + BUSY_MS));
-		}
 		take_page(rd, &page);
+		if (page.next.end || page.len == 0)
+			continue;
+		reached = MIN(reached, page.entries[page.len - 1].due);
+		rd->d->more = true;
+		/* Somebody who comes home asks for more; else time must. */
+		if (reached > rd->now || rd->d->out == 0)
+			note_next(rd, MAX(reached, rd->now + BUSY_MS));
 	}
 	send_open(rd);
 	if (!err)
@@ -478,7 +488,10 @@ static void read_fiber(void *arg)
 	struct dest *d = arg;
 	struct relay_here *r = d->r;
 	struct reading rd = { .d = d, .began = worker_now(r->w), .now = worker_wall(r->w) };
-	enum err err = read_lanes(&rd);
+	enum err err;
+
+	d->more = false;
+	err = read_lanes(&rd);
 
 	arena_done(&rd.arena);
 	d->reading = false;
@@ -488,7 +501,7 @@ static void read_fiber(void *arg)
 		arm(d, rd.now + TROUBLE_MS);
 	else if (d->again)
 		arm(d, rd.now + BUSY_MS);
-	else if (rd.next && (d->out < OUT_MAX || rd.next > rd.now + BUSY_MS))
+	else if (rd.next)
 		arm(d, rd.next);
 	d->again = false;
 	free_if_unused(d);
@@ -561,6 +574,22 @@ void sched_start(struct relay_here *r)
 	r->scan_wait = (struct fiber_wait){ 0 };
 	if (relay_fiber(r, scan_fiber, r))
 		r->scanning = false;
+}
+
+static void wake_dest(struct map_link *link, void *arg)
+{
+	struct relay_here *r = arg;
+	struct dest *d = container_of(link, struct dest, link);
+
+	if (d->not_before <= worker_wall(r->w))
+		return;
+	d->not_before = 0;
+	arm(d, worker_wall(r->w));
+}
+
+void sched_wake_all(struct relay_here *r)
+{
+	map_walk(&r->dests, wake_dest, r);
 }
 
 static void disarm_dest(struct map_link *link, void *arg)

@@ -29,6 +29,8 @@ bool sched_tail_of(slice tail, struct sched_tail *out) must_use;
 void sched_send_back(struct relay_here *r, struct parcel *p);
 /* Something of this domain is due then; from any worker. */
 void sched_note(struct relay_here *r, slice domain, wall_ms due);
+/* The same wish: no destination waits for a rest to end. */
+void sched_wake_all(struct relay_here *r);
 /* One scan of all domains now, and then at intervals; on worker 0. */
 void sched_start(struct relay_here *r);
 /* At the end: no timer is left armed; then, without a worker, forget everything. */
