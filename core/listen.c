@@ -169,6 +169,7 @@ static void retry_later(struct listener *l)
 	l->backoff_ms = l->backoff_ms ? MIN(l->backoff_ms * 2, BACKOFF_MAX_MS) : BACKOFF_MIN_MS;
 	timer_arm_in(l->w, &l->retry, l->backoff_ms);
 	l->stats.errors++;
+	stat_add(l->w, accept_errors, 1);
 }
 
 /* Bring the number of accepts in flight to what there is room for. */
@@ -215,6 +216,7 @@ static void admit(struct listener *l, int fd, const struct addr *peer)
 	l->w->listener_conns++;
 	if (config->client_conns_max && count > config->client_conns_max) {
 		l->stats.refused++;
+		stat_add(l->w, refused, 1);
 		if (config->refusal.len)
 			ring_backend->say(fd, config->refusal);
 		ring_close(fd);

@@ -218,5 +218,11 @@ void rsa_batch_stats(struct worker *w, struct rsa_batch_stats *out)
 {
 	const struct batch *b = batch_of(w);
 
-	*out = b ? b->stats : (struct rsa_batch_stats){ 0 };
+	*out = (struct rsa_batch_stats){ 0 };
+	if (!b)
+		return;
+	out->signatures = __atomic_load_n(&b->stats.signatures, __ATOMIC_RELAXED);
+	out->batches = __atomic_load_n(&b->stats.batches, __ATOMIC_RELAXED);
+	out->waiting = __atomic_load_n(&b->stats.waiting, __ATOMIC_RELAXED);
+	out->failed = __atomic_load_n(&b->stats.failed, __ATOMIC_RELAXED);
 }

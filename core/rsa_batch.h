@@ -56,6 +56,7 @@ enum err rsa_batch_self_test(void) must_use;
 struct rsa_batch_stats {
 	uint64_t signatures, batches, waiting, failed;
 };
+/* From any thread; a glance. */
 void rsa_batch_stats(struct worker *w, struct rsa_batch_stats *out);
 
 #endif

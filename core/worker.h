@@ -74,6 +74,7 @@ void worker_hook_remove(struct worker_hook *hook);
 /* Counters, written by the worker, read by anybody (relaxed). */
 struct worker_stats {
 	uint64_t turns, ops, posts, wakes, fibers_started, accepted, accept_pauses;
+	uint64_t accept_errors, refused; /* refused: a client over its limit */
 	uint64_t conns, fibers, fibers_pooled, bufs_bytes, recv_empty;
 };
 void worker_stats(const struct worker *w, struct worker_stats *out);

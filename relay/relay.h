@@ -75,7 +75,8 @@ struct resolver *relay_resolver(struct worker *w);
 extern struct event_table relay_events;
 extern struct metric_table relay_metrics;
 
-/* Sums over all workers; from any thread. */
+/* (fiber, or a thread that is no worker) Sums over all workers; parked and held come from the
+ * index. */
 struct relay_stats {
 	uint64_t accepted_messages, accepted_rcpts;                    /* since start */
 	uint64_t delivered, deferred, bounced, expired, removed, dsns; /* recipients; DSNs made */

@@ -12,6 +12,7 @@
 #include "core/entropy.h"
 #include "core/tls.h"
 #include "server/door.h"
+#include "server/numbers.h"
 #include "server/remote.h"
 #include "server/service.h"
 
@@ -54,6 +55,22 @@ static int print_docs(void)
 	return CLI_OK;
 }
 
+static int print_metrics(void)
+{
+	struct out o = out_heap(1 << 20);
+
+	service_register_tables();
+	out_str(&o,
+		"# Metrics\n\nPrinted from the rows by `ringpost check --metrics`. They are served "
+		"as "
+		"Prometheus text where the\n`metrics` option says. A summary has quantiles up to "
+		"0.9999, `_sum` and `_count`.\n\n");
+	numbers_print_markdown(&o);
+	fwrite(o.buf, 1, o.len, stdout);
+	out_heap_done(&o);
+	return CLI_OK;
+}
+
 int command_check(struct cli *cli)
 {
 	struct out why = out_heap(WHY_BYTES);
@@ -62,6 +79,8 @@ int command_check(struct cli *cli)
 
 	if (cli_flag(cli, "docs"))
 		return print_docs();
+	if (cli_flag(cli, "metrics"))
+		return print_metrics();
 	err = tls_start();
 	if (!err)
 		err = setup_load(cli_config_path(cli), &why, &setup);

@@ -10,6 +10,7 @@
 
 static const struct cli_flag check_flags[] = {
 	{ "docs", NULL, "print every option as Markdown instead" },
+	{ "metrics", NULL, "print every metric as Markdown instead" },
 	{ NULL, NULL, NULL },
 };
 static const struct cli_flag domain_add_flags[] = {

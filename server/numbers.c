@@ -31,8 +31,14 @@ struct number_row {
 	const char *doc;
 };
 
-#define COUNTER(name, member, doc) { name, METRIC_COUNTER, offsetof(struct numbers, member), doc }
-#define GAUGE(name, member, doc) { name, METRIC_GAUGE, offsetof(struct numbers, member), doc }
+#define COUNTER(name, member, doc)                                          \
+	{                                                                   \
+		name, METRIC_COUNTER, offsetof(struct numbers, member), doc \
+	}
+#define GAUGE(name, member, doc)                                          \
+	{                                                                 \
+		name, METRIC_GAUGE, offsetof(struct numbers, member), doc \
+	}
 
 static const struct number_row rows[] = {
 	GAUGE("process_resident_bytes", resident_bytes, "Resident memory"),
@@ -53,6 +59,10 @@ static const struct number_row rows[] = {
 	COUNTER("conn_accepted_total", workers.accepted, "Connections taken in, all services"),
 	COUNTER("conn_accept_pauses_total", workers.accept_pauses,
 		"Times a listener stopped because a limit was reached"),
+	COUNTER("conn_accept_errors_total", workers.accept_errors,
+		"Times one stopped for lack of descriptors or memory"),
+	COUNTER("conn_refused_total", workers.refused,
+		"Connections closed at once: too many from one client"),
 	GAUGE("conn_open", workers.conns, "Connections open, in and out"),
 
 	COUNTER("rsa_signatures_total", rsa.signatures, "RSA signatures made"),
@@ -149,8 +159,7 @@ void numbers_put_prometheus(struct service *svc, struct out *o)
 		uint64_t value;
 
 		memcpy(&value, (const char *)&n + rows[i].at, sizeof(value));
-		out_printf(o,
-			"# HELP ringpost_%s %s\n# TYPE ringpost_%s %s\nringpost_%s %llu\n",
+		out_printf(o, "# HELP ringpost_%s %s\n# TYPE ringpost_%s %s\nringpost_%s %llu\n",
 			rows[i].name, rows[i].doc, rows[i].name, kind_word(&rows[i]), rows[i].name,
 			(unsigned long long)value);
 	}

@@ -11,7 +11,7 @@
 
 struct service;
 
-/* (worker) Everything, registered tables first: Prometheus text format 0.0.4. */
+/* (fiber) Everything, registered tables first: Prometheus text format 0.0.4. */
 void numbers_put_prometheus(struct service *svc, struct out *o);
 /* The same as a Markdown table, for docs/metrics.md. The tables must have been registered. */
 void numbers_print_markdown(struct out *o);

@@ -9,13 +9,9 @@
 
 #include "core/conn.h"
 #include "core/listen.h"
-#include "core/log.h"
-#include "core/metric.h"
-#include "core/proc.h"
 #include "core/ring.h"
 #include "core/worker.h"
-#include "server/service.h"
-#include "store/store.h"
+#include "server/numbers.h"
 
 enum { REQUEST_MAX = 8192, REQUEST_MS = 10000 };
 
@@ -27,56 +23,28 @@ struct scrape {
 	bool stopping;
 };
 
-static void put_gauge(struct out *o, const char *name, const char *doc, uint64_t value)
+/* On a fiber: some numbers are read from the index. */
+static void answer(struct conn *c)
 {
-	out_printf(o, "# HELP ringpost_%s %s\n# TYPE ringpost_%s gauge\nringpost_%s %llu\n", name,
-		doc, name, name, (unsigned long long)value);
-}
+	struct scrape *scrape = conn_owner(c);
 
-static void put_store(struct out *o, struct store *st)
-{
-	struct store_stats n;
-
-	if (!st)
-		return;
-	store_stats(st, &n);
-	put_gauge(o, "store_batches", "Journal writes since the start", n.batches);
-	put_gauge(o, "store_records", "Records in them", n.records);
-	put_gauge(o, "store_appended_bytes", "Bytes in them", n.bytes_appended);
-	put_gauge(o, "store_write_errors", "Writes or syncs that failed", n.write_errors);
-	put_gauge(o, "store_segments", "Journal segments", n.segments);
-	put_gauge(o, "store_index_lag_bytes", "Journal not yet committed to the index",
-		n.index_lag_bytes);
-	put_gauge(o, "store_body_ram_bytes", "Unfinished bodies in memory", n.body_ram_bytes);
-	put_gauge(o, "store_archive_bytes", "Archive on disk", n.archive_bytes);
-	put_gauge(o, "store_disk_free_bytes", "Free on the data folder's file system",
-		n.disk_free_bytes);
-}
-
-static void respond(struct scrape *scrape, struct conn *c, slice request)
-{
-	struct out *o = conn_out(c);
-
-	if (!slice_starts(request, SLICE("GET /metrics ")) &&
-		!slice_starts(request, SLICE("GET / "))) {
-		out_str(o,
-			"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-		return;
-	}
-	out_str(o,
+	out_str(conn_out(c),
 		"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"
 		"Connection: close\r\n\r\n");
-	metric_put_prometheus(o);
-	put_store(o, service_store(scrape->svc));
-	put_gauge(o, "process_resident_bytes", "Resident memory", proc_rss_bytes());
-	put_gauge(o, "log_dropped_lines", "Log lines that found no room", log_dropped());
+	numbers_put_prometheus(scrape->svc, conn_out(c));
+	conn_close(c);
 }
 
 static size_t on_data(struct conn *c, slice in)
 {
 	if (slice_search(in, SLICE("\r\n\r\n")) < 0)
 		return 0;
-	respond(conn_owner(c), c, in);
+	if (slice_starts(in, SLICE("GET /metrics ")) || slice_starts(in, SLICE("GET / "))) {
+		conn_run(c, answer);
+		return in.len;
+	}
+	out_str(conn_out(c),
+		"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
 	conn_close(c);
 	return in.len;
 }

@@ -2,7 +2,7 @@
 /* scrape.h - the Prometheus endpoint: GET /metrics over plain HTTP.
  *
  * A listener of its own on the first worker, for loopback or a private network: no TLS, no login, one
- * answer a connection. Everything registered with core/metric is in it, and the store's numbers. */
+ * answer a connection. What is in it is server/numbers.h. */
 #ifndef SERVER_SCRAPE_H
 #define SERVER_SCRAPE_H
 

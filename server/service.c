@@ -518,7 +518,7 @@ static enum err become_user(const struct setup *setup, const char *path, struct 
 	return err;
 }
 
-static void register_tables(void)
+void service_register_tables(void)
 {
 	event_register(&smtp_events);
 	event_register(&relay_events);
@@ -538,7 +538,7 @@ int service_run(const char *config_path)
 	enum err err;
 
 	proc_start();
-	register_tables();
+	service_register_tables();
 	err = tls_start();
 	if (!err)
 		err = setup_load(config_path, &why, &setup);

@@ -12,6 +12,9 @@
 
 struct service;
 
+/* All events and metrics of the program; before any thread. A second time is harmless. */
+void service_register_tables(void);
+
 /* `ringpost serve`: returns the exit status. */
 int service_run(const char *config_path);
 

@@ -170,9 +170,18 @@ def the_file_of_the_documentation_is_good():
         text = re.sub(r"(?<=key: )\S+\.(pem|key)", key, text)
         done = ringpost("check", "--config", place.file("documented.yaml", text))
         assert done.returncode == 0, done.stderr
-    # docs/configuration.md is printed from the rows, so each key that exists is in it.
-    with open(os.path.join(source, "configuration.md"), encoding="utf-8") as f:
-        assert ringpost("check", "--docs").stdout.strip() in f.read()
+
+
+@suite.test
+def printed_pages_are_what_the_program_prints():
+    docs = os.path.join(os.environ.get("RINGPOST_SOURCE", "."), "docs")
+    if not os.path.isdir(docs):
+        raise Skip("docs/ is not here")
+    for name, flag in (("configuration.md", "--docs"), ("metrics.md", "--metrics")):
+        with open(os.path.join(docs, name), encoding="utf-8") as f:
+            page, done = f.read(), ringpost("check", flag)
+        assert done.returncode == 0 and "| `" in done.stdout, done
+        assert page == done.stdout, f"docs/{name} is old: run ./dev docs"
 
 
 # --- Names: with and without a server ------------------------------------------------------------------
@@ -349,6 +358,12 @@ def check_prometheus(text):
             assert name in typed and name in documented, line
             sampled.add(name)
     assert len(sampled) > 20 and sampled == set(typed), set(typed) - sampled
+    # What docs/metrics.md promises is there, and nothing else.
+    promised = set(re.findall(r"(?m)^\| `(\w+)", ringpost("check", "--metrics").stdout))
+    assert sampled == promised, sampled ^ promised
+    value = lambda name: int(re.search(rf"(?m)^{name} (\d+)$", text)[1])
+    assert value("ringpost_store_batches_total") and value("ringpost_worker_turns_total")
+    assert value("ringpost_conn_accepted_total") >= 2 and value("ringpost_conn_open") >= 1
 
 
 def check_log(text):
