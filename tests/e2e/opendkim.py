@@ -37,6 +37,8 @@ def verify(place, messages, keys):
     text. `keys` maps a record's full name, 's1._domainkey.example.test', to its TXT value."""
     if os.getuid() != 0:
         raise Skip("namespaces want root")
+    if run("unshare", "--net", "--mount", "true", check=False).returncode:
+        raise Skip("no namespaces here: a container without the right, or a chroot")
     files = []
     for number, text in enumerate(messages):
         files.append(place.file(f"opendkim-{number}.eml"))
