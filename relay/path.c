@@ -332,7 +332,8 @@ void path_returned(struct relay_here *r, struct parcel *parcel)
 {
 	struct path *p = find(r, parcel->target);
 
-	must(p && p->held > 0);
+	/* What was split off is not counted, so its path may have gone meanwhile. */
+	must(parcel->extra || (p && p->held > 0));
 	if (!parcel->extra) {
 		p->held--;
 		p->hands[parcel->from_worker].held--;
@@ -340,6 +341,9 @@ void path_returned(struct relay_here *r, struct parcel *parcel)
 	parcel->extra = false;
 	if (r->draining) {
 		turn_away(r, parcel, 0, "the server is stopping");
+	} else if (!p) {
+		path_add(r, parcel);
+		return;
 	} else if (p->rests_until && p->down) {
 		parcel_all(parcel, p->down->final ? OUTCOME_FAILED : OUTCOME_DEFERRED, p->down);
 		result_parcel(r, parcel);
@@ -350,7 +354,8 @@ void path_returned(struct relay_here *r, struct parcel *parcel)
 		relay_count(r, ram_bytes, (int64_t)parcel->m->bytes);
 		dispatch(p);
 	}
-	free_if_unused(p);
+	if (p)
+		free_if_unused(p);
 }
 
 /* The sweep ------------------------------------------------------------------------------------ */
