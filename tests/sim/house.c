@@ -338,7 +338,7 @@ static void say_finding(void *arg, const char *line)
 	oracle_complain("fsck: %s", line);
 }
 
-void house_check(void)
+void house_check(bool emptied)
 {
 	struct store_options options = *(const struct store_options *)conf_options(
 		house.setups[0]->conf, &store_conf_table);
@@ -352,6 +352,6 @@ void house_check(void)
 		oracle_complain("fsck: %s", err_text(err));
 	else if (report.result != CHECK_CLEAN)
 		oracle_complain("fsck: result %d", (int)report.result);
-	else if (report.entries)
+	else if (emptied && report.entries)
 		oracle_complain("fsck: %llu entries are left", (unsigned long long)report.entries);
 }

@@ -27,7 +27,7 @@ void house_crash(void);
 /* Nothing waits in the queue, nothing is held in the journal. */
 bool house_idle(void *arg);
 void house_say_queue(void);
-/* With the house closed: fsck. Complains. */
-void house_check(void);
+/* With the house closed: fsck. Complains; `emptied`: of entries too. */
+void house_check(bool emptied);
 
 #endif
