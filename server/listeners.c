@@ -6,6 +6,7 @@
  * what is still wanted, binds what is new and closes what is not; a door whose row changed gets
  * the new row, and the sessions behind it never notice. */
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "core/log.h"
 #include "core/proc.h"
 #include "core/tls.h"
+#include "server/inuse.h"
 #include "server/rate.h"
 #include "server/service_int.h"
 #include "server/smtp/smtp_session.h"
@@ -72,13 +74,24 @@ static void close_fds(struct service *svc, struct binding *b)
 		b->fds[i] = -1;
 }
 
+enum err listeners_free(const struct addr *at, char why[PROC_WHY])
+{
+	char text[ADDR_TEXT];
+
+	if (!inuse_by_others(at))
+		return OK;
+	snprintf(why, PROC_WHY, "cannot listen on %s: address in use", addr_text(at, text));
+	return ERR_BUSY;
+}
+
 /* One socket per worker; the first decides the port when any will do. */
 static enum err open_fds(struct service *svc, struct binding *b, char why[PROC_WHY])
 {
 	struct addr at = b->asked;
+	enum err err = listeners_free(&at, why);
 
-	for (unsigned i = 0; i < svc->workers; i++) {
-		enum err err = b->shared ? OK : proc_bind(&at, 0660, &b->fds[i], why);
+	for (unsigned i = 0; !err && i < svc->workers; i++) {
+		err = b->shared ? OK : proc_bind(&at, 0660, &b->fds[i], why);
 
 		/* A socket that systemd made is one for all. */
 		if (i > 0 && err == ERR_BUSY) {
@@ -86,7 +99,7 @@ static enum err open_fds(struct service *svc, struct binding *b, char why[PROC_W
 			err = OK;
 		}
 		if (err)
-			return err;
+			break;
 		if (b->shared)
 			b->fds[i] = b->fds[0];
 		if (i == 0) {
@@ -98,7 +111,14 @@ static enum err open_fds(struct service *svc, struct binding *b, char why[PROC_W
 				b->actual = at;
 		}
 	}
-	return OK;
+	return err;
+}
+
+static void free_binding(struct service *svc, struct binding *b)
+{
+	close_fds(svc, b);
+	listen_clients_free(b->clients);
+	free(b);
 }
 
 static enum err bind_one(struct service *svc, const struct addr *asked, enum door_kind kind,
@@ -119,21 +139,38 @@ static enum err bind_one(struct service *svc, const struct addr *asked, enum doo
 		list_push(&svc->bindings, &b->link);
 		return OK;
 	}
-	out_printf(why, "cannot listen on %s: %s\n", addr_text(asked, text),
-		reason[0] ? reason : err_text(err));
-	if (b) {
-		close_fds(svc, b);
-		listen_clients_free(b->clients);
-		free(b);
-	}
+	if (reason[0])
+		out_printf(why, "%s\n", reason);
+	else
+		out_printf(why, "cannot listen on %s: %s\n", addr_text(asked, text), err_text(err));
+	if (b)
+		free_binding(svc, b);
 	return err;
+}
+
+/* Two doors at one address would share it by chance. */
+static bool named_twice(struct service *svc, const struct addr *asked, enum door_kind kind)
+{
+	list_each(&svc->bindings, link)
+	{
+		const struct binding *b = container_of(link, struct binding, link);
+
+		if (b->wanted && asked->port && b->service != kind && addr_eq(&b->asked, asked))
+			return true;
+	}
+	return false;
 }
 
 static enum err want(struct service *svc, const struct addr *asked,
 	const struct listen_options *row, unsigned index, struct out *why)
 {
 	struct binding *b = find_binding(svc, asked, (enum door_kind)row->service);
+	char text[ADDR_TEXT];
 
+	if (named_twice(svc, asked, (enum door_kind)row->service)) {
+		out_printf(why, "listen: two services at %s\n", addr_text(asked, text));
+		return ERR_INVALID;
+	}
 	if (!b) {
 		enum err err = bind_one(svc, asked, (enum door_kind)row->service, why);
 
@@ -172,6 +209,21 @@ static enum err want_row(struct service *svc, const struct listen_options *row, 
 	return err;
 }
 
+/* The old configuration stays in force: as if nothing had been bound or dropped. */
+static void undo_bind(struct service *svc)
+{
+	list_each(&svc->bindings, link)
+	{
+		struct binding *b = container_of(link, struct binding, link);
+
+		b->wanted = b->was_wanted;
+		if (b->was_wanted || b->gone)
+			continue;
+		list_remove(&b->link);
+		free_binding(svc, b);
+	}
+}
+
 enum err listeners_bind(struct service *svc, const struct setup *setup, struct out *why)
 {
 	enum err err = OK;
@@ -181,6 +233,7 @@ enum err listeners_bind(struct service *svc, const struct setup *setup, struct o
 		struct binding *b = container_of(link, struct binding, link);
 
 		b->gone = !b->wanted; /* dropped by the last load: its sockets are closed */
+		b->was_wanted = b->wanted;
 		b->wanted = false;
 	}
 	for (size_t i = 0; i < row_count(setup); i++) {
@@ -188,6 +241,8 @@ enum err listeners_bind(struct service *svc, const struct setup *setup, struct o
 
 		err = err ? err : bad;
 	}
+	if (err)
+		undo_bind(svc);
 	return err;
 }
 
@@ -395,13 +450,8 @@ void listeners_done(struct service *svc)
 {
 	struct list_link *link;
 
-	while ((link = list_pop(&svc->bindings))) {
-		struct binding *b = container_of(link, struct binding, link);
-
-		close_fds(svc, b);
-		listen_clients_free(b->clients);
-		free(b);
-	}
+	while ((link = list_pop(&svc->bindings)))
+		free_binding(svc, container_of(link, struct binding, link));
 }
 
 /* --- What the root helper asks ------------------------------------------------------------------- */

@@ -213,7 +213,9 @@ static enum err bind_side_doors(struct service *svc, struct out *why)
 	}
 	if (o->metrics.kind == ADDR_NONE)
 		return OK;
-	err = proc_bind(&o->metrics, 0660, &svc->scrape_fd, reason);
+	err = listeners_free(&o->metrics, reason);
+	if (!err)
+		err = proc_bind(&o->metrics, 0660, &svc->scrape_fd, reason);
 	if (err) {
 		out_printf(why, "metrics: %s\n", reason);
 		return err;

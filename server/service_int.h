@@ -12,6 +12,7 @@
 #include "core/addr.h"
 #include "core/listen.h"
 #include "core/post.h"
+#include "core/proc.h"
 #include "core/worker.h"
 #include "server/service.h"
 
@@ -24,6 +25,7 @@ struct binding {
 	int fds[WORKERS_MAX]; /* -1: taken by its listener */
 	bool shared;          /* one socket for all workers: unix, or passed by systemd */
 	bool wanted;          /* by the configuration being loaded */
+	bool was_wanted;      /* by the one before */
 	bool gone;            /* not wanted by an earlier one */
 	bool announced;       /* its line was logged */
 	unsigned row;         /* of the setup in force */
@@ -60,6 +62,8 @@ struct service {
 /* --- listeners.c --- */
 /* Bind what the setup names and is not bound yet. Complaints to `why`. */
 enum err listeners_bind(struct service *svc, const struct setup *setup, struct out *why) must_use;
+/* ERR_BUSY: another process listens there. */
+enum err listeners_free(const struct addr *at, char why[PROC_WHY]) must_use;
 /* On each worker, from the loop or a fiber: doors as the setup in force says. */
 enum err listeners_apply(struct service *svc, struct worker *w) must_use;
 /* By the main thread, so that these lines stand before its next one: what is listened on now. */

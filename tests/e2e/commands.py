@@ -260,6 +260,33 @@ def passwords_change_and_accounts_go_at_once():
         assert code("other") == 535
 
 
+@suite.test
+def what_root_does_belongs_to_the_user():
+    if os.getuid() != 0:
+        raise Skip("becoming another user wants root")
+    with Place() as place:
+        os.chmod(place.path, 0o755)
+        data = place.file("data")
+        server = Ringpost(place, {"user": "nobody", "group": "nogroup"})
+        server.write_config()
+        done = server.cli("domain", "list", check=False)  # nobody may not make the folder
+        assert done.returncode == 1 and data in done.stderr, done
+        os.mkdir(data, 0o700)
+        shutil.chown(data, "nobody", "nogroup")
+        owners = lambda: {os.stat(os.path.join(folder, name)).st_uid for folder, _, names in os.walk(data)
+                          for name in names}
+        server.cli("domain", "add", "one.test")
+        server.cli("fsck")
+        assert owners() == {os.stat(data).st_uid}
+        server.start(wait=False)
+        until(lambda: server.process.check_alive() and accepts(server.ports["smtp"]), "the server")
+        server.cli("domain", "add", "two.test")
+        assert len(server.cli_json("domain", "list")) == 2
+        server.stop()
+        server.cli("fsck", "--rebuild")
+        assert owners() == {os.stat(data).st_uid}
+
+
 # --- The queue ---------------------------------------------------------------------------------------------
 
 
@@ -475,6 +502,38 @@ def one_folder_has_one_server():
         done = server.cli("fsck", check=False)
         assert done.returncode != 0 and done.stderr
         server.process.check_alive()
+
+
+@suite.test
+def one_address_has_one_server():
+    with Place() as place, Place() as other, Ringpost(place) as server:
+        second = Ringpost(other)
+        second.config["listen"] = [{"address": "127.0.0.1", "port": server.ports["smtp"], "service": "smtp"}]
+        second.write_config()
+        done = ringpost("serve", "--config", second.config_path)
+        assert done.returncode == 1, done
+        assert f"127.0.0.1:{server.ports['smtp']}: address in use" in done.stderr, done
+        # A reload that wants it fails, and leaves everything as it was.
+        second = Ringpost(other).start()
+        good, extra = second.config, other.ports.reserve()
+        second.config = {**good, "listen": [
+            {"address": "127.0.0.1", "port": extra, "service": "smtp"},
+            {"address": "0.0.0.0", "port": server.ports["smtp"], "service": "submission"}]}
+        second.reload()
+        until(lambda: "address in use" in second.log(), "the complaint")
+        assert not accepts(extra)
+        with Talk(second.ports["smtp"]) as talk:
+            talk.ehlo()
+        # Twice the same address is no better.
+        second.config = {**good, "listen": [{"address": "127.0.0.1", "port": extra, "service": service}
+                                            for service in ("smtp", "submission")]}
+        second.reload()
+        until(lambda: "two services" in second.log(), "the complaint")
+        second.config = {**good, "listen": good["listen"] + [
+            {"address": "127.0.0.1", "port": extra, "service": "smtp"}]}
+        second.reload()
+        until(lambda: accepts(extra), "the new listener")
+        second.stop()
 
 
 # --- fsck ---------------------------------------------------------------------------------------------------------

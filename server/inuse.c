@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* inuse.c - the kernel's table of listening sockets, and which of them are ours.
+ *
+ * Addresses stand there as 32-bit words in the machine's byte order, each printed as a number. */
+#include "server/inuse.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/base/text.h"
+
+enum { STATE_LISTEN = 0x0A, LINE_BYTES = 512, WORD_DIGITS = 8 };
+
+static bool read_words(const char *hex, size_t digits, struct addr *out)
+{
+	if (digits != WORD_DIGITS && digits != 4 * WORD_DIGITS)
+		return false;
+	*out = (struct addr){ .kind = digits == WORD_DIGITS ? ADDR_IP4 : ADDR_IP6 };
+	for (size_t i = 0; i < digits / WORD_DIGITS; i++) {
+		char text[WORD_DIGITS + 1] = "";
+		uint32_t word;
+
+		memcpy(text, hex + i * WORD_DIGITS, WORD_DIGITS);
+		word = (uint32_t)strtoul(text, NULL, 16);
+		memcpy(out->ip + i * sizeof(word), &word, sizeof(word));
+	}
+	return true;
+}
+
+bool inuse_parse(const char *line, struct addr *out, unsigned long *out_inode)
+{
+	char hex[4 * WORD_DIGITS + 1];
+	unsigned port, state;
+
+	if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*u %*u %lu",
+		    hex, &port, &state, out_inode) != 4)
+		return false;
+	if (state != STATE_LISTEN || port > UINT16_MAX || !read_words(hex, strlen(hex), out))
+		return false;
+	out->port = (uint16_t)port;
+	return true;
+}
+
+static bool is_any(const struct addr *at)
+{
+	static const unsigned char zero[sizeof(at->ip)];
+
+	return memcmp(at->ip, zero, sizeof(zero)) == 0;
+}
+
+static bool overlap(const struct addr *a, const struct addr *b)
+{
+	return a->kind == b->kind && a->port == b->port &&
+		(is_any(a) || is_any(b) || memcmp(a->ip, b->ip, sizeof(a->ip)) == 0);
+}
+
+static bool is_ours(unsigned long inode)
+{
+	char want[64], path[300], target[64];
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	bool found = false;
+
+	snprintf(want, sizeof(want), "socket:[%lu]", inode);
+	while (dir && !found && (entry = readdir(dir))) {
+		ssize_t len;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%s", entry->d_name);
+		len = readlink(path, target, sizeof(target) - 1);
+		target[MAX(len, 0)] = '\0';
+		found = strcmp(target, want) == 0;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+bool inuse_by_others(const struct addr *at)
+{
+	FILE *table = NULL;
+	char line[LINE_BYTES];
+	struct addr there;
+	unsigned long inode;
+	bool found = false;
+
+	if (at->port && (at->kind == ADDR_IP4 || at->kind == ADDR_IP6))
+		table = fopen(at->kind == ADDR_IP4 ? "/proc/self/net/tcp" : "/proc/self/net/tcp6",
+			"re");
+	while (table && !found && fgets(line, sizeof(line), table))
+		found = inuse_parse(line, &there, &inode) && overlap(at, &there) && !is_ours(inode);
+	if (table)
+		fclose(table);
+	return found;
+}
