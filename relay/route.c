@@ -171,6 +171,7 @@ struct route_table {
 	struct map map;
 	struct map_seed seed;
 	const struct route *star;
+	const struct conf_list *rows;
 };
 
 static const struct route *find_exact(const struct route_table *t, slice name)
@@ -235,6 +236,11 @@ bool route_exact(const struct route_table *t, slice domain)
 	return found && found->hosts.count > 0;
 }
 
+const struct route *route_at(const struct route_table *t, size_t i)
+{
+	return i < t->rows->count ? conf_item(t->rows, struct route, i) : NULL;
+}
+
 static enum err add_row(struct route_table *t, const struct route *route, struct out *why)
 {
 	slice name;
@@ -266,6 +272,7 @@ enum err route_table_make(const struct conf_list *list, struct route_table **out
 	if (!t)
 		return ERR_NOMEM;
 	entropy_fill(&t->seed, sizeof(t->seed));
+	t->rows = list;
 	for (size_t i = 0; i < list->count; i++) {
 		enum err err = add_row(t, conf_item(list, struct route, i), why);
 

@@ -59,6 +59,9 @@ bool route_accepts(const struct route_table *t, slice domain);
 /* Whether a row names this very domain (not `*`) and says where its mail goes. */
 bool route_exact(const struct route_table *t, slice domain);
 
+/* Row `i` as the configuration lists them; NULL behind the last. */
+const struct route *route_at(const struct route_table *t, size_t i);
+
 /* Build over rows that outlive the table (items of a held configuration, each a struct route).
  * ERR_INVALID and a line in `why`: twice the same domain. */
 enum err route_table_make(const struct conf_list *rows, struct route_table **out,

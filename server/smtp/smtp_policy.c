@@ -46,6 +46,33 @@ static bool is_own_domain(struct smtp_session *s, slice domain, enum err *err)
 	return d && !(d->flags & DOMAIN_DISABLED);
 }
 
+/* An own domain with a way for its mail, or one that a route row accepts. */
+static bool takes_domain(struct smtp_session *s, slice domain)
+{
+	const struct route_table *routes = relay_routes(s->head.door->w);
+	slice ascii;
+	enum err err = OK;
+
+	if (idn_to_ascii(&s->mail->arena, domain, &ascii))
+		return false;
+	return route_accepts(routes, ascii) ||
+		(route_exact(routes, ascii) && is_own_domain(s, ascii, &err));
+}
+
+/* RFC 5321 4.5.1: it reaches somebody wherever mail is taken at all. The host's own name comes first,
+ * then the first row of the routes whose domain is ours. */
+slice smtp_policy_postmaster(struct smtp_session *s)
+{
+	const struct route_table *routes = relay_routes(s->head.door->w);
+	slice host = s->setup->service->hostname;
+	const struct route *route;
+
+	for (size_t i = 0; !takes_domain(s, host) && (route = route_at(routes, i)); i++)
+		if (takes_domain(s, route->domain))
+			return route->domain;
+	return host;
+}
+
 enum fault smtp_policy_rcpt(struct smtp_session *s, slice address)
 {
 	const struct route_table *routes = relay_routes(s->head.door->w);

@@ -170,10 +170,11 @@ void smtp_mail_end(struct smtp_session *s)
 static slice address_text(struct smtp_session *s, struct smtp_transaction *mail,
 	const struct mail_addr *addr)
 {
-	slice text = mail_addr_text(&mail->arena, addr), host = s->setup->service->hostname;
+	slice text = mail_addr_text(&mail->arena, addr);
 
-	if (addr->local.len && !addr->domain.len) /* <postmaster>: RFC 5321 4.5.1 */
-		return arena_printf(&mail->arena, "postmaster@%.*s", SLICE_ARG(host));
+	if (addr->local.len && !addr->domain.len) /* <postmaster>: RFC 5321 4.1.1.3 */
+		return arena_printf(&mail->arena, "postmaster@%.*s",
+			SLICE_ARG(smtp_policy_postmaster(s)));
 	if (addr->domain.len) {
 		slice own = arena_dup(&mail->arena, text);
 		ptrdiff_t at = slice_rfind(own, '@');

@@ -346,6 +346,22 @@ def lmtp_answers_for_each_recipient():
             check_received(split_received(got[0]["data"])[0], "LMTP")
 
 
+@suite.test
+def the_postmaster_needs_no_domain():
+    with Place() as place, Sink() as sink:
+        routes = [{"domain": "*", "hosts": ["127.0.0.1"], "port": sink.port, "tls": "none"},
+                  {"domain": "friend.test", "hosts": ["127.0.0.1"], "port": sink.port, "tls": "none"},
+                  {"domain": "other.test", "hosts": ["127.0.0.1"], "port": sink.port, "tls": "none"}]
+        with Ringpost(place, {"relay": {"routes": routes}}) as server, Talk(server.ports["smtp"]) as talk:
+            talk.ehlo()
+            talk.expect(250, "MAIL FROM:<x@y.test>")
+            talk.expect("550 5.7.1", "RCPT TO:<postmaster>")  # no mail is taken here at all
+            server.cli("domain", "add", "other.test")
+            talk.expect(250, "RCPT TO:<Postmaster>")
+            assert talk.data(message())[0] == 250
+            assert sink.wait(1)[0]["recipients"] == ["postmaster@other.test"]
+
+
 # --- What may be asked for, and what is bounded ------------------------------------------------------
 
 

