@@ -3,8 +3,9 @@
  *
  * libunbound resolves and validates on a thread of its own, one per worker that ever asked, and
  * hands results over a pipe whose descriptor the ring polls. Its request pipe blocks when full, so
- * no more than QUESTIONS_MAX are in flight; further askers wait. A resolver that is closed while
- * somebody waits is freed by the last of them. */
+ * no more than QUESTIONS_MAX are in flight; further askers wait. Its start-up reads anchors and
+ * hints with buffers larger than a fiber's stack, so that part runs on a helper thread. A resolver
+ * that is closed while somebody waits is freed by the last of them. */
 #include "relay/resolver_int.h"
 
 #include <poll.h>
@@ -12,6 +13,7 @@
 #include <unbound.h>
 
 #include "core/base/text.h"
+#include "core/job.h"
 #include "core/ring.h"
 #include "core/worker.h"
 
@@ -24,8 +26,9 @@ struct resolver {
 	struct op poll;
 	struct list questions;
 	struct fiber_sem slots;
+	struct fiber_gate opened; /* others wait while one opens */
 	unsigned users;
-	bool closing, stopped;
+	bool opening, closing, stopped;
 };
 
 struct resolver_answer {
@@ -100,6 +103,7 @@ void resolver_stop(struct resolver *r)
 	list_each(&r->questions, link)
 		fiber_wake(&container_of(link, struct question, link)->wait, ERR_STOPPED);
 	fiber_gate_wake_all(&r->slots.gate, ERR_STOPPED);
+	fiber_gate_wake_all(&r->opened, ERR_STOPPED);
 }
 
 void resolver_close(struct resolver *r)
@@ -150,34 +154,61 @@ static bool add_anchor(struct ub_ctx *ctx, const struct resolver_options *o)
 	return true;
 }
 
-static bool open_ctx(struct resolver *r)
+static void ignore(void *arg, int error, struct ub_result *result)
 {
-	if (r->ctx)
-		return true;
+	ub_resolve_free(result);
+}
+
+struct opening {
+	const struct resolver_options *options;
+	struct ub_ctx *ctx; /* NULL: it failed */
+};
+
+/* On a helper thread. */
+static void make_ctx(void *arg)
+{
+	struct opening *opening = arg;
+	const struct resolver_options *o = opening->options;
 	struct ub_ctx *ctx = ub_ctx_create();
 
 	if (!ctx)
-		return false;
+		return;
 	/* A name server on loopback is refused otherwise. */
 	bool ok = ub_ctx_set_option(ctx, "do-not-query-localhost:", "no") == 0 &&
 		ub_ctx_set_option(ctx, "msg-cache-size:", "8m") == 0 &&
 		ub_ctx_set_option(ctx, "rrset-cache-size:", "16m") == 0 &&
-		ub_ctx_async(ctx, 1) == 0 && add_servers(ctx, &r->options.servers) &&
-		add_anchor(ctx, &r->options);
+		ub_ctx_async(ctx, 1) == 0 && add_servers(ctx, &o->servers) && add_anchor(ctx, o);
 
-	if (ok && r->options.servers.count == 0)
+	if (ok && o->servers.count == 0)
 		ub_ctx_set_option(ctx, "root-hints:", "/usr/share/dns/root.hints");
 	/* Whoever names a server means it for these too; libunbound would answer them itself. It
 	 * ends the configuring, so it comes last. */
-	if (ok && r->options.servers.count > 0)
+	if (ok && o->servers.count > 0)
 		ok = ub_ctx_zone_remove(ctx, "test.") == 0 &&
 			ub_ctx_zone_remove(ctx, "onion.") == 0;
-	if (!ok) {
+	/* The first question starts its thread. This one it answers itself. */
+	ok = ok && ub_resolve_async(ctx, "localhost", RESOLVER_A, CLASS_IN, NULL, ignore, NULL) == 0;
+	if (ok)
+		opening->ctx = ctx;
+	else
 		ub_ctx_delete(ctx);
-		return false;
-	}
-	r->ctx = ctx;
-	return true;
+}
+
+static bool open_ctx(struct resolver *r)
+{
+	struct opening opening = { .options = &r->options };
+
+	while (r->opening)
+		if (fiber_gate_wait(&r->opened, r->options.timeout_ms))
+			return false;
+	if (r->ctx)
+		return true;
+	r->opening = true;
+	job_run(make_ctx, &opening);
+	r->opening = false;
+	r->ctx = opening.ctx;
+	fiber_gate_wake_all(&r->opened, OK);
+	return r->ctx != NULL;
 }
 
 static void answered(void *arg, int error, struct ub_result *result)
