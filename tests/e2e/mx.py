@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Delivery by MX, with answers from a real authoritative server (knot) on loopback."""
 import contextlib
+import os
 import signal
 import socket
 
 from hop import Hop
-from support import (Dns, Place, Process, Skip, Suite, accepts, message, parse, submission, submit,
-                     until)
+from support import (Dns, Place, Process, Ringpost, Skip, Suite, accepts, message, parse, submission,
+                     submit, until)
+from talk import Talk
 
 suite = Suite()
 
@@ -204,6 +206,25 @@ def address_literals_need_no_name():
         with world(place, {"example.org": ""}, hop.port) as server:
             submit(server, message(), ["bob@[127.0.0.2]"])
             assert hop.wait(1)[0].recipients == ["bob@[127.0.0.2]"]
+
+
+@suite.test
+def recursion_survives_without_a_network():
+    """Our own resolver, from the root: in a network of its own, where nobody answers."""
+    if os.getuid() != 0:
+        raise Skip("namespaces want root")
+    with Place() as place:
+        path = place.file("lmtp.sock")
+        config = {"relay": {"routes": [{"domain": "example.org", "accept": True}]},
+                  "listen": [{"address": "unix:" + path, "service": "lmtp"}]}
+        server = Ringpost(place, config, services=())
+        server.prefix = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+        with server, Talk(None, address=path) as talk:
+            talk.ehlo(verb="LHLO")
+            for number in range(3):
+                talk.envelope("a@example.test", "r@example.org")
+                assert talk.data(message(subject=str(number)))[0] == 250
+            until(lambda: [row for row in server.cli_json("queue", "list") if row["attempts"]], "an attempt")
 
 
 @suite.test

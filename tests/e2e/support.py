@@ -268,6 +268,7 @@ class Ringpost:
                                                 "port": route_to, "tls": "none"}]}
         self.config = merge(self.config, config or {})
         self.config_path = place.file("ringpost.yaml")
+        self.prefix = []  # what runs it: a command that ends in exec
         self.process = None
         self.starts = 0
 
@@ -282,7 +283,7 @@ class Ringpost:
         self.starts += 1
         with Ready(self.place) as ready:
             self.process = Process(self.place, f"ringpost-{self.starts}",
-                                   [self.binary, "serve", "--config", self.config_path],
+                                   [*self.prefix, self.binary, "serve", "--config", self.config_path],
                                    env={**os.environ, **self.env, "NOTIFY_SOCKET": ready.path})
             if wait:
                 until(lambda: self.process.check_alive() and ready.seen(), "ringpost's READY=1")

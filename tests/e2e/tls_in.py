@@ -31,7 +31,8 @@ def stage():
         pairs = [place.certificate("ecdsa", "mx.example.test"), place.certificate("rsa", "mx.example.test", rsa=True),
                  place.certificate("other", "other.test")]
         rows = [{"cert": cert, "key": key} for cert, key in pairs]
-        with submission(place, {"tls": {"certificates": rows}}) as server:
+        with submission(place, {"tls": {"certificates": rows}},
+                        route_to=place.ports.reserve()) as server:
             yield Stage(place, server)
 
 
