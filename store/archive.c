@@ -197,6 +197,8 @@ enum err archive_open(const struct archive_open *args, struct archive **out)
 		return ERR_NOMEM;
 	ar->options = args->options;
 	ar->store_id = args->store_id;
+	ar->segment_bytes =
+		args->segment_bytes ? args->segment_bytes : (uint64_t)ARCHIVE_SEGMENT_BYTES;
 	ar->next_segment = 1;
 	list_init(&ar->pending);
 	snprintf(ar->path, sizeof(ar->path), "%s", args->path);
@@ -229,6 +231,7 @@ void archive_close(struct archive *ar)
 	if (!ar)
 		return;
 	forget_pending(ar);
+	archive_files_close(ar);
 	file_close(ar->file);
 	file_buffer_free(ar->buf);
 	map_env_close(ar->map);
@@ -239,36 +242,6 @@ void archive_close(struct archive *ar)
 void archive_abandon_all(struct archive *ar)
 {
 	map_env_close(ar->map);
-}
-
-/* --- Reading --- */
-
-enum err archive_find(struct archive *ar, uint64_t id, struct archive_place *out)
-{
-	struct keys_of_map key = archive_blob_key(id);
-	char buf[MAP_VALUE_MAX];
-	size_t len;
-	enum err err = map_env_get(ar->map, slice_of(key.bytes, key.len), buf, &len);
-
-	if (err)
-		return err;
-	return archive_get_place(slice_of(buf, len), out) ? OK : ERR_CORRUPT;
-}
-
-enum err archive_read(struct archive *ar, struct archive_span span, void *buf)
-{
-	char path[ARCHIVE_PATH];
-	struct file *file;
-
-	if (!archive_path(ar, path, span.segment))
-		return ERR_INVALID;
-	enum err err = file_open(path, FILE_READ, &file);
-	if (err)
-		return err;
-	atomic_fetch_add(&ar->reads, 1);
-	err = span.len ? file_read(file, buf, span.len, span.offset, NULL) : OK;
-	file_close(file);
-	return err;
 }
 
 /* --- Copying --- */
@@ -283,7 +256,7 @@ static enum err open_segment(struct archive *ar)
 	if (!ar->buf)
 		return ERR_NOMEM;
 	if (!s || ar->failed || s->number == ar->emptying || s->number + 1 != ar->next_segment ||
-		s->bytes >= ARCHIVE_SEGMENT_BYTES)
+		s->bytes >= ar->segment_bytes)
 		s = archive_add_segment(ar, ar->next_segment);
 	if (!s || !archive_path(ar, path, s->number))
 		return s ? ERR_INVALID : ERR_NOMEM;
@@ -326,7 +299,7 @@ enum err archive_begin(struct archive *ar, const struct archive_copy *copy)
 	enum err err = OK;
 
 	must(!ar->copying);
-	if (ar->file && ar->end >= ARCHIVE_SEGMENT_BYTES) {
+	if (ar->file && ar->end >= ar->segment_bytes) {
 		err = archive_commit(ar);
 		file_close(ar->file);
 		ar->file = NULL;
@@ -341,6 +314,7 @@ enum err archive_begin(struct archive *ar, const struct archive_copy *copy)
 		.body_len = copy->body_len };
 	ar->copy_at = ar->end;
 	ar->copy_done = 0;
+	ar->copy_damaged = copy->damaged;
 	ar->copying = true;
 	/* The head comes last, when the checksums are known. */
 	err = archive_raw(ar, slice_of(zeros, sizeof(zeros)));
@@ -371,6 +345,7 @@ enum err archive_put(struct archive *ar, slice bytes)
 	struct archive_head *h = &ar->copy;
 	size_t meta = 0;
 
+	must(ar->copying);
 	if (ar->copy_done < h->meta_len) {
 		meta = (size_t)MIN((uint64_t)bytes.len, h->meta_len - ar->copy_done);
 		h->meta_crc = codec_crc32c(h->meta_crc, bytes.ptr, meta);
@@ -400,6 +375,9 @@ enum err archive_end(struct archive *ar)
 	struct arc_pending *p = calloc(1, sizeof(*p));
 
 	must(ar->copying && ar->copy_done == ar->copy.meta_len + ar->copy.body_len);
+	/* The sum that its bytes do not have: readers and fsck find it wrong, for ever. */
+	if (ar->copy_damaged)
+		ar->copy.body_crc = ~ar->copy.body_crc;
 	enum err err = p ? write_head(ar) : ERR_NOMEM;
 	if (err) {
 		free(p);
@@ -421,8 +399,17 @@ enum err archive_end(struct archive *ar)
 
 void archive_abandon(struct archive *ar)
 {
-	/* Its bytes stay as a hole in the file, without a head and without a place. */
+	if (!ar->copying)
+		return; /* the archive itself failed */
+	/* The next copy is written over it. */
 	ar->copying = false;
+	ar->end = ar->copy_at;
+	if (ar->copy_at >= ar->buf_at) {
+		ar->buf_len = (size_t)(ar->copy_at - ar->buf_at);
+	} else {
+		ar->buf_at = ar->copy_at;
+		ar->buf_len = 0;
+	}
 }
 
 /* --- Committing --- */

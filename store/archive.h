@@ -37,6 +37,7 @@ struct archive_open {
 	const char *path;
 	const struct store_options *options;
 	uint64_t store_id;
+	uint64_t segment_bytes; /* 0: ARCHIVE_SEGMENT_BYTES */
 	bool create;
 };
 enum err archive_open(const struct archive_open *args, struct archive **out) must_use;
@@ -62,11 +63,12 @@ struct archive_copy {
 	wall_ms at;
 	uint32_t meta_len;
 	uint64_t body_len;
+	bool damaged; /* not what was stored: who reads the body gets ERR_CORRUPT */
 };
 enum err archive_begin(struct archive *ar, const struct archive_copy *copy) must_use;
 enum err archive_put(struct archive *ar, slice bytes) must_use;
 enum err archive_end(struct archive *ar) must_use;
-/* Instead of archive_end: the source could not be read. */
+/* Instead of archive_end: the source could not be read. Harmless after an error. */
 void archive_abandon(struct archive *ar);
 /* Syncs everything put so far and commits the map. */
 enum err archive_commit(struct archive *ar) must_use;
@@ -85,8 +87,11 @@ enum err archive_each(struct archive *ar,
 /* Reads head, meta and body: ERR_CORRUPT when anything is wrong. */
 enum err archive_verify(struct archive *ar, uint64_t id,
 	const struct archive_place *place) must_use;
-/* Rebuild the map from the heads in the segments. */
-enum err archive_rebuild(struct archive *ar, uint64_t *out_found) must_use;
+/* Rebuild the map from the heads in the segments; bytes no head leads to are passed over. */
+struct archive_rebuilt {
+	uint64_t found, skipped_bytes;
+};
+enum err archive_rebuild(struct archive *ar, struct archive_rebuilt *out) must_use;
 
 struct archive_stats {
 	uint64_t segments, bytes, live_bytes, bodies, moved_bodies, moved_bytes, reads;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Dropping dead copies, compacting segments, and making the map again from the segments. */
+/* Dropping dead copies, compacting segments, verifying.
+ *
+ * A segment goes only when the map names nothing in it any more: what a damaged head hides stays
+ * where it is until its message has ended. Copies keep the checksums they came with, so damage
+ * stays visible wherever they go. */
 #include "store/archive_int.h"
-
-#include "core/base/text.h"
 
 #include <stdlib.h>
 
@@ -84,40 +86,6 @@ static enum err drop_dead(struct archive *ar, const struct archive_care *care)
 
 /* --- Compaction --- */
 
-/* Head by head through a segment file, holes skipped by what the map says the size is. */
-struct heads {
-	struct archive *ar;
-	struct file *file;
-	uint64_t at, end;
-};
-
-static enum err open_heads(struct heads *h, struct archive *ar, uint32_t number, uint64_t end)
-{
-	char path[ARCHIVE_PATH];
-
-	*h = (struct heads){ .ar = ar, .end = end };
-	return archive_path(ar, path, number) ? file_open(path, FILE_READ, &h->file) : ERR_INVALID;
-}
-
-/* ERR_NOT_FOUND at the end. An abandoned copy has no head: what follows it in the file is reached
- * through the map only, so it is reported as the end here and the caller decides. */
-static enum err next_head(struct heads *h, struct archive_head *out, uint64_t *out_at)
-{
-	char buf[ARCHIVE_HEAD];
-	size_t len;
-
-	if (h->end - h->at < ARCHIVE_HEAD)
-		return ERR_NOT_FOUND;
-	enum err err = file_read(h->file, buf, sizeof(buf), h->at, &len);
-	if (err)
-		return err;
-	if (!archive_get_head(slice_of(buf, len), h->ar, out))
-		return ERR_CORRUPT;
-	*out_at = h->at;
-	h->at += archive_copy_bytes(out->meta_len, out->body_len);
-	return h->at <= h->end ? OK : ERR_CORRUPT;
-}
-
 static enum err copy_on(struct archive *ar, struct file *from, const struct archive_head *head,
 	uint64_t at)
 {
@@ -142,10 +110,8 @@ static enum err copy_on(struct archive *ar, struct file *from, const struct arch
 	}
 	free(buf);
 	/* Damage must not be laundered into a fresh checksum. */
-	if (!err && (ar->copy.meta_crc != head->meta_crc || ar->copy.body_crc != head->body_crc)) {
-		archive_abandon(ar);
-		return ERR_CORRUPT;
-	}
+	ar->copy.meta_crc = head->meta_crc;
+	ar->copy.body_crc = head->body_crc;
 	return err ? err : archive_end(ar);
 }
 
@@ -161,15 +127,17 @@ static bool is_place(struct archive *ar, const struct archive_head *head, uint32
 /* Everything of the segment that the map still names goes to the end of the archive. */
 static enum err empty_segment(struct archive *ar, uint32_t number, uint64_t *budget)
 {
-	struct heads h;
+	struct archive_heads h;
 	struct archive_head head;
 	uint64_t at;
-	enum err err = open_heads(&h, ar, number, archive_segment(ar, number)->bytes);
+	enum err err = archive_heads_open(&h, ar, number);
+
+	h.end = err ? 0 : archive_segment(ar, number)->bytes;
 
 	/* After a start it may be the youngest, where the next copy would go. */
 	ar->emptying = number;
 	while (!err) {
-		err = next_head(&h, &head, &at);
+		err = archive_heads_next(&h, &head, &at);
 		if (err || !is_place(ar, &head, number, at))
 			continue;
 		err = copy_on(ar, h.file, &head, at);
@@ -177,8 +145,8 @@ static enum err empty_segment(struct archive *ar, uint32_t number, uint64_t *bud
 		*budget -= MIN(*budget, bytes);
 	}
 	file_close(h.file);
-	if (err == ERR_NOT_FOUND)
-		err = OK;
+	if (err == ERR_NOT_FOUND || err == ERR_CORRUPT)
+		err = OK; /* what is left tells whether it was all */
 	enum err done = archive_commit(ar);
 	ar->emptying = 0;
 	return err ? err : done;
@@ -199,6 +167,7 @@ static enum err drop_segment(struct archive *ar, uint32_t number)
 	memmove(s, s + 1, (ar->seg_count - at - 1) * sizeof(*s));
 	ar->seg_count--;
 	archive_sum_up(ar);
+	archive_files_forget(ar, number);
 	return archive_path(ar, path, number) ? file_unlink(path) : ERR_INVALID;
 }
 
@@ -222,6 +191,8 @@ static struct arc_seg *worst(struct archive *ar)
 enum err archive_compact(struct archive *ar, const struct archive_care *care)
 {
 	uint64_t budget = care->budget;
+
+	archive_files_sweep(ar);
 	enum err err = drop_dead(ar, care);
 
 	for (struct arc_seg *s; !err && (s = worst(ar)) && (budget || !s->live);) {
@@ -229,13 +200,11 @@ enum err archive_compact(struct archive *ar, const struct archive_care *care)
 
 		if (s->live)
 			err = empty_segment(ar, number, &budget);
-		if (err == ERR_CORRUPT) {
-			/* It keeps what it has; fsck tells. */
-			archive_segment(ar, number)->damaged = true;
-			err = OK;
-			continue;
-		}
-		if (!err)
+		s = archive_segment(ar, number);
+		/* It keeps what could not be found in it; fsck tells. */
+		if (!err && s->live)
+			s->damaged = true;
+		else if (!err)
 			err = drop_segment(ar, number);
 	}
 	archive_sum_up(ar);
@@ -287,65 +256,5 @@ enum err archive_verify(struct archive *ar, uint64_t id, const struct archive_pl
 		err = sum(ar, span, &body_crc);
 	if (!err && (meta_crc != head.meta_crc || body_crc != head.body_crc))
 		err = ERR_CORRUPT;
-	return err;
-}
-
-/* --- Rebuild --- */
-
-static enum err rebuild_segment(struct archive *ar, uint32_t number, uint64_t *found)
-{
-	struct heads h;
-	struct archive_head head;
-	uint64_t at, size = 0;
-	enum err err = open_heads(&h, ar, number, 0);
-
-	if (err)
-		return err;
-	err = file_size(h.file, &size);
-	h.end = size;
-	struct arc_seg *s = archive_add_segment(ar, number);
-	while (!err && s) {
-		struct arc_change change;
-
-		err = next_head(&h, &head, &at);
-		if (err)
-			break;
-		struct archive_place place = { .offset = at,
-			.body_len = head.body_len,
-			.segment = number,
-			.meta_len = head.meta_len,
-			.meta_crc = head.meta_crc,
-			.body_crc = head.body_crc,
-			.at = head.at };
-		s->live += archive_copy_bytes(head.meta_len, head.body_len);
-		s->bytes = h.at;
-		archive_put_blob(&change, head.id, &place);
-		err = archive_change(ar, &change, 1);
-		++*found;
-	}
-	file_close(h.file);
-	if (!s)
-		return ERR_NOMEM;
-	struct arc_change change;
-	archive_put_segment(&change, s);
-	enum err done = archive_change(ar, &change, 1);
-	return err == ERR_NOT_FOUND || err == ERR_CORRUPT ? done : err;
-}
-
-enum err archive_rebuild(struct archive *ar, uint64_t *out_found)
-{
-	struct arena a = { 0 };
-	struct file_names names;
-	enum err err = file_list(&a, ar->path, &names);
-
-	*out_found = 0;
-	for (size_t i = 0; !err && i < names.len; i++) {
-		uint64_t number;
-
-		if (text_parse_uint(names.names[i], UINT32_MAX, &number))
-			err = rebuild_segment(ar, (uint32_t)number, out_found);
-	}
-	arena_done(&a);
-	archive_sum_up(ar);
 	return err;
 }

@@ -13,7 +13,7 @@
 
 #include <stdatomic.h>
 
-enum { ARCHIVE_PATH = 1024, ARCHIVE_BUFFER = 1024 * 1024, ARCHIVE_MAGIC = 0x52504132 };
+enum { ARCHIVE_PATH = 1024, ARCHIVE_BUFFER = 1024 * 1024, ARCHIVE_MAGIC = 0x52504132, ARCHIVE_FILES = 32 };
 
 struct arc_seg {
 	uint32_t number;
@@ -33,10 +33,17 @@ struct archive_head {
 	uint32_t meta_len, meta_crc, body_crc;
 };
 
+/* A segment file readers keep open. Who wants it counts himself in, then looks whether the number
+ * is the one he wants; who finds nobody in may make it exclusively his and change it. */
+struct arc_file {
+	_Atomic uint32_t number, users;
+	struct file *file;
+};
+
 struct archive {
 	char path[ARCHIVE_PATH - 32];
 	const struct store_options *options;
-	uint64_t store_id;
+	uint64_t store_id, segment_bytes;
 	struct map_env *map;
 	struct arc_seg *segs; /* in order of number */
 	size_t seg_count, seg_cap;
@@ -50,12 +57,14 @@ struct archive {
 	uint64_t buf_at;   /* of buf[0] in the file */
 	char *buf;
 	size_t buf_len;
-	bool failed, copying;
+	bool failed, copying, copy_damaged;
 	struct archive_head copy;
 	uint64_t copy_at, copy_done;
 	struct list pending;
 	size_t pending_count;
 	uint64_t care_at; /* the blob looked at last */
+
+	struct arc_file files[ARCHIVE_FILES];
 
 	_Atomic uint64_t bytes, live_bytes, segments, moved_bodies, moved_bytes, reads;
 };
@@ -84,5 +93,25 @@ enum err archive_raw(struct archive *ar, slice bytes);
 void archive_put_segment(struct arc_change *c, const struct arc_seg *s);
 void archive_put_blob(struct arc_change *c, uint64_t id, const struct archive_place *place);
 enum err archive_change(struct archive *ar, struct arc_change *changes, size_t len);
+
+/* --- archive_read.c: files kept open --- */
+/* The segment's file was removed: give its room back as soon as nobody reads it. */
+void archive_files_forget(struct archive *ar, uint32_t number);
+void archive_files_sweep(struct archive *ar);
+void archive_files_close(struct archive *ar);
+
+/* --- archive_heads.c --- */
+/* Copy by copy through a segment file. Where there is no good head the next one is searched, byte
+ * by byte; what was passed over is counted. */
+struct archive_heads {
+	struct archive *ar;
+	struct file *file;
+	uint64_t at, end, skipped;
+};
+/* h->end is the file's size. */
+enum err archive_heads_open(struct archive_heads *h, struct archive *ar, uint32_t number) must_use;
+/* ERR_NOT_FOUND at the end. */
+enum err archive_heads_next(struct archive_heads *h, struct archive_head *out,
+	uint64_t *out_at) must_use;
 
 #endif

@@ -19,6 +19,9 @@ static enum err open_archive(struct blob_reader *r)
 
 	if (err)
 		return err;
+	/* Of a damaged message nothing could be saved. */
+	if (!place.body_len && place.body_crc)
+		return ERR_CORRUPT;
 	r->archive_segment = place.segment;
 	r->archive_at = place.offset + ARCHIVE_HEAD + place.meta_len;
 	r->meta_len = place.meta_len;

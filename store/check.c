@@ -262,13 +262,13 @@ static bool check_copy(void *arg, uint64_t id, const struct archive_place *place
 	struct check *ck = arg;
 
 	ck->report->archived++;
-	if (archive_verify(ck->st->archive, id, place)) {
+	if (!store_alive(ck->st, id)) {
+		ck->report->dead_bodies++;
+	} else if (archive_verify(ck->st->archive, id, place) && read_body(ck, id)) {
 		ck->report->bad_bodies++;
 		check_say(ck, "archive: copy of %llx is damaged", (unsigned long long)id);
 		worse(ck, CHECK_LOST);
 	}
-	if (!store_alive(ck->st, id))
-		ck->report->dead_bodies++;
 	return true;
 }
 

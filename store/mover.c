@@ -8,13 +8,12 @@
  * that is delivered or deleted by then need not be copied. It also paces compaction and snapshots. */
 #include "store/store_int.h"
 
-#include "store/frame.h"
 #include "store/history.h"
 #include "store/keys.h"
 
 #include <stdlib.h>
 
-enum { ROUND_MS = 250, LIVE_PAGE = 1024, PIECE = 256 * 1024, COMPACT_MS = 1000, LAZY_MS = 30000 };
+enum { ROUND_MS = 250, LIVE_PAGE = 1024, COMPACT_MS = 1000, LAZY_MS = 30000 };
 
 struct mover {
 	struct store *store;
@@ -145,68 +144,15 @@ static enum err find_live(struct mover *mv)
 	return err;
 }
 
-/* --- Moving one --- */
+/* --- Moving --- */
 
-static enum err copy_body(struct archive *ar, struct blob_reader *r, char *buf)
+static void move_job(void *arg)
 {
-	size_t n = 1;
-	enum err err = OK;
+	struct mover *mv = arg;
 
-	while (!err && n) {
-		err = blob_read(r, buf, PIECE, &n);
-		if (!err && n)
-			err = archive_put(ar, slice_of(buf, n));
-	}
-	return err;
-}
-
-static enum err move_one(struct mover *mv, uint64_t id, char *buf)
-{
-	struct store *st = mv->store;
-	struct archive_place place;
-	struct arena a = { 0 };
-	struct blob_reader r;
-	slice meta;
-
-	if (archive_find(st->archive, id, &place) == OK)
-		return OK;
-	enum err err = store_message_meta(st, id, &a, &meta);
-	if (!err)
-		err = blob_open(&r, st, id);
-	if (!err) {
-		struct archive_copy copy = {
-			.id = id, .at = r.at, .meta_len = (uint32_t)meta.len, .body_len = r.ref.size
-		};
-
-		err = archive_begin(st->archive, &copy);
-		if (!err)
-			err = archive_put(st->archive, meta);
-		if (!err)
-			err = copy_body(st->archive, &r, buf);
-		if (!err)
-			err = archive_end(st->archive);
-		else
-			archive_abandon(st->archive);
-	}
-	arena_done(&a);
-	return err;
-}
-
-static enum err move_all(struct mover *mv)
-{
-	char *buf = malloc(PIECE);
-	enum err err = buf ? OK : ERR_NOMEM;
-
-	for (size_t i = 0; !err && i < mv->live_len; i++) {
-		err = move_one(mv, mv->live[i], buf);
-		/* What is damaged cannot be saved, and must not keep the journal from being freed. */
-		if (err == ERR_CORRUPT || err == ERR_NOT_FOUND) {
-			atomic_fetch_add(&mv->store->damaged, 1);
-			err = OK;
-		}
-	}
-	free(buf);
-	return err ? err : archive_commit(mv->store->archive);
+	mv->err = mover_copy(mv->store, mv->live, mv->live_len);
+	if (!mv->err)
+		mv->err = history_keep(mv->store, mv->segment);
 }
 
 /* --- A round --- */
@@ -216,15 +162,6 @@ static void look_job(void *arg)
 	struct mover *mv = arg;
 
 	mv->err = find_live(mv);
-}
-
-static void move_job(void *arg)
-{
-	struct mover *mv = arg;
-
-	mv->err = move_all(mv);
-	if (!mv->err)
-		mv->err = history_keep(mv->store, mv->segment);
 }
 
 static enum err run(struct mover *mv, void (*fn)(void *arg))

@@ -209,7 +209,7 @@ static enum err rebuild_map(struct rebuild *rb)
 {
 	struct store *st = rb->st;
 	char path[STORE_PATH];
-	uint64_t found = 0;
+	struct archive_rebuilt made;
 
 	if (!store_path(st, path, "archive"))
 		return ERR_INVALID;
@@ -222,10 +222,11 @@ static enum err rebuild_map(struct rebuild *rb)
 		if (!err)
 			err = archive_open(&args, &st->archive);
 		if (!err)
-			err = archive_rebuild(st->archive, &found);
+			err = archive_rebuild(st->archive, &made);
 		if (!err)
-			check_say(rb->ck, "archive: map made again, %llu bodies",
-				(unsigned long long)found);
+			check_say(rb->ck, "archive: map made again, %llu bodies, %llu bytes without",
+				(unsigned long long)made.found,
+				(unsigned long long)made.skipped_bytes);
 	}
 	archive_close(st->archive);
 	st->archive = NULL;

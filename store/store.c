@@ -407,6 +407,7 @@ void store_stats(const struct store *st, struct store_stats *out)
 		.archive_segments = ar.segments,
 		.archive_bytes = ar.bytes,
 		.archive_live_bytes = ar.live_bytes,
+		.damaged_bodies = atomic_load(&st->damaged),
 		.disk_free_bytes = j.disk_free_bytes,
 		.last_snapshot = atomic_load(&st->last_snapshot),
 		.direct = j.direct,

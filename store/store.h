@@ -133,6 +133,7 @@ struct store_stats {
 	uint64_t cache_hits, cache_misses, archive_reads;
 	uint64_t index_commits, index_records, index_lag_bytes, index_map_bytes;
 	uint64_t moved_bodies, moved_bytes, archive_segments, archive_bytes, archive_live_bytes;
+	uint64_t damaged_bodies; /* found when they were to be moved, since the start; entries stay */
 	uint64_t disk_free_bytes;
 	wall_ms last_snapshot;
 	bool direct; /* the file system takes O_DIRECT */

@@ -41,7 +41,8 @@ struct store {
 	bool queue_owner; /* somebody releases what replay found */
 	_Atomic bool stopping;
 	_Atomic int64_t last_snapshot;
-	_Atomic uint64_t damaged; /* bodies that could not be moved */
+	_Atomic uint64_t damaged; /* bodies found damaged when they were to be moved */
+	unsigned unreadable;      /* tries in vain to read one of them; the mover's */
 };
 
 /* --- layout.c: the folder --- */
@@ -81,6 +82,9 @@ void mover_stop(struct store *st);
 void mover_free(struct store *st);
 /* One round now, on a fiber or without a worker: frees what can be freed, moves what must. */
 enum err mover_round(struct store *st, bool force);
+
+/* mover_copy.c: these messages, whole or as far as they can be read. The mover's queue. */
+enum err mover_copy(struct store *st, const uint64_t *ids, size_t len) must_use;
 
 /* Index rows name this message; true in doubt. Blocks a little. */
 bool store_alive(struct store *st, uint64_t id);
