@@ -204,6 +204,11 @@ static msec sim_now(void)
 	return sim.now_us / 1000;
 }
 
+static int64_t sim_now_us(void)
+{
+	return sim.now_us;
+}
+
 static wall_ms sim_wall(void)
 {
 	return sim_now() + sim.wall_base;
@@ -228,5 +233,6 @@ const struct ring_backend ring_sim = {
 	.local = sim_net_local,
 	.say = sim_net_say,
 	.now = sim_now,
+	.now_us = sim_now_us,
 	.wall = sim_wall,
 };

@@ -415,8 +415,9 @@ static void uring_turn(struct worker *w, msec timeout)
 	if (!all || timeout == 0 || !list_empty(&w->ring.failed)) {
 		io_uring_submit_and_get_events(&u->ring);
 	} else {
-		struct __kernel_timespec ts = { .tv_sec = timeout / 1000,
-			.tv_nsec = timeout % 1000 * 1000000 };
+		int64_t us = worker_sleep_us(w, timeout);
+		struct __kernel_timespec ts = { .tv_sec = us / 1000000,
+			.tv_nsec = us % 1000000 * 1000 };
 		struct io_uring_cqe *cqe;
 
 		io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout < 0 ? NULL : &ts, NULL);
@@ -518,22 +519,27 @@ static void uring_say(int fd, slice text)
 	(void)put;
 }
 
-static int64_t read_clock(clockid_t id)
+static int64_t read_clock_us(clockid_t id)
 {
 	struct timespec ts;
 
 	clock_gettime(id, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
 static msec uring_now(void)
 {
-	return read_clock(CLOCK_MONOTONIC);
+	return read_clock_us(CLOCK_MONOTONIC) / 1000;
+}
+
+static int64_t uring_now_us(void)
+{
+	return read_clock_us(CLOCK_MONOTONIC);
 }
 
 static wall_ms uring_wall(void)
 {
-	return read_clock(CLOCK_REALTIME);
+	return read_clock_us(CLOCK_REALTIME) / 1000;
 }
 
 const struct ring_backend ring_uring = {
@@ -555,5 +561,6 @@ const struct ring_backend ring_uring = {
 	.local = uring_local,
 	.say = uring_say,
 	.now = uring_now,
+	.now_us = uring_now_us,
 	.wall = uring_wall,
 };

@@ -2,12 +2,14 @@
 /* rsa_key.c - RSA private keys that all workers share.
  *
  * wolfCrypt keeps state in a key while it works, so every worker decodes its own instance at
- * first use; each slot is touched by its worker only, and all are freed with the last reference. */
+ * first use; each slot is touched by its worker only, and all are freed with the last reference.
+ * The form for the lanes is read only, and one serves all. */
 #include <wolfssl/options.h>
 
 #include "core/rsa_batch_int.h"
 
 #include "core/base/crypt.h"
+#include "core/base/rsa_mb.h"
 #include "core/worker.h"
 
 #include <stdatomic.h>
@@ -15,14 +17,15 @@
 #include <wolfssl/wolfcrypt/asn.h>
 #include <wolfssl/wolfcrypt/rsa.h>
 
-enum { PEM_MAX = 16 * 1024, SALT_BYTES = 32 };
+enum { PEM_MAX = 16 * 1024, DER_MAX = 4096, SALT_BYTES = 32 };
 
 struct rsa_key {
 	atomic_uint refs;
-	size_t bytes; /* of the modulus */
+	size_t bytes;             /* of the modulus */
+	struct rsa_mb_key *lanes; /* NULL: not for them */
 	RsaKey *instances[WORKERS_MAX];
 	size_t der_len;
-	unsigned char der[]; /* PKCS#1, secret */
+	unsigned char der[]; /* secret */
 };
 
 /* NULL: out of memory, or not such a key. */
@@ -51,6 +54,23 @@ static void free_instance(RsaKey *key)
 	free(key);
 }
 
+/* NULL: the key is not for the lanes, or there is no memory; then wolfCrypt signs. */
+static struct rsa_mb_key *lanes_of(RsaKey *key)
+{
+	unsigned char der[DER_MAX]; /* PKCS#1, whatever it was read from */
+	struct rsa_mb_key *lanes = calloc(1, sizeof(*lanes));
+	int len = wc_RsaKeyToDer(key, der, sizeof(der));
+
+	if (!lanes || len <= 0 || rsa_mb_key_pkcs1(lanes, slice_of(der, (size_t)len))) {
+		free(lanes);
+		lanes = NULL;
+	}
+	if (lanes)
+		rsa_lanes_hide(lanes, sizeof(*lanes));
+	crypt_wipe(der, sizeof(der));
+	return lanes;
+}
+
 static enum err key_from_der(slice der, struct rsa_key **out)
 {
 	RsaKey *probe = decode(der);
@@ -58,18 +78,19 @@ static enum err key_from_der(slice der, struct rsa_key **out)
 	if (!probe)
 		return ERR_UNSUPPORTED;
 	int bytes = wc_RsaEncryptSize(probe);
+	bool fits = bytes >= 2048 / 8 && bytes <= 4096 / 8;
+	struct rsa_key *key = fits ? calloc(1, sizeof(*key) + der.len) : NULL;
 
+	if (key && rsa_mb_here())
+		key->lanes = lanes_of(probe);
 	free_instance(probe);
-	if (bytes < 2048 / 8 || bytes > 4096 / 8)
-		return ERR_UNSUPPORTED;
-	struct rsa_key *key = calloc(1, sizeof(*key) + der.len);
-
 	if (!key)
-		return ERR_NOMEM;
+		return fits ? ERR_NOMEM : ERR_UNSUPPORTED;
 	key->refs = 1;
 	key->bytes = (size_t)bytes;
 	key->der_len = der.len;
 	memcpy(key->der, der.ptr, der.len);
+	rsa_lanes_hide(key, sizeof(*key) + der.len);
 	*out = key;
 	return OK;
 }
@@ -102,6 +123,10 @@ void rsa_key_put(struct rsa_key *key)
 		return;
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		free_instance(key->instances[i]);
+	if (key->lanes) {
+		crypt_wipe(key->lanes, sizeof(*key->lanes));
+		free(key->lanes);
+	}
 	crypt_wipe(key->der, key->der_len);
 	free(key);
 }
@@ -109,6 +134,11 @@ void rsa_key_put(struct rsa_key *key)
 size_t rsa_key_bytes(const struct rsa_key *key)
 {
 	return key->bytes;
+}
+
+const struct rsa_mb_key *rsa_key_lanes(const struct rsa_key *key)
+{
+	return key->lanes;
 }
 
 /* --- Signing --- */

@@ -7,6 +7,7 @@
 #include "core/rsa_batch_int.h"
 
 #include "core/base/crypt.h"
+#include "core/base/rsa_mb.h"
 
 static const char test_key[] = "-----BEGIN RSA PRIVATE KEY-----\n"
 			       "MIIEpAIBAAKCAQEAoJnx8OrYPgSgEzy3ZWFE2RHZnbtdBfGxIKJEm46VOq8zWoxk\n"
@@ -41,9 +42,17 @@ static const unsigned char answer[SHA256_BYTES] = { 0x78, 0xd7, 0xff, 0xd8, 0x47
 	0x89, 0xe7, 0xc4, 0x51, 0x79, 0x83, 0x42, 0x54, 0x3a, 0x5a, 0x31, 0x43, 0xcf, 0x39, 0x23,
 	0x59, 0x86, 0x89, 0x41, 0x03, 0x07, 0x83, 0xa7, 0x09 };
 
+static bool is_answer(const struct rsa_sig *sig)
+{
+	unsigned char got[SHA256_BYTES];
+
+	sha256_of(slice_of(sig->bytes, sig->len), got);
+	return memcmp(got, answer, sizeof(got)) == 0;
+}
+
 static enum err try_both(struct rsa_key *key)
 {
-	unsigned char digest[SHA256_BYTES], got[SHA256_BYTES];
+	unsigned char digest[SHA256_BYTES];
 	struct rsa_sig sig;
 
 	sha256_of(SLICE("ringpost"), digest);
@@ -51,8 +60,7 @@ static enum err try_both(struct rsa_key *key)
 
 	if (err)
 		return err;
-	sha256_of(slice_of(sig.bytes, sig.len), got);
-	if (memcmp(got, answer, sizeof(got)) != 0)
+	if (!is_answer(&sig))
 		return ERR_CORRUPT;
 	return rsa_batch_sign(NULL, key, RSA_PSS_SHA256, digest, &sig);
 }
@@ -67,4 +75,38 @@ enum err rsa_batch_self_test(void)
 	err = try_both(key);
 	rsa_key_put(key);
 	return err;
+}
+
+/* The same job in every lane: all must come to the known answer. */
+static bool try_lanes(void *work, const struct rsa_key *key)
+{
+	struct rsa_lanes_job jobs[RSA_MB_JOBS];
+	struct rsa_sig sigs[RSA_MB_JOBS];
+	unsigned char digest[SHA256_BYTES];
+	bool good = true;
+
+	sha256_of(SLICE("ringpost"), digest);
+	for (size_t i = 0; i < RSA_MB_JOBS; i++)
+		jobs[i] = (struct rsa_lanes_job){ .key = rsa_key_lanes(key),
+			.request = { RSA_PKCS1_SHA256, digest, &sigs[i] } };
+	rsa_lanes_sign(work, jobs, RSA_MB_JOBS);
+	for (size_t i = 0; i < RSA_MB_JOBS; i++)
+		good &= jobs[i].good && is_answer(&sigs[i]);
+	return good;
+}
+
+bool rsa_lanes_self_test(void)
+{
+	struct rsa_key *key;
+	void *work = rsa_lanes_work_new();
+
+	if (!work || rsa_key_parse(slice_of(test_key, sizeof(test_key) - 1), &key)) {
+		rsa_lanes_work_free(work);
+		return false;
+	}
+	bool good = rsa_key_lanes(key) && try_lanes(work, key);
+
+	rsa_key_put(key);
+	rsa_lanes_work_free(work);
+	return good;
 }

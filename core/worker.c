@@ -75,6 +75,11 @@ wall_ms worker_wall(const struct worker *w)
 	return ring_backend->wall();
 }
 
+int64_t clock_now_us(void)
+{
+	return ring_backend->now_us();
+}
+
 msec clock_now(void)
 {
 	return ring_backend->now();
@@ -117,6 +122,11 @@ void worker_hook_add(struct worker *w, struct worker_hook *hook)
 void worker_hook_remove(struct worker_hook *hook)
 {
 	list_remove(&hook->link);
+}
+
+void worker_nap_until(struct worker *w, int64_t us)
+{
+	w->nap_until_us = w->nap_until_us ? MIN(w->nap_until_us, us) : us;
 }
 
 void worker_stats(const struct worker *w, struct worker_stats *out)
@@ -176,13 +186,24 @@ msec worker_may_sleep(struct worker *w)
 {
 	if (!list_empty(&w->fibers.ready) || !list_empty(&w->conns_dirty) || w->own_posts)
 		return 0;
+	if (w->nap_until_us && ring_backend->now_us() >= w->nap_until_us)
+		return 0;
 	msec next = timer_wheel_next(&w->wheel);
 
 	if (next > 0)
 		next = MAX(0, next + w->wheel.now - w->now);
+	if (w->nap_until_us)
+		next = next < 0 ? 1 : MIN(next, 1);
 	if (w->state >= WORKER_DRAINED)
 		next = next < 0 ? END_POLL_MS : MIN(next, END_POLL_MS);
 	return next;
+}
+
+int64_t worker_sleep_us(const struct worker *w, msec timeout)
+{
+	if (!w->nap_until_us)
+		return timeout * 1000;
+	return MAX(0, MIN(timeout * 1000, w->nap_until_us - ring_backend->now_us()));
 }
 
 bool worker_turn(struct worker *w, msec timeout)
@@ -199,6 +220,7 @@ bool worker_turn(struct worker *w, msec timeout)
 	post_run(w);
 	timer_wheel_run(&w->wheel, w->now);
 	fiber_run_ready(w);
+	w->nap_until_us = 0;
 	end_turn(w);
 	stat_set(w, conns, w->conn_count);
 	stat_set(w, fibers, w->fibers.alive);

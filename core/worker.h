@@ -56,6 +56,8 @@ wall_ms worker_wall(const struct worker *w);
 /* The same clocks for other threads: a system call, or the simulation's time. */
 msec clock_now(void);
 wall_ms clock_wall(void);
+/* clock_now() to the microsecond. */
+int64_t clock_now_us(void);
 
 /* Per-worker storage of other modules: reserve a slot once before workers_start (or from
  * start()); *worker_slot() is NULL until somebody sets it. */
@@ -70,6 +72,9 @@ struct worker_hook {
 };
 void worker_hook_add(struct worker *w, struct worker_hook *hook);
 void worker_hook_remove(struct worker_hook *hook);
+/* From a hook: be there again by that moment of clock_now_us(), which timers are too coarse for.
+ * Holds for one turn. */
+void worker_nap_until(struct worker *w, int64_t us);
 
 /* Counters, written by the worker, read by anybody (relaxed). */
 struct worker_stats {

@@ -47,6 +47,7 @@ struct ring_backend {
 	void (*say)(int fd, slice text); /* best effort, without waiting */
 
 	msec (*now)(void);
+	int64_t (*now_us)(void);
 	wall_ms (*wall)(void);
 };
 extern const struct ring_backend ring_uring, ring_sim;
@@ -124,6 +125,7 @@ struct worker {
 	enum worker_state state;
 	const struct workers_config *config;
 	msec now;
+	int64_t nap_until_us; /* 0: no hook asked */
 	struct timer_wheel wheel;
 	struct ring ring;
 	struct fiber_pool fibers;
@@ -174,6 +176,8 @@ extern struct workers workers;
 bool worker_turn(struct worker *w, msec timeout);
 /* How long the next turn may sleep. */
 msec worker_may_sleep(struct worker *w);
+/* That sleep in microseconds, cut short by a nap. */
+int64_t worker_sleep_us(const struct worker *w, msec timeout);
 struct worker *worker_new(unsigned index, const struct workers_config *config);
 enum err worker_open(struct worker *w, char *why, size_t size);
 /* Runs the start callback on a fiber; its result comes to worker_started. */

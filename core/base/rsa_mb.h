@@ -50,6 +50,8 @@ struct rsa_mb_key {
 
 /* ERR_UNSUPPORTED: not such a key. Takes some hundred microseconds, in constant time. */
 enum err rsa_mb_key_init(struct rsa_mb_key *key, const struct rsa_mb_parts *parts) must_use;
+/* The same from the DER of a private key (RFC 8017 A.1.2). ERR_INVALID: it is none. */
+enum err rsa_mb_key_pkcs1(struct rsa_mb_key *key, slice der) must_use;
 /* Of the modulus, of a block and of a signature. */
 size_t rsa_mb_key_bytes(const struct rsa_mb_key *key);
 

@@ -138,6 +138,42 @@ enum err rsa_mb_key_init(struct rsa_mb_key *key, const struct rsa_mb_parts *part
 	return OK;
 }
 
+/* Cut the value with that tag off the front of *der (X.690 8.1, definite lengths up to 64 KB). */
+static bool take(slice *der, unsigned tag, slice *value)
+{
+	const unsigned char *at = (const unsigned char *)der->ptr;
+
+	if (der->len < 2 || at[0] != tag)
+		return false;
+	size_t more = at[1] & 0x80 ? at[1] & 0x7f : 0, len = more ? 0 : at[1];
+
+	if (more > 2 || (at[1] == 0x80) || der->len < 2 + more)
+		return false;
+	for (size_t i = 0; i < more; i++)
+		len = len << 8 | at[2 + i];
+	if (der->len - 2 - more < len)
+		return false;
+	*value = slice_sub(*der, 2 + more, 2 + more + len);
+	*der = slice_skip(*der, 2 + more + len);
+	return true;
+}
+
+enum err rsa_mb_key_pkcs1(struct rsa_mb_key *key, slice der)
+{
+	enum { SEQUENCE = 0x30, INTEGER = 0x02 };
+	struct rsa_mb_parts parts;
+	slice body, version, d;
+	slice *numbers[] = { &version, &parts.n, &parts.e, &d, &parts.p, &parts.q, &parts.dp,
+		&parts.dq, &parts.qinv };
+
+	if (!take(&der, SEQUENCE, &body))
+		return ERR_INVALID;
+	for (size_t i = 0; i < array_len(numbers); i++)
+		if (!take(&body, INTEGER, numbers[i]))
+			return ERR_INVALID;
+	return rsa_mb_key_init(key, &parts);
+}
+
 size_t rsa_mb_key_bytes(const struct rsa_mb_key *key)
 {
 	return rsa_mb_prime_bits(key->digits) / 4;

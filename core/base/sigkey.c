@@ -13,12 +13,15 @@
 
 #include "core/base/codec.h"
 #include "core/base/crypt.h"
+#include "core/base/rsa_mb.h"
 
 #include <stdlib.h>
 
 struct sigkey {
 	enum sigkey_type type;
 	bool is_private, ready; /* ready: the wolfCrypt object was initialised */
+	bool lanes_tried;
+	struct rsa_mb_key *lanes;
 	union {
 		RsaKey rsa;
 		ed25519_key ed;
@@ -54,6 +57,10 @@ void sigkey_free(struct sigkey *key)
 		wc_FreeRsaKey(&key->rsa);
 	else if (key->ready)
 		wc_ed25519_free(&key->ed);
+	if (key->lanes) {
+		crypt_wipe(key->lanes, sizeof(*key->lanes));
+		free(key->lanes);
+	}
 	crypt_wipe(key, sizeof(*key));
 	free(key);
 }
@@ -325,6 +332,27 @@ static void put_lines(struct out *o, slice base64)
 		out_char(o, '\n');
 		base64 = slice_skip(base64, 64);
 	}
+}
+
+const struct rsa_mb_key *sigkey_lanes(struct sigkey *key,
+	void (*hide)(const void *bytes, size_t len))
+{
+	unsigned char der[DER_MAX];
+
+	if (key->lanes_tried || key->type != SIGKEY_RSA || !key->is_private)
+		return key->lanes;
+	key->lanes_tried = true;
+	struct rsa_mb_key *lanes = calloc(1, sizeof(*lanes));
+	int len = wc_RsaKeyToDer(&key->rsa, der, sizeof(der));
+
+	if (lanes && len > 0 && rsa_mb_key_pkcs1(lanes, slice_of(der, (size_t)len)) == OK)
+		key->lanes = lanes;
+	else
+		free(lanes);
+	if (key->lanes)
+		hide(key->lanes, sizeof(*key->lanes));
+	crypt_wipe(der, sizeof(der));
+	return key->lanes;
 }
 
 void sigkey_put_private(struct sigkey *key, struct out *o)

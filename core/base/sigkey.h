@@ -46,6 +46,12 @@ enum err sigkey_sign(struct sigkey *key, struct WC_RNG *rng,
 	size_t *out_len) must_use;
 bool sigkey_verify(struct sigkey *key, const unsigned char digest[SIGKEY_DIGEST], slice sig);
 
+/* A private RSA key for the lanes of rsa_mb.h: made at first call, shown to `hide` once (to keep it
+ * out of core dumps), lives as long as the key. NULL: not such a key, or no memory. */
+struct rsa_mb_key;
+const struct rsa_mb_key *sigkey_lanes(struct sigkey *key,
+	void (*hide)(const void *bytes, size_t len));
+
 /* PKCS#8 in PEM. Nothing for a public key. The caller wipes what was written. */
 void sigkey_put_private(struct sigkey *key, struct out *o);
 /* The bytes for p= in base64, and the whole record: "v=DKIM1; k=rsa; p=...". */

@@ -253,6 +253,18 @@ Test(rsa_mb, refuses_other_keys)
 		cr_expect_eq(rsa_mb_key_init(&key, &bad[i]), ERR_UNSUPPORTED, "row %zu", i);
 }
 
+Test(rsa_mb, refuses_what_is_no_der)
+{
+	static const slice bad[] = { SLICE_INIT(""), SLICE_INIT("\x30"), SLICE_INIT("\x30\x80"),
+		SLICE_INIT("\x30\x82\xff"), SLICE_INIT("\x30\x82\xff\xff"),
+		SLICE_INIT("\x30\x83\0\0\0"), SLICE_INIT("\x30\x02\x02\x01"),
+		SLICE_INIT("\x30\x03\x02\x01\0"), SLICE_INIT("\x02\x01\0") };
+	struct rsa_mb_key key;
+
+	for (size_t i = 0; i < array_len(bad); i++)
+		cr_expect_eq(rsa_mb_key_pkcs1(&key, bad[i]), ERR_INVALID, "row %zu", i);
+}
+
 /* wolfCrypt opens what both encodings make; a wrong digest does not fit. */
 Test(rsa_mb, encodings)
 {

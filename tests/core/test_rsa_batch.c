@@ -2,7 +2,9 @@
 /* Signatures through the batch: right by openssl's word, many fibers, a key that goes, a cancel. */
 #include "core/rsa_batch.h"
 
+#include "core/base/cpu.h"
 #include "core/base/crypt.h"
+#include "core/base/sigkey.h"
 #include "core/fiber.h"
 #include "core/post.h"
 #include "tests/core/certs.h"
@@ -141,6 +143,99 @@ Test(rsa_batch, gathers_what_fibers_want)
 {
 	run_on_workers(1, many_fibers);
 	openssl_verifies(&sigs[0], "");
+}
+
+/* The portable path, whatever the processor. */
+Test(rsa_batch, gathers_for_wolfcrypt_too)
+{
+	rsa_batch_configure(&(struct rsa_batch_options){
+		RSA_ENGINE_WOLFCRYPT, .batch_wait_us = 300 });
+	cr_expect_str_eq(rsa_batch_engine(), "wolfcrypt");
+	run_on_workers(1, many_fibers);
+	openssl_verifies(&sigs[0], "");
+}
+
+Test(rsa_batch, no_processor_no_lanes)
+{
+	cpu_hide(CPU_IFMA);
+	cr_expect_str_eq(rsa_batch_engine(), "wolfcrypt");
+	run_on_workers(1, many_fibers);
+}
+
+/* --- In lanes --- */
+
+static struct sigkey *dkim_key;
+
+static void sign_pss(void *arg)
+{
+	check(rsa_batch_sign(worker_self(), key, RSA_PSS_SHA256, digest, arg) == OK);
+	signed_count++;
+}
+
+static void sign_by_sigkey(void *arg)
+{
+	check(rsa_batch_sign_sigkey(worker_self(), dkim_key, digest, arg) == OK);
+	signed_count++;
+}
+
+/* Four at once, of both kinds of key and both paddings; then one that waits for nobody. */
+static void lanes_sign(struct worker *w)
+{
+	struct rsa_batch_stats stats;
+
+	check(sigkey_parse_private(read_pem("rsa"), &dkim_key) == OK);
+	check(fiber_start(w, sign_one, &sigs[0]) == OK);
+	check(fiber_start(w, sign_pss, &sigs[1]) == OK);
+	check(fiber_start(w, sign_by_sigkey, &sigs[2]) == OK);
+	check(fiber_start(w, sign_pss, &sigs[3]) == OK);
+	while (signed_count < 4)
+		check(fiber_sleep(1) == OK);
+	rsa_batch_stats(w, &stats);
+	check(stats.signatures == 4 && stats.in_lanes == 4 && stats.batches == 1);
+	check(fiber_start(w, sign_one, &sigs[4]) == OK);
+	while (signed_count < 5)
+		check(fiber_sleep(1) == OK);
+	rsa_batch_stats(w, &stats);
+	check(stats.in_lanes == 5 && stats.batches == 2);
+	check(stats.redone == 0 && stats.failed == 0);
+	check(memcmp(sigs[0].bytes, sigs[2].bytes, sigs[0].len) == 0);
+	check(memcmp(sigs[0].bytes, sigs[4].bytes, sigs[0].len) == 0);
+	check(memcmp(sigs[1].bytes, sigs[3].bytes, sigs[1].len) != 0);
+	sigkey_free(dkim_key);
+}
+
+Test(rsa_batch, lanes_sign_four_at_once)
+{
+	if (!slice_eq(slice_str(rsa_batch_engine()), SLICE("ifma")))
+		cr_skip_test("this processor has no AVX-512 IFMA");
+	run_on_workers(1, lanes_sign);
+	openssl_verifies(&sigs[0], "");
+	for (size_t i = 1; i < 4; i += 2)
+		openssl_verifies(&sigs[i],
+			"-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32");
+}
+
+static void waits_for_company(struct worker *w)
+{
+	struct rsa_batch_stats stats;
+	int64_t since = clock_now_us();
+
+	check(fiber_start(w, sign_one, &sigs[0]) == OK);
+	check(fiber_sleep(0) == OK);
+	check(signed_count == 0);
+	rsa_batch_stats(w, &stats);
+	check(stats.waiting == 1);
+	while (!signed_count)
+		check(fiber_sleep(1) == OK);
+	check(clock_now_us() - since >= 30000);
+}
+
+Test(rsa_batch, one_waits_as_long_as_the_option_says)
+{
+	rsa_batch_configure(&(struct rsa_batch_options){ RSA_ENGINE_AUTO, 30000 });
+	if (!slice_eq(slice_str(rsa_batch_engine()), SLICE("ifma")))
+		cr_skip_test("this processor has no AVX-512 IFMA");
+	run_on_workers(1, waits_for_company);
 }
 
 static struct fiber *victim;
