@@ -233,6 +233,8 @@ int command_fsck(struct cli *cli)
 
 	if (!err)
 		err = setup_load_options(cli_config_path(cli), &why, &setup);
+	if (!err)
+		err = setup_become_user(setup, &why);
 	if (err)
 		cli_fail("%.*s", (int)(why.len ? why.len : strlen(err_text(err))),
 			why.len ? why.buf : err_text(err));

@@ -38,6 +38,9 @@ struct conf_schema;
 extern const struct conf_schema setup_schema;
 struct setup *setup_hold(struct setup *setup);
 void setup_put(struct setup *setup); /* NULL is harmless */
+/* Started as root, become the configured user: what touches the data folder does, so that everything in
+ * it is that user's. Complaints are appended to `why`. */
+enum err setup_become_user(const struct setup *setup, struct out *why) must_use;
 
 struct door {
 	struct list_link link; /* in its worker's list */

@@ -46,8 +46,11 @@ static enum err open_folder(struct remote *r, struct out *why)
 	struct store_open args = {
 		.options = &options, .why = reason, .why_bytes = sizeof(reason)
 	};
-	enum err err = tls_start();
+	enum err err = setup_become_user(r->setup, why);
 
+	if (err)
+		return err;
+	err = tls_start();
 	options.path = r->setup->service->data.ptr;
 	if (!err)
 		err = store_open(&args, &r->store);

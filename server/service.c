@@ -26,7 +26,7 @@
 #include "server/smtp/smtp_session.h"
 #include "store/store.h"
 
-enum { POLL_MS = 5, OWN_MAX = 64, WHY_BYTES = 8192 };
+enum { POLL_MS = 5, BUSY_MS = 3000, OWN_MAX = 64, WHY_BYTES = 8192 };
 
 struct store *service_store(struct service *svc)
 {
@@ -55,7 +55,7 @@ uint64_t service_sessions(struct service *svc)
 
 /* --- On the workers ------------------------------------------------------------------------- */
 
-static enum err open_store(struct service *svc)
+static enum err open_store(struct service *svc, struct worker *w)
 {
 	struct store_options options =
 		*(const struct store_options *)conf_options(svc->setup->conf, &store_conf_table);
@@ -66,7 +66,12 @@ static enum err open_store(struct service *svc)
 	enum err err;
 
 	options.path = svc->setup->service->data.ptr;
-	err = store_open(&args, &svc->store);
+	/* A command may be at work in the folder of a server that did not run a moment ago. */
+	msec until = worker_now(w) + BUSY_MS;
+
+	do
+		err = store_open(&args, &svc->store);
+	while (err == ERR_BUSY && worker_now(w) < until && fiber_sleep(POLL_MS * 20) == OK);
 	if (!err)
 		err = login_open(svc->store, svc->setup->auth, &svc->login);
 	return err;
@@ -120,7 +125,7 @@ static enum err start_worker(struct worker *w, void *arg)
 	if (metric_thread_start())
 		return ERR_NOMEM;
 	if (worker_index(w) == 0) {
-		svc->store_err = open_store(svc);
+		svc->store_err = open_store(svc, w);
 		atomic_store_explicit(&svc->store_state, svc->store_err ? -1 : 1,
 			memory_order_release);
 		err = svc->store_err;
@@ -513,11 +518,9 @@ static enum err become_user(const struct setup *setup, const char *path, struct 
 	if (o->user.len == 0 || geteuid() != 0)
 		return OK;
 	err = proc_helper_start(&helper, reason);
-	if (!err)
-		err = proc_drop(o->user.ptr, o->group.len ? o->group.ptr : NULL, reason);
 	if (err)
 		out_printf(why, "%s\n", reason);
-	return err;
+	return err ? err : setup_become_user(setup, why);
 }
 
 void service_register_tables(void)

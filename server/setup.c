@@ -7,7 +7,9 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "core/proc.h"
 #include "core/tls.h"
 #include "relay/relay.h"
 #include "store/store.h"
@@ -32,6 +34,20 @@ static enum err check_doors(const struct setup *setup, struct out *errors)
 			return ERR_INVALID;
 		}
 	return OK;
+}
+
+enum err setup_become_user(const struct setup *setup, struct out *why)
+{
+	const struct service_options *o = setup->service;
+	char reason[PROC_WHY] = "";
+	enum err err;
+
+	if (o->user.len == 0 || geteuid() != 0)
+		return OK;
+	err = proc_drop(o->user.ptr, o->group.len ? o->group.ptr : NULL, reason);
+	if (err)
+		out_printf(why, "%s\n", reason);
+	return err;
 }
 
 enum err setup_load_options(const char *path, struct out *errors, struct setup **out)

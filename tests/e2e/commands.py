@@ -278,6 +278,7 @@ def what_root_does_belongs_to_the_user():
         server.cli("domain", "add", "one.test")
         server.cli("fsck")
         assert owners() == {os.stat(data).st_uid}
+        place.ports.close()  # they are shared with servers of the same user only
         server.start(wait=False)
         until(lambda: server.process.check_alive() and accepts(server.ports["smtp"]), "the server")
         server.cli("domain", "add", "two.test")
@@ -512,7 +513,7 @@ def one_address_has_one_server():
         second.write_config()
         done = ringpost("serve", "--config", second.config_path)
         assert done.returncode == 1, done
-        assert f"127.0.0.1:{server.ports['smtp']}: address in use" in done.stderr, done
+        assert f"127.0.0.1:{server.ports['smtp']}: the address is in use" in done.stderr, done
         # A reload that wants it fails, and leaves everything as it was.
         second = Ringpost(other).start()
         good, extra = second.config, other.ports.reserve()
@@ -520,7 +521,7 @@ def one_address_has_one_server():
             {"address": "127.0.0.1", "port": extra, "service": "smtp"},
             {"address": "0.0.0.0", "port": server.ports["smtp"], "service": "submission"}]}
         second.reload()
-        until(lambda: "address in use" in second.log(), "the complaint")
+        until(lambda: "the address is in use" in second.log(), "the complaint")
         assert not accepts(extra)
         with Talk(second.ports["smtp"]) as talk:
             talk.ehlo()
