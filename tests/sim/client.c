@@ -62,11 +62,13 @@ static int ask(struct conn *c, const char *line)
 
 static size_t body_line(char line[LINE_BYTES], uint32_t number, unsigned i)
 {
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyz 0123456789 ABCDEFGHIJKLMNOPQRSTUVWXYZ =.,;:-_()[]{}<>"
+		"abcdefghijklmnopqrstuvwxyz 0123456789 ABCDEFGHIJKLMNOPQRSTUVWXYZ =.,;:-_()[]{}<>";
 	uint64_t mix = (number * UINT64_C(2654435761) + i) * UINT64_C(0x9e3779b97f4a7c15);
-	size_t len = (size_t)(mix >> 57); /* 0 to 127 */
+	size_t len = (size_t)(mix >> 57) % 79; /* 0 to 78 */
 
-	for (size_t k = 0; k < len; k++)
-		line[k] = (char)('!' + (mix + k * 7) % 90);
+	memcpy(line, letters + mix % 80, len);
 	if (len && mix % 5 == 0)
 		line[0] = '.';
 	memcpy(line + len, "\r\n", 2);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One server, started and ended as server/service.c does it for `ringpost serve`, less the signals.
+ * A crash leaks what the dead process had; its LMDB environments stay mapped too, so the next one
+ * gets copies of their files. */
 #include "tests/sim/house.h"
 
 #include "core/event.h"
 #include "core/fiber.h"
+#include "core/file.h"
 #include "core/post.h"
 #include "core/tls.h"
 #include "core/worker.h"
@@ -338,14 +342,26 @@ static void say_finding(void *arg, const char *line)
 	oracle_complain("fsck: %s", line);
 }
 
+/* It died before its store was made. */
+static bool never_was(const char *data)
+{
+	char path[PATH_BYTES];
+
+	snprintf(path, sizeof(path), "%s/store", data);
+	return file_exists(path) == ERR_NOT_FOUND;
+}
+
 void house_check(bool emptied)
 {
-	struct store_options options = *(const struct store_options *)conf_options(
-		house.setups[0]->conf, &store_conf_table);
+	struct store_options options =
+		*(const struct store_options *)conf_options(house.setups[0]->conf,
+			&store_conf_table);
 	struct check_run run = { .options = &options, .say = say_finding };
 	struct check_report report = { 0 };
 
 	options.path = house.setups[0]->service->data.ptr;
+	if (!oracle_sums().accepted && never_was(options.path))
+		return;
 	enum err err = check_store(&run, &report);
 
 	if (err)

@@ -207,8 +207,8 @@ static void say_history(uint32_t number, unsigned n)
 
 		if (t->d.message == number && t->d.n == n)
 			fprintf(stderr, "sim:   %s at %lld in session %u%s\n",
-				t->d.report ? "reported" : "taken", (long long)t->at,
-				t->d.session, t->excused ? ", excused" : "");
+				t->d.report ? "reported" : "taken", (long long)t->at, t->d.session,
+				t->excused ? ", excused" : "");
 	}
 	for (unsigned i = 0; i < MIN(o.crashes, (unsigned)CRASHES_SAID); i++)
 		fprintf(stderr, "sim:   crash at %lld\n", (long long)o.crashed_at[i]);

@@ -112,7 +112,8 @@ static void report_bytes(struct sink *s, slice bytes)
 {
 	for (size_t i = 0; i < bytes.len; i++) {
 		if (bytes.ptr[i] == '\n') {
-			report_line(s, slice_trim(slice_of(s->text, s->text_len - (s->text_len > 0))));
+			report_line(s,
+				slice_trim(slice_of(s->text, s->text_len - (s->text_len > 0))));
 			s->text_len = 0;
 		} else if (s->text_len < sizeof(s->text)) {
 			s->text[s->text_len++] = bytes.ptr[i];

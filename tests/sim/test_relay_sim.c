@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 enum { BATCH = 10, DEFAULT_SEEDS = 250, DEFAULT_SECONDS = 70, SEED_SECONDS = 60 };
-enum { LIVES_MAX = 4, DRAIN_MS = 4 * 3600 * 1000 };
+enum { LIVES_MAX = 3, DRAIN_MS = 4 * 3600 * 1000 };
 
 /* A seed is short: what it freed is watched long enough, and most of its time went into the pages of
  * the sanitizer's usual quarantine. */
@@ -51,7 +51,7 @@ enum end { END_CRASH, END_CRASH_AT_WRITE, END_STOP };
 
 struct plan {
 	unsigned variant, lives, resets, disk_faults;
-	uint64_t room; /* of the disk while it is short of it; 0: it is not */
+	uint64_t room;  /* of the disk while it is short of it; 0: it is not */
 	msec wall_jump; /* of the clock on the wall, now and then */
 	bool faulty_disk_now;
 };
@@ -102,7 +102,7 @@ static void troubled_life(struct plan *p)
 {
 	enum end end = (enum end)sim_random(3);
 
-	town.left = 5 + (unsigned)sim_random(40);
+	town.left = 3 + (unsigned)sim_random(30);
 	use_faults(p, true);
 	if (end == END_CRASH_AT_WRITE)
 		sim_crash_at_write(1 + (unsigned)sim_random(300));
@@ -213,8 +213,9 @@ static bool try_seed(uint64_t seed, bool verbose)
 	bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0 && outcome->finished;
 
 	if (!good) {
-		fprintf(stderr, "seed %llu failed (%s %d). Again: SIM_SEED=%llu SIM_LOG=1 "
-				"build-test/tests/sim/test_relay_sim\n",
+		fprintf(stderr,
+			"seed %llu failed (%s %d). Again: SIM_SEED=%llu SIM_LOG=1 "
+			"build-test/tests/sim/test_relay_sim\n",
 			(unsigned long long)seed, WIFSIGNALED(status) ? "signal" : "status",
 			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
 			(unsigned long long)seed);
@@ -306,8 +307,7 @@ int main(void)
 {
 	unsigned passed = 0, failed = 0;
 	uint64_t seeds = number("SIM_SEEDS", 0), first = number("SIM_FIRST", 0);
-	time_t until = seconds() +
-		(time_t)number("SIM_SECONDS", seeds ? 1000000 : DEFAULT_SECONDS);
+	time_t until = seconds() + (time_t)number("SIM_SECONDS", seeds ? 1000000 : DEFAULT_SECONDS);
 
 	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		-1, 0);
@@ -321,7 +321,8 @@ int main(void)
 		for (uint64_t seed = first; seed < first + 3; seed++)
 			*(same_twice(seed) ? &passed : &failed) += 1;
 		seeds = seeds ? seeds : DEFAULT_SEEDS;
-		for (uint64_t seed = first; seed < first + seeds && seconds() < until; seed += BATCH)
+		for (uint64_t seed = first; seed < first + seeds && seconds() < until;
+			seed += BATCH)
 			*(run_batch(seed) ? &passed : &failed) += 1;
 		say_sums();
 	}
