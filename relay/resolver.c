@@ -187,7 +187,8 @@ static void make_ctx(void *arg)
 		ok = ub_ctx_zone_remove(ctx, "test.") == 0 &&
 			ub_ctx_zone_remove(ctx, "onion.") == 0;
 	/* The first question starts its thread. This one it answers itself. */
-	ok = ok && ub_resolve_async(ctx, "localhost", RESOLVER_A, CLASS_IN, NULL, ignore, NULL) == 0;
+	ok = ok &&
+		ub_resolve_async(ctx, "localhost", RESOLVER_A, CLASS_IN, NULL, ignore, NULL) == 0;
 	if (ok)
 		opening->ctx = ctx;
 	else
