@@ -132,7 +132,7 @@ static enum err load_entry(struct apply *ap, struct schedule_entry *e, char buf[
 	bool *out_there)
 {
 	struct keys_buf key;
-	slice value;
+	slice value = { 0 };
 
 	keys_entry(&key, e->ref.id, e->n);
 	enum err err = row_get(ap, &key, &value);
