@@ -10,6 +10,7 @@
 #include "core/base/crypt.h"
 #include "core/base/text.h"
 #include "core/entropy.h"
+#include "core/rsa_batch.h"
 #include "core/tls.h"
 #include "server/door.h"
 #include "server/numbers.h"
@@ -38,7 +39,9 @@ int command_serve(struct cli *cli)
 
 int command_version(struct cli *cli)
 {
-	printf(cli->json ? "{\"version\": \"%s\"}\n" : "ringpost %s\n", RINGPOST_VERSION);
+	printf(cli->json ? "{\"version\": \"%s\", \"rsa_engine\": \"%s\"}\n" :
+			   "ringpost %s\nRSA signatures by %s\n",
+		RINGPOST_VERSION, rsa_batch_engine());
 	return CLI_OK;
 }
 

@@ -66,6 +66,11 @@ static const struct number_row rows[] = {
 	GAUGE("conn_open", workers.conns, "Connections open, in and out"),
 
 	COUNTER("rsa_signatures_total", rsa.signatures, "RSA signatures made"),
+	COUNTER("rsa_lane_signatures_total", rsa.in_lanes,
+		"Of them, those made in the processor's lanes, up to four at a time"),
+	COUNTER("rsa_redone_total", rsa.redone,
+		"Signatures the lanes made wrong, found so and made again by wolfCrypt; above 0, "
+		"suspect the hardware"),
 	COUNTER("rsa_batches_total", rsa.batches, "Batches they were made in"),
 	COUNTER("rsa_failures_total", rsa.failed, "Signatures that could not be made"),
 	GAUGE("rsa_waiting", rsa.waiting, "Signatures asked for and not made yet"),

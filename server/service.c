@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/metric.h"
 #include "core/proc.h"
+#include "core/rsa_batch.h"
 #include "core/tls.h"
 #include "relay/queue.h"
 #include "relay/relay.h"
@@ -263,6 +264,8 @@ static enum err start_workers(struct service *svc, struct out *why)
 		.stop = stop_worker,
 		.arg = svc };
 	char reason[PROC_WHY] = "";
+
+	rsa_batch_configure(conf_options(svc->setup->conf, &rsa_batch_options_table));
 	enum err err = workers_start(&config, reason, sizeof(reason));
 
 	if (err)

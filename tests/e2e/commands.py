@@ -58,8 +58,10 @@ def wrong_use_ends_with_2():
 
 @suite.test
 def version_is_told():
-    assert re.fullmatch(r"ringpost \d+\.\d+\.\d+\n", ringpost("version").stdout)
-    assert re.fullmatch(r"\d+\.\d+\.\d+", json.loads(ringpost("version", "--json").stdout)["version"])
+    assert re.fullmatch(r"ringpost \d+\.\d+\.\d+\nRSA signatures by (ifma|wolfcrypt)\n",
+                        ringpost("version").stdout)
+    told = json.loads(ringpost("version", "--json").stdout)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", told["version"]) and told["rsa_engine"]
 
 
 # --- Configuration -----------------------------------------------------------------------------------
