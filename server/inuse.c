@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/text.h"
+#include "core/sim.h"
 
 enum { STATE_LISTEN = 0x0A, LINE_BYTES = 512, WORD_DIGITS = 8 };
 
@@ -85,7 +86,8 @@ bool inuse_by_others(const struct addr *at)
 	unsigned long inode;
 	bool found = false;
 
-	if (at->port && (at->kind == ADDR_IP4 || at->kind == ADDR_IP6))
+	/* A simulated process has its network to itself. */
+	if (!sim_active() && at->port && (at->kind == ADDR_IP4 || at->kind == ADDR_IP6))
 		table = fopen(at->kind == ADDR_IP4 ? "/proc/self/net/tcp" : "/proc/self/net/tcp6",
 			"re");
 	while (table && !found && fgets(line, sizeof(line), table))
