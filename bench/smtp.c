@@ -38,7 +38,7 @@ static const struct arg_row rows[] = {
 	{ "per-connection", ARG_COUNT, AT(per_connection), 0, 0, "N",
 		"messages on each before it is closed; 0: all (default)" },
 	{ "messages", ARG_COUNT, AT(messages), 0, 0, "N",
-		"in all (default 1000); 0: until --duration" },
+		"in all (default 1000, or until --duration; 0: the latter)" },
 	{ "duration", ARG_DURATION, AT(duration_ms), 0, 0, "TIME", "stop after this long" },
 	{ "warmup", ARG_DURATION, AT(warmup_ms), 0, 0, "TIME", "not counted at the start" },
 	{ "rate", ARG_STRING, AT(rate), 0, 0, "N",
@@ -146,6 +146,8 @@ static bool set_up(struct load *load, const struct smtp_args *args, struct arena
 	load->to = args->to;
 	load->run = args->run ? args->run : entropy_u64() >> 16;
 	load->messages = args->messages;
+	if (args->messages == UINT64_MAX) /* not said */
+		load->messages = args->duration_ms ? 0 : 1000;
 	load->per_connection = args->per_connection;
 	load->connections = args->connections;
 	load->recipients = args->recipients;
@@ -159,7 +161,7 @@ static bool set_up(struct load *load, const struct smtp_args *args, struct arena
 	must(load->parts);
 	if (!set_login(load, args))
 		return false;
-	if (!args->messages && !args->duration_ms)
+	if (!load->messages && !load->duration_ms)
 		return wrong("messages", "0", "--duration with it");
 	bool good = tls_start() == OK && tls_client_new(&options, &why, &load->target.client) == OK;
 
@@ -304,7 +306,7 @@ int bench_smtp(char **argv)
 {
 	struct smtp_args args = { .target = "127.0.0.1:25",
 		.connections = 10,
-		.messages = 1000,
+		.messages = UINT64_MAX,
 		.recipients = 1,
 		.domains = 1,
 		.workers = 1,
