@@ -11,8 +11,15 @@
 
 #include "core/base/text.h"
 #include "core/sim.h"
+#include "core/worker.h"
 
-enum { STATE_LISTEN = 0x0A, LINE_BYTES = 512, WORD_DIGITS = 8 };
+enum {
+	STATE_LISTEN = 0x0A,
+	LINE_BYTES = 512,
+	WORD_DIGITS = 8,
+	PATIENCE_MS = 3000,
+	PAUSE_US = 20000
+};
 
 static bool read_words(const char *hex, size_t digits, struct addr *out)
 {
@@ -78,7 +85,7 @@ static bool is_ours(unsigned long inode)
 	return found;
 }
 
-bool inuse_by_others(const struct addr *at)
+static bool others_listen(const struct addr *at)
 {
 	FILE *table = NULL;
 	char line[LINE_BYTES];
@@ -95,4 +102,18 @@ bool inuse_by_others(const struct addr *at)
 	if (table)
 		fclose(table);
 	return found;
+}
+
+bool inuse_by_others(const struct addr *at)
+{
+	static msec patient_until;
+
+	if (!patient_until)
+		patient_until = clock_now() + PATIENCE_MS;
+	while (others_listen(at)) {
+		if (clock_now() >= patient_until)
+			return true;
+		usleep(PAUSE_US);
+	}
+	return false;
 }

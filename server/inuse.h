@@ -4,7 +4,9 @@
  * SO_REUSEPORT, by which our workers share a port, would let a second process of the same user share it
  * too: mail would arrive at either, by chance. So the kernel's table of listening sockets is read
  * before a new address is bound. Our own sockets (those of a service manager too) do not count.
- * Blocks; for the main thread. Without /proc nothing is found, and nothing fails. */
+ * The kernel closes what a killed process had in its io_uring a moment after its end, so whoever starts
+ * waits a little for such sockets to go. Blocks; for the main thread. Without /proc nothing is found, and
+ * nothing fails. */
 #ifndef SERVER_INUSE_H
 #define SERVER_INUSE_H
 
