@@ -328,7 +328,8 @@ def a_full_disk_refuses_and_recovers():
         hop.open = False
         config = {"data": os.path.join(disk, "data"), "control": place.file("control.sock"),
                   "relay": {"retry": {"first": "500ms", "factor": 1, "max": "500ms"}},
-                  "store": {"segment": "1M", "reserve": "4M", "map": "4M", "journal_max": "32M"}}
+                  "store": {"segment": "1M", "reserve": "4M", "map": "4M", "journal_max": "32M"},
+                  "smtp": {"errors": 10000}}
         server = Ringpost(place, config, route_to=hop.port, rows={"smtp": {"relay_from": ["127.0.0.1/32"]}})
         accepted = []
         with server, Talk(server.ports["smtp"]) as talk:
