@@ -11,5 +11,6 @@
 int bench_smtp(char **argv);
 int bench_sink(char **argv);
 int bench_idle(char **argv);
+int bench_sign(char **argv);
 
 #endif

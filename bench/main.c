@@ -14,6 +14,7 @@ static const struct command {
 		bench_sink },
 	{ "idle", "open many sessions and keep them idle, to weigh the server's memory",
 		bench_idle },
+	{ "sign", "count RSA signatures and SHA-256, by engine and beside openssl", bench_sign },
 };
 
 static int usage(FILE *to, int status)
