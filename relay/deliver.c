@@ -129,7 +129,9 @@ static void send_body(struct hop *h, struct ship *s)
 
 	do {
 		err = freight_next(&s->freight, &piece);
-		if (!err)
+		if (err)
+			ship_spoiled(s, err);
+		else
 			err = send_piece(h, piece);
 	} while (!err && piece.len > 0);
 	h->in = (slice){ 0 };

@@ -265,13 +265,20 @@ static enum err sign(struct freight *f, struct reason *why, enum outcome *out)
 
 /* Loading -------------------------------------------------------------------------------------- */
 
+enum outcome freight_trouble(enum err err, struct reason *why)
+{
+	/* Damaged bytes do not heal by waiting: somebody must look. */
+	bool damaged = err == ERR_CORRUPT || err == ERR_NOT_FOUND;
+
+	reason_words(why, err, "4.3.0",
+		damaged ? SLICE("the stored message is damaged") : SLICE("local trouble"));
+	return damaged ? OUTCOME_HELD : OUTCOME_DEFERRED;
+}
+
 static enum err store_trouble(enum err err, struct reason *why, enum outcome *out)
 {
-	if (err == ERR_HELD || err == ERR_UNSUPPORTED)
-		return err;
-	reason_words(why, err, "4.3.0", SLICE("local trouble"));
-	/* Damaged bytes do not heal by waiting: somebody must look. */
-	*out = err == ERR_CORRUPT || err == ERR_NOT_FOUND ? OUTCOME_HELD : OUTCOME_DEFERRED;
+	if (err != ERR_HELD && err != ERR_UNSUPPORTED)
+		*out = freight_trouble(err, why);
 	return err;
 }
 

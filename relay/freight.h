@@ -39,6 +39,8 @@ struct freight_hop {
  * (failed, held, or deferred when the store failed). */
 enum err freight_load(struct freight *f, struct freight_hop hop, struct reason *why,
 	enum outcome *out) must_use;
+/* What an error of freight_next means for all recipients: held when the body is damaged. */
+enum outcome freight_trouble(enum err err, struct reason *why);
 /* The next piece, valid until the next call; empty at the end. */
 enum err freight_next(struct freight *f, slice *out) must_use;
 /* Harmless when nothing was loaded. */

@@ -324,19 +324,28 @@ static void note_next(struct reading *rd, wall_ms due)
 		rd->next = due;
 }
 
-/* The message cannot be had any more, or is damaged: an operator must see it. */
+/* The message cannot be had any more, or is damaged: an operator must see it, and why. */
 static void hold_lost(struct reading *rd, const struct schedule_entry *entry, enum err err)
 {
-	char id[48];
-	struct out o = out_fixed(id, sizeof(id));
-	struct schedule_change change = {
-		.id = entry->ref.id, .n = entry->n, .domain = rd->d->domain, .hold = true
-	};
+	char id[48], bytes[SCHEDULE_TAIL_MAX];
+	struct out o = out_fixed(id, sizeof(id)), tail = out_fixed(bytes, sizeof(bytes));
+	struct schedule_entry held = *entry;
+	struct sched_tail old;
 
 	queue_id_put_rcpt(&o, entry->ref.id, entry->n);
 	event_emit(&relay_events, RELAY_HELD, log_slice("id", out_written(&o)), log_err(err));
-	if (err == ERR_CORRUPT || err == ERR_NOT_FOUND || err == ERR_UNSUPPORTED)
-		(void)!schedule_set_hold(rd->d->r->st, &change);
+	if (err != ERR_CORRUPT && err != ERR_NOT_FOUND && err != ERR_UNSUPPORTED)
+		return;
+	(void)!sched_tail_of(entry->tail, &old);
+	out_u8(&tail, old.flags);
+	out_field(&tail, old.sender);
+	out_field(&tail, old.recipient);
+	out_field(&tail, SLICE("the stored message is damaged"));
+	held.state = SCHEDULE_HELD;
+	held.reply = SLICE("4.3.0 the stored message is damaged");
+	if (out_ok(&tail))
+		held.tail = out_written(&tail);
+	(void)!schedule_park(rd->d->r->st, &held);
 }
 
 static enum err open_message(struct reading *rd, const struct schedule_entry *entry)

@@ -381,6 +381,15 @@ void ship_rcpt_reply(struct ship *s, const struct smtp_client_event *ev)
 		&why);
 }
 
+void ship_spoiled(struct ship *s, enum err err)
+{
+	struct reason why;
+	enum outcome outcome = freight_trouble(err, &why);
+
+	for (uint32_t i = 0; i < s->txn.rcpt_count; i++)
+		verdict(s, &s->rcpts[i], outcome == OUTCOME_HELD ? RETRY_HOLD : RETRY_DEFER, &why);
+}
+
 void ship_final(struct ship *s, const struct smtp_client_event *ev)
 {
 	struct reason why;

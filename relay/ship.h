@@ -36,6 +36,8 @@ struct ship {
 /* (fiber) From the parcel, consumed in every case. True: offer &s->txn. False: nothing is to be
  * sent, its recipients have their outcomes already. */
 bool ship_build(struct hop *h, struct ship *s, struct parcel *p) must_use;
+/* Its body cannot be read on; the connection ends, and with it the transaction. */
+void ship_spoiled(struct ship *s, enum err err);
 /* SMTP_EV_RCPT, SMTP_EV_FINAL. */
 void ship_rcpt_reply(struct ship *s, const struct smtp_client_event *ev);
 void ship_final(struct ship *s, const struct smtp_client_event *ev);

@@ -237,6 +237,105 @@ Test(queue, operators_hold_remove_retry_and_release)
 	finish();
 }
 
+/* --- A body that is damaged on the disk --- */
+
+enum { LARGE = 300000, OTHERS = 12 };
+#define MARK "here it will be damaged"
+
+static void send_large(struct rig *rig, struct worker *w)
+{
+	char *text = malloc(LARGE + sizeof(hello)), to[64];
+	struct rig_mail mail = { .from = "a@s.test", .to = to, .text = text };
+	size_t head = sizeof(hello) - 7;
+
+	memcpy(text, hello, head);
+	for (size_t i = 0; i < LARGE; i++)
+		text[head + i] = i % 72 == 70 ? '\r' : i % 72 == 71 ? '\n' : 'x';
+	text[head + LARGE] = 0;
+	for (int i = 0; i <= OTHERS; i++) {
+		snprintf(to, sizeof(to), "u%d@d%d.test", i, i % 5);
+		if (i == 0)
+			memcpy(text + head + LARGE / 72 / 2 * 72, MARK, sizeof(MARK) - 1);
+		check(rig_send(rig, w, &mail, NULL) == OK);
+		memset(text + head + LARGE / 72 / 2 * 72, 'x', sizeof(MARK) - 1);
+	}
+	free(text);
+	check(rig_idle(w, 1500) == false);
+	/* What is written now says that all before it is in the index. */
+	mail.text = hello;
+	snprintf(to, sizeof(to), "last@d1.test");
+	check(rig_send(rig, w, &mail, NULL) == OK);
+	check(rig_idle(w, 500) == false);
+}
+
+/* One byte of it, wherever it stands. */
+static void damage_mark(void)
+{
+	char command[600];
+
+	snprintf(command, sizeof(command),
+		"f=$(grep -l '%s' %s/journal/slot-*) && sed -i 's/%s/here it wull be damaged/' $f",
+		MARK, the.dir.path, MARK);
+	cr_assert_eq(system(command), 0);
+}
+
+static bool others_came(void *arg)
+{
+	return atomic_load(&peer->count) >= OTHERS + 1;
+}
+
+static bool one_is_held(void *arg)
+{
+	struct relay_stats stats;
+
+	relay_stats(&stats);
+	return stats.rcpts_held == 1;
+}
+
+static void hold_damaged(struct rig *rig, struct worker *w)
+{
+	struct arena a = { 0 };
+	struct queue_filter f = all_of("");
+	struct queue_cursor cursor = { 0 };
+	struct queue_page page = { .arena = &a, .max = 10 };
+	uint64_t changed = 0;
+
+	atomic_store(&open_now, true);
+	check(rig_wait(others_came, NULL, 20000));
+	check(rig_wait(one_is_held, NULL, 20000));
+	f.state = QUEUE_HELD;
+	while (!page.count && !cursor.done)
+		check(queue_list(w, &f, &cursor, &page) == OK);
+	check(page.count == 1);
+	if (page.count) {
+		check(slice_eq(page.rows[0].recipient, SLICE("u0@d0.test")));
+		check(slice_search(page.rows[0].held_by, SLICE("damaged")) >= 0);
+		check(slice_search(page.rows[0].last_reply, SLICE("damaged")) >= 0);
+	}
+	arena_done(&a);
+	/* Who sent it can still be told. */
+	check(queue_act(w, &f, QUEUE_BOUNCE, &changed) == OK && changed == 1);
+	check(rig_idle(w, 20000));
+}
+
+Test(queue, damaged_mail_is_held_with_a_reason)
+{
+	begin(1);
+	peer->script = when_open;
+	rig_run(&the, route(""), send_large);
+	damage_mark();
+	rig_run(&the, route(""), hold_damaged);
+	cr_expect_eq(atomic_load(&peer->count), OTHERS + 2u);
+	for (unsigned i = 0; i < atomic_load(&peer->count); i++) {
+		const struct peer_message *m = &peer->messages[i];
+		bool report = strstr(m->rcpts[0], "a@s.test") != NULL;
+
+		cr_expect(report || !strstr(m->rcpts[0], "<u0@"));
+		cr_expect_eq(strstr(m->data, "Final-Recipient:") != NULL, report);
+	}
+	finish();
+}
+
 static void list_by_id(struct rig *rig, struct worker *w)
 {
 	struct rig_mail mail = { .from = "a@s.test", .to = "x@d.test y@e.test", .text = hello };
