@@ -4,6 +4,7 @@
 
 #include "core/base/cpu.h"
 #include "core/base/crypt.h"
+#include "core/base/rsa_mb.h"
 #include "core/base/sigkey.h"
 #include "core/fiber.h"
 #include "core/post.h"
@@ -213,6 +214,42 @@ Test(rsa_batch, lanes_sign_four_at_once)
 	for (size_t i = 1; i < 4; i += 2)
 		openssl_verifies(&sigs[i],
 			"-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32");
+}
+
+static void hide_nothing(const void *bytes, size_t len)
+{
+	(void)bytes;
+	(void)len;
+}
+
+/* A bit of the key flips in memory: the lanes notice, and wolfCrypt makes it from its own copy. */
+static void lanes_fail(struct worker *w)
+{
+	struct rsa_batch_stats stats;
+
+	check(sigkey_parse_private(read_pem("rsa"), &dkim_key) == OK);
+	struct rsa_mb_key *lanes =
+		(struct rsa_mb_key *)(uintptr_t)sigkey_lanes(dkim_key, hide_nothing);
+
+	check(lanes != NULL);
+	lanes->q.digits[7] ^= 1 << 9;
+	check(fiber_start(w, sign_by_sigkey, &sigs[0]) == OK);
+	check(fiber_start(w, sign_one, &sigs[1]) == OK);
+	while (signed_count < 2)
+		check(fiber_sleep(1) == OK);
+	rsa_batch_stats(w, &stats);
+	check(stats.signatures == 2 && stats.in_lanes == 1 && stats.redone == 1);
+	check(stats.failed == 0);
+	check(memcmp(sigs[0].bytes, sigs[1].bytes, sigs[0].len) == 0);
+	sigkey_free(dkim_key);
+}
+
+Test(rsa_batch, what_lanes_make_wrong_is_made_again)
+{
+	if (!slice_eq(slice_str(rsa_batch_engine()), SLICE("ifma")))
+		cr_skip_test("this processor has no AVX-512 IFMA");
+	run_on_workers(1, lanes_fail);
+	openssl_verifies(&sigs[0], "");
 }
 
 static void waits_for_company(struct worker *w)
