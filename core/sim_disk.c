@@ -42,6 +42,7 @@ enum change_kind { NAME_ADDED, NAME_REMOVED };
 struct change {
 	struct list_link link;
 	enum change_kind kind;
+	bool more; /* a part of what the next one does: they survive together */
 	char *path;
 	struct inode *inode;
 };
@@ -183,12 +184,16 @@ static void drop_change(struct change *change)
 	free(change);
 }
 
-static void make_change_safe(struct change *change)
+/* True: the next one belongs to it. */
+static bool make_change_safe(struct change *change)
 {
+	bool more = change->more;
+
 	remove_name(&disk.safe_names, change->path);
 	if (change->kind == NAME_ADDED)
 		put_name(&disk.safe_names, change->path, change->inode);
 	drop_change(change);
+	return more;
 }
 
 static void add_name(const char *path, struct inode *inode)
@@ -447,6 +452,12 @@ static enum err disk_size(struct file_call *call)
 	return OK;
 }
 
+/* The last change goes with the next: a rename is one step, whatever it replaces. */
+static void join_change(void)
+{
+	container_of(disk.changes.head.prev, struct change, link)->more = true;
+}
+
 static enum err disk_rename(struct file_call *call)
 {
 	struct name *name = find_name(&disk.names, call->path);
@@ -456,9 +467,12 @@ static enum err disk_rename(struct file_call *call)
 	struct inode *inode = name->inode;
 
 	inode->opens++;
-	if (find_name(&disk.names, call->to))
+	if (find_name(&disk.names, call->to)) {
 		delete_name(call->to);
+		join_change();
+	}
 	delete_name(call->path);
+	join_change();
 	add_name(call->to, inode);
 	inode->opens--;
 	return OK;
@@ -507,9 +521,10 @@ static enum err disk_sync_dir(struct file_call *call)
 		struct change *first = container_of(list_first(&disk.changes), struct change, link);
 		bool end = first == last;
 
-		make_change_safe(first);
-		if (end)
+		if (!make_change_safe(first) && end)
 			break;
+		if (end)
+			last = container_of(list_first(&disk.changes), struct change, link);
 	}
 	return OK;
 }
@@ -648,8 +663,11 @@ void sim_disk_crash(void)
 
 	disk_init();
 	list_each(&disk.changes, link) changes++;
-	for (uint64_t keep = sim_random(changes + 1); keep; keep--)
-		make_change_safe(container_of(list_first(&disk.changes), struct change, link));
+	bool more = false;
+
+	for (uint64_t keep = sim_random(changes + 1); keep || more; keep -= keep > 0)
+		more = make_change_safe(container_of(list_first(&disk.changes), struct change,
+			link));
 	while (!list_empty(&disk.changes))
 		drop_change(container_of(list_first(&disk.changes), struct change, link));
 	/* Handles and half-done operations of the dead process; a reference they held is a

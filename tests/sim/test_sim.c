@@ -391,6 +391,62 @@ Test(sim, a_rename_is_safe_only_after_its_folder)
 	cr_assert_gt(lost, 0u);
 }
 
+static enum err put(const char *path, slice bytes)
+{
+	struct file *f;
+	enum err err = file_open(path, FILE_WRITE | FILE_CREATE, &f);
+
+	if (err)
+		return err;
+	err = file_write(f, bytes, 0, FILE_DSYNC);
+	file_close(f);
+	return err;
+}
+
+static void body_replace(struct worker *w, void *arg)
+{
+	(void)w;
+	(void)arg;
+	check(put("/data/a", SLICE("old")) == OK && put("/data/b", SLICE("new")) == OK);
+	check(file_sync_dir("/data") == OK);
+	check(file_rename("/data/b", "/data/a") == OK);
+	sim_crash_at_write(1);
+	check(file_sync_dir("/data") == OK);
+}
+
+static void body_replaced(struct worker *w, void *arg)
+{
+	char text[3] = "";
+	struct file *f;
+
+	(void)w;
+	(void)arg;
+	check(file_open("/data/a", FILE_READ, &f) == OK);
+	check(file_read(f, text, sizeof(text), 0, NULL) == OK);
+	kept += memcmp(text, "new", 3) == 0;
+	lost += memcmp(text, "old", 3) == 0;
+	check((file_exists("/data/b") == OK) == (memcmp(text, "old", 3) == 0));
+	file_close(f);
+}
+
+Test(sim, a_rename_replaces_in_one_step)
+{
+	kept = lost = 0;
+	for (unsigned seed = 0; seed < 50; seed++) {
+		struct world writing = { .workers = 1, .body = body_replace };
+		struct world look = { .workers = 1, .body = body_replaced };
+
+		sim_start(&(struct sim_config){ .seed = seed });
+		cr_assert_not(world_run(&writing));
+		cr_assert(world_run(&look));
+		sim_stop();
+		cr_assert_eq(world_failed, 0u, "seed %u", seed);
+	}
+	cr_assert_eq(kept + lost, 50u);
+	cr_assert_gt(kept, 0u);
+	cr_assert_gt(lost, 0u);
+}
+
 static void body_full(struct worker *w, void *arg)
 {
 	struct file *f;
