@@ -105,7 +105,7 @@ def the_sample_file_works():
         here("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
         here("dkim", "add", "example.test", "--selector", "s1", "--type", "rsa", "--bits", "2048")
         server = Process(place, "serve", [binary, "serve"], env=dict(os.environ))
-        until(lambda: server.check_alive() and accepts(ports["2587"]), "the server")
+        until(lambda: server.check_alive() and all(map(accepts, ports.values())), "the server")
         with Talk(ports["2465"], tls=True) as talk:
             talk.ehlo()
             talk.login(USER, PASSWORD)
