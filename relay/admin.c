@@ -92,8 +92,9 @@ static void row_of_item(struct ram_look *look, const struct parcel *p, const str
 		.sender = arena_dup(look->a, e->sender),
 		.recipient = arena_dup(look->a, rcpt->address),
 		.path = p->target ? arena_dup(look->a, p->target->key) : SLICE(""),
-		.waits_for = p->target ? path_waits_for(look->r, p, look->a) :
-					 SLICE("the domain's name servers"),
+		.waits_for = look->r->gen->still ? SLICE("a running server") :
+			p->target                ? path_waits_for(look->r, p, look->a) :
+						   SLICE("the domain's name servers"),
 		.received_at = e->received_at,
 		.due_at = worker_wall(look->r->w),
 		.expires_at = e->received_at + look->r->gen->retry.expire_ms,
@@ -141,6 +142,7 @@ static void list_here(struct worker *w, void *arg)
 	struct ram_look *look = arg;
 
 	look->r = relay_here(w);
+	site_walk_resting(look->r, list_parcel, look);
 	path_walk(look->r, list_parcel, look);
 	if (look->count < look->max)
 		site_walk(look->r, list_parcel, look);
@@ -171,7 +173,10 @@ static bool change_parcel(void *arg, struct parcel *p)
 	if (count == 0)
 		return true;
 	look->changed += count;
-	path_take(look->r, p);
+	if (look->r->gen->still)
+		site_take_resting(look->r, p);
+	else
+		path_take(look->r, p);
 	reason_words(&why, OK, ends[look->action].status, slice_str(ends[look->action].words));
 	reason_words(&parked, OK, "", SLICE("beside one that an operator changed"));
 	for (uint32_t i = 0; i < p->count; i++) {
@@ -191,6 +196,7 @@ static void change_here(struct worker *w, void *arg)
 	struct ram_look *look = arg;
 
 	look->r = relay_here(w);
+	site_walk_resting(look->r, change_parcel, look);
 	path_walk(look->r, change_parcel, look);
 }
 

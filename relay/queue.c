@@ -14,6 +14,7 @@
 #include "relay/event.h"
 #include "relay/relay_int.h"
 #include "relay/result.h"
+#include "relay/site.h"
 #include "store/blob.h"
 
 static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
@@ -160,7 +161,9 @@ void queue_route_fresh(struct relay_here *r, struct parcel *p)
 {
 	msec wait = envelope_hold_ms(&p->m->env, worker_wall(r->w));
 
-	if (wait > 0)
+	if (r->gen->still)
+		site_rest(r, p);
+	else if (wait > 0)
 		queue_park(r, p, p->m->env.hold_until, "held until the time the sender asked for");
 	else if (queue_over_limit(r))
 		queue_park(r, p, worker_wall(r->w), "the queue in memory is full");

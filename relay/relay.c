@@ -97,6 +97,7 @@ static enum err gen_new(const struct relay_setup *setup, struct out *why, struct
 	gen->fields = arena_new(&gen->arena, struct dkim_fields);
 	set_times(gen);
 	copy_own(gen, setup);
+	gen->still = setup->still;
 	enum err err = route_table_make(&gen->o->routes, &gen->routes, why);
 
 	if (!err && dkim_fields_parse(gen->o->sign.fields, &gen->arena, gen->fields)) {
@@ -203,6 +204,7 @@ static struct relay_here *here_new(struct worker *w, struct store *st)
 	list_init(&r->hop_list);
 	list_init(&r->free_results);
 	list_init(&r->failed_results);
+	list_init(&r->resting);
 	r->sweep.fire = sweep;
 	r->retry_results.fire = retry_results;
 	r->hosts = host_memory_new();
@@ -247,10 +249,11 @@ enum err relay_start(struct worker *w, struct store *st)
 		return ERR_NOMEM;
 	*worker_slot(w, relay.slot) = r;
 	relay.here[r->index] = r;
-	timer_arm_in(w, &r->sweep, MIN((msec)SWEEP_MS, r->gen->o->park_after_ms));
+	if (!r->gen->still)
+		timer_arm_in(w, &r->sweep, MIN((msec)SWEEP_MS, r->gen->o->park_after_ms));
 	if (atomic_fetch_add(&relay.started, 1) + 1 == r->workers) {
 		err = begin(r);
-		if (!err)
+		if (!err && !r->gen->still)
 			err = post_call_fiber(0, start_scan, NULL);
 	}
 	return err;
@@ -287,6 +290,26 @@ enum err relay_reload(struct worker *w, const struct relay_setup *setup, struct 
 static bool busy(const struct relay_here *r)
 {
 	return r->fibers > 0 || r->results > 0;
+}
+
+enum err relay_settle(struct worker *w)
+{
+	struct relay_here *r = relay_here(w);
+	enum err err = OK;
+
+	while (!err && busy(r) && list_empty(&r->failed_results))
+		err = fiber_sleep(1);
+	return err || list_empty(&r->failed_results) ? err : ERR_IO;
+}
+
+static void forget_resting(struct relay_here *r)
+{
+	for (struct list_link *link; (link = list_first(&r->resting));) {
+		struct parcel *p = container_of(link, struct parcel, link);
+
+		site_take_resting(r, p);
+		parcel_free(r, p);
+	}
 }
 
 static void forget_outlets(struct relay_here *r)
@@ -333,6 +356,7 @@ void relay_drain(struct worker *w, msec ms)
 static void stop_here(struct relay_here *r)
 {
 	path_stop_all(r);
+	forget_resting(r);
 	forget_outlets(r);
 	sched_stop(r);
 	site_forget_all(r);

@@ -49,6 +49,9 @@ struct relay_setup {
 	struct tls_client *tls; /* for STARTTLS at next hops; held as well. NULL: no TLS at all */
 	const struct addr *own; /* where our port 25 listens; a next hop there is a loop. Copied */
 	size_t own_count;
+	/* For a tool that looks at the queue of a stopped server, or changes it: nothing is sent, nobody
+	 * is asked, no timer runs. What replay brings stays in memory, and is listed as ready. */
+	bool still;
 };
 
 /* (main thread) Before workers_start. ERR_INVALID with a line in
@@ -57,6 +60,8 @@ enum err relay_init(const struct relay_setup *setup, struct out *why) must_use;
 /* (fiber, from the start hook of every worker) Resolver, keys, timers. The store was opened with
  * queue_replay_ops; when the last worker has started, what it replayed goes to its paths. */
 enum err relay_start(struct worker *w, struct store *st) must_use;
+/* (fiber, of a relay that stands still) Until what was begun is durable; ERR_IO when it cannot be. */
+enum err relay_settle(struct worker *w) must_use;
 /* (fiber, any one worker) Swap the options everywhere; running attempts end under the old ones. */
 enum err relay_reload(struct worker *w, const struct relay_setup *setup, struct out *why) must_use;
 /* (fiber, from the stop hook of every worker) Start nothing new; wait until the transactions in

@@ -38,6 +38,7 @@ struct relay_gen {
 	slice hostname, ehlo;
 	struct addr *own;
 	size_t own_count;
+	bool still;
 	struct retry_times retry;
 };
 struct relay_gen *relay_gen_hold(struct relay_gen *gen);
@@ -65,7 +66,7 @@ struct relay_here {
 	struct map dests;     /* domain -> struct dest, owned here */
 	struct map out_items; /* id.n -> what sched.c gave out */
 	struct list path_list, outlet_list, hop_list;
-	struct list free_results, failed_results;
+	struct list free_results, failed_results, resting; /* resting: see site.h */
 	unsigned free_result_count, results; /* results: on their way to the journal */
 	struct timer sweep, retry_results;
 	struct host_memory *hosts;

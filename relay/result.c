@@ -116,27 +116,25 @@ static void result_done(struct journal_op *op, enum err err)
 		parcel_end(r, p);
 }
 
-/* What a listing shows, so that it need not open the message: flags, sender, recipient. */
-static slice tail_of(const struct parcel *p, const struct item *it, char *buf, size_t cap)
+static slice tail_of(const struct parcel *p, const struct item *it, struct out *o)
 {
-	struct out o = out_fixed(buf, cap);
+	struct sched_tail tail = { .flags = it->warned ? SCHED_WARNED : 0,
+		.sender = p->m->env.sender,
+		.recipient = parcel_rcpt(p, it)->address };
 
-	out_u8(&o, it->warned ? SCHED_WARNED : 0);
-	out_field(&o, slice_sub(p->m->env.sender, 0, 320));
-	out_field(&o, slice_sub(parcel_rcpt(p, it)->address, 0, 320));
-	out_field(&o,
-		it->outcome == OUTCOME_HELD && it->reason ?
-			slice_sub(slice_of(it->reason->text, it->reason->text_len), 0, 120) :
-			SLICE(""));
-	return out_written(&o);
+	if (it->outcome == OUTCOME_HELD && it->reason)
+		tail.held_by = slice_of(it->reason->text, it->reason->text_len);
+	sched_tail_put(&tail, o);
+	return out_written(o);
 }
 
 static enum err submit_park(struct result *res)
 {
 	struct parcel *p = res->p;
 	struct item *it = res->it;
-	char tail[1024], reply[SCHEDULE_REPLY_MAX];
+	char tail_buf[SCHED_TAIL], reply[SCHEDULE_REPLY_MAX];
 	struct out o = out_fixed(reply, sizeof(reply));
+	struct out tail = out_fixed(tail_buf, sizeof(tail_buf));
 
 	if (it->reason && it->reason->code)
 		out_printf(&o, "%d ", it->reason->code);
@@ -157,7 +155,7 @@ static enum err submit_park(struct result *res)
 		.first_seen = p->m->env.received_at,
 		.expires = p->m->env.received_at + res->r->gen->retry.expire_ms,
 		.reply = out_written(&o),
-		.tail = tail_of(p, it, tail, sizeof(tail)),
+		.tail = tail_of(p, it, &tail),
 	};
 
 	return schedule_park_submit(res->r->st, &res->sop, &entry);

@@ -25,6 +25,8 @@ enum {
 	GHOST_MS = 600000, /* no index lags so far behind */
 	LAY_MS = 10000,    /* a reading only to be rid of ghosts */
 	TROUBLE_MS = 5000,
+	ADDRESS_KEPT = 320,
+	HELD_BY_KEPT = 120,
 };
 
 struct dest {
@@ -165,7 +167,8 @@ static void arm(struct dest *d, wall_ms due)
 	wall_ms now = worker_wall(d->r->w);
 
 	due = MAX(MAX(due, d->not_before), (wall_ms)1);
-	if (d->r->draining || (d->due && d->due <= due && timer_armed(&d->timer)))
+	if (d->r->draining || d->r->gen->still ||
+		(d->due && d->due <= due && timer_armed(&d->timer)))
 		return;
 	d->due = due;
 	timer_arm_in(d->r->w, &d->timer, MAX(due - now, (wall_ms)0));
@@ -175,7 +178,7 @@ static void note_here(struct relay_here *r, slice domain, wall_ms due)
 {
 	struct dest *d;
 
-	if (r->draining || due > worker_wall(r->w) + HORIZON_MS)
+	if (r->draining || r->gen->still || due > worker_wall(r->w) + HORIZON_MS)
 		return;
 	d = get_dest(r, domain);
 	if (d && d->reading)
@@ -285,6 +288,14 @@ void sched_send_back(struct relay_here *r, struct parcel *p)
 }
 
 /* Reading -------------------------------------------------------------------------------------- */
+
+void sched_tail_put(const struct sched_tail *tail, struct out *o)
+{
+	out_u8(o, tail->flags);
+	out_field(o, slice_sub(tail->sender, 0, ADDRESS_KEPT));
+	out_field(o, slice_sub(tail->recipient, 0, ADDRESS_KEPT));
+	out_field(o, slice_sub(tail->held_by, 0, HELD_BY_KEPT));
+}
 
 bool sched_tail_of(slice tail, struct sched_tail *out)
 {

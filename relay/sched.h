@@ -22,7 +22,10 @@ struct sched_tail {
 	uint8_t flags;
 	slice sender, recipient, held_by;
 };
-/* What result.c put behind an entry; false when it is foreign. */
+/* What stands behind an entry, so that a listing need not open the message: appended to `o`, long
+ * strings cut; SCHED_TAIL bytes always suffice. The inverse is false when it is foreign. */
+enum { SCHED_TAIL = 800 };
+void sched_tail_put(const struct sched_tail *tail, struct out *o);
 bool sched_tail_of(slice tail, struct sched_tail *out) must_use;
 
 /* The parcel comes home: its results are durable, or it was given back. Consumes it. */

@@ -397,3 +397,21 @@ void site_walk(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), 
 
 	map_walk(&r->sites, walk_one, &walk);
 }
+
+void site_rest(struct relay_here *r, struct parcel *p)
+{
+	list_push(&r->resting, &p->link);
+	relay_count(r, ready, p->count);
+}
+
+void site_walk_resting(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), void *arg)
+{
+	list_each(&r->resting,
+		link) if (!each(arg, container_of(link, struct parcel, link))) return;
+}
+
+void site_take_resting(struct relay_here *r, struct parcel *p)
+{
+	list_remove(&p->link);
+	relay_count(r, ready, -(int64_t)p->count);
+}

@@ -25,4 +25,9 @@ void site_trim(struct relay_here *r, bool all);
 /* Every parcel that waits for an answer: for listings. */
 void site_walk(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), void *arg);
 
+/* When the relay stands still (struct relay_setup) a parcel goes nowhere: into a list, and out. */
+void site_rest(struct relay_here *r, struct parcel *p);
+void site_walk_resting(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), void *arg);
+void site_take_resting(struct relay_here *r, struct parcel *p);
+
 #endif

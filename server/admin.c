@@ -74,20 +74,31 @@ static const struct admin_row *find(const struct admin_row *rows, slice name)
 	return NULL;
 }
 
+static const struct admin_row *row_of(const json_t *request)
+{
+	const struct admin_row *const tables[] = { admin_names, admin_queue, admin_status };
+	const struct admin_row *row = NULL;
+
+	for (size_t i = 0; i < array_len(tables) && !row; i++)
+		row = find(tables[i], admin_text(request, "do"));
+	return row;
+}
+
+bool admin_needs_relay(const json_t *request)
+{
+	const struct admin_row *row = row_of(request);
+
+	return row && row->relay;
+}
+
 json_t *admin_run(struct admin *admin, json_t *request)
 {
-	slice name = admin_text(request, "do");
-	const struct admin_row *row = find(admin_names, name);
+	const struct admin_row *row = row_of(request);
 	json_t *answer;
 
 	if (!row)
-		row = find(admin_queue, name);
-	if (!row)
-		row = find(admin_status, name);
-	if (!row)
-		return admin_error("no such request: %.*s", SLICE_ARG(name));
-	if (row->running && !admin->service)
-		return admin_error("the server is not running");
+		return admin_error("no such request: %.*s", SLICE_ARG(admin_text(request, "do")));
+	must(admin->w || !row->relay);
 	answer = row->run(admin, request);
 	arena_done(&admin->arena);
 	must(answer);

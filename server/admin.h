@@ -2,7 +2,8 @@
 /* admin.h - what an operator can ask of the server, as JSON in and JSON out.
  *
  * One table of requests, served through the control socket of a running server, or by the command line
- * itself on the data folder of a stopped one (then `service` and `w` are NULL and calls block). A request is
+ * itself on the data folder of a stopped one (server/offline.h: then `service` is NULL, and but for
+ * requests that need the relay `w` is NULL too and calls block). A request is
  * {"do": "queue list", ...}; an answer is {"rows": [...], "next": cursor}, an object, or
  * {"error": "..."}. Lists come a page at a time: give "next" back as "after". */
 #ifndef SERVER_ADMIN_H
@@ -25,6 +26,8 @@ struct admin {
 	struct arena arena; /* of the request; zeroed */
 };
 
+/* Must it run on a worker with a relay? */
+bool admin_needs_relay(const json_t *request);
 /* (fiber, or no worker) Never NULL; the caller drops the reference. */
 json_t *admin_run(struct admin *admin, json_t *request) must_use;
 json_t *admin_error(const char *fmt, ...) printf_like(1, 2);

@@ -7,7 +7,7 @@
 
 struct admin_row {
 	const char *name; /* "queue list" */
-	bool running;     /* only a running server can do it */
+	bool relay;       /* needs a worker with a relay */
 	json_t *(*run)(struct admin *admin, json_t *request);
 };
 /* Each ends with a NULL name. */

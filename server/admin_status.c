@@ -70,12 +70,16 @@ static json_t *store_part(struct store *st)
 static json_t *stats(struct admin *admin, json_t *request)
 {
 	json_t *o = json_object();
-	wall_ms up = worker_wall(admin->w) - service_started_at(admin->service);
 
-	json_object_set_new(o, "uptime_s", number((uint64_t)(up / 1000)));
-	json_object_set_new(o, "workers", number(workers_count()));
-	json_object_set_new(o, "resident_bytes", number(proc_rss_bytes()));
-	json_object_set_new(o, "smtp", smtp_part(admin->service));
+	json_object_set_new(o, "running", json_boolean(admin->service));
+	if (admin->service) {
+		wall_ms up = worker_wall(admin->w) - service_started_at(admin->service);
+
+		json_object_set_new(o, "uptime_s", number((uint64_t)(up / 1000)));
+		json_object_set_new(o, "workers", number(workers_count()));
+		json_object_set_new(o, "resident_bytes", number(proc_rss_bytes()));
+		json_object_set_new(o, "smtp", smtp_part(admin->service));
+	}
 	json_object_set_new(o, "relay", relay_part());
 	json_object_set_new(o, "store", store_part(admin->store));
 	return o;

@@ -125,6 +125,8 @@ int command_top(struct cli *cli)
 	sigaction(SIGINT, &act, NULL);
 	if (err)
 		status = cli_fail("%.*s", (int)why.len, why.len ? why.buf : err_text(err));
+	else if (!remote_is_served(r))
+		status = cli_fail("top: the server is not running");
 	else
 		status = watch(cli, r);
 	remote_close(r);

@@ -80,7 +80,7 @@ enum err listeners_free(const struct addr *at, char why[PROC_WHY])
 
 	if (!inuse_by_others(at))
 		return OK;
-	snprintf(why, PROC_WHY, "cannot listen on %s: address in use", addr_text(at, text));
+	snprintf(why, PROC_WHY, "cannot listen on %s: the address is in use", addr_text(at, text));
 	return ERR_BUSY;
 }
 
@@ -284,11 +284,11 @@ static void on_accepted(struct listener *l, int fd, const struct addr *peer)
 static unsigned conns_max(const struct setup *setup, unsigned workers)
 {
 	int64_t files = (int64_t)proc_files_max() - SPARE_FILES;
+	/* A quarter is left for deliveries, files and the control socket, whatever is asked for: out
+	 * of descriptors nobody could look why. */
+	int64_t most = MAX(files * 3 / 4 / workers, 16), wanted = setup->service->conns_max;
 
-	if (setup->service->conns_max)
-		return (unsigned)setup->service->conns_max;
-	/* A quarter is left for deliveries and files. */
-	return (unsigned)MAX(files * 3 / 4 / workers, 16);
+	return (unsigned)(wanted ? MIN(wanted, most) : most);
 }
 
 static struct listen_config config_of(struct service *svc, struct binding *b, struct door *door)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* remote.c - ask the running server, or be the server for a moment.
+/* remote.c - ask the running server, or the data folder of a stopped one.
  *
  * An answer is one line of at most CONTROL_ANSWER_MAX bytes. */
 #include "server/remote.h"
@@ -10,18 +10,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "core/tls.h"
 #include "server/admin.h"
 #include "server/control.h"
 #include "server/door.h"
-#include "store/store.h"
+#include "server/offline.h"
 
 enum { READ_BYTES = 65536 };
 
 struct remote {
 	struct setup *setup;
-	struct store *store; /* open here: nobody serves */
-	int fd;              /* -1: none */
+	struct offline *offline; /* nobody serves */
+	int fd;                  /* -1: none */
 };
 
 static int dial(const char *path)
@@ -36,27 +35,6 @@ static int dial(const char *path)
 		return fd;
 	close(fd);
 	return -1;
-}
-
-static enum err open_folder(struct remote *r, struct out *why)
-{
-	struct store_options options =
-		*(const struct store_options *)conf_options(r->setup->conf, &store_conf_table);
-	char reason[256] = "";
-	struct store_open args = {
-		.options = &options, .why = reason, .why_bytes = sizeof(reason)
-	};
-	enum err err = setup_become_user(r->setup, why);
-
-	if (err)
-		return err;
-	err = tls_start();
-	options.path = r->setup->service->data.ptr;
-	if (!err)
-		err = store_open(&args, &r->store);
-	if (err)
-		out_printf(why, "%s: %s\n", options.path, reason[0] ? reason : err_text(err));
-	return err;
 }
 
 enum err remote_open(const char *config, struct out *why, struct remote **out)
@@ -77,7 +55,8 @@ enum err remote_open(const char *config, struct out *why, struct remote **out)
 				path);
 			err = ERR_DENIED;
 		} else if (r->fd < 0) {
-			err = open_folder(r, why);
+			r->offline = offline_new(r->setup);
+			err = r->offline ? OK : ERR_NOMEM;
 		}
 	}
 	if (err) {
@@ -94,7 +73,7 @@ void remote_close(struct remote *r)
 		return;
 	if (r->fd >= 0)
 		close(r->fd);
-	store_close(r->store);
+	offline_free(r->offline);
 	setup_put(r->setup);
 	free(r);
 }
@@ -148,10 +127,14 @@ static json_t *ask(int fd, const json_t *request)
 	return answer ? answer : admin_error("the server closed the connection");
 }
 
+bool remote_is_served(const struct remote *r)
+{
+	return !r->offline;
+}
+
 json_t *remote_call(struct remote *r, json_t *request)
 {
-	struct admin admin = { .store = r->store, .setup = r->setup };
-	json_t *answer = r->fd >= 0 ? ask(r->fd, request) : admin_run(&admin, request);
+	json_t *answer = r->offline ? offline_run(r->offline, request) : ask(r->fd, request);
 
 	json_decref(request);
 	return answer;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* remote.h - the command line's way to the server: its control socket, or the data folder itself.
  *
- * When nobody listens on the socket the store is opened here and requests run in this process; the lock
- * of the data folder decides, so the two can never meet. Blocking; for tools, one at a time. */
+ * When nobody listens on the socket requests run in this process (server/offline.h); the lock of the
+ * data folder decides, so the two can never meet. Blocking; for tools, one at a time. */
 #ifndef SERVER_REMOTE_H
 #define SERVER_REMOTE_H
 
@@ -14,6 +14,8 @@ struct remote;
 
 /* `config` is a path. What went wrong is appended to `why`. */
 enum err remote_open(const char *config, struct out *why, struct remote **out) must_use;
+/* A server answers. */
+bool remote_is_served(const struct remote *r);
 /* Takes the request over. Never NULL: a connection that broke is an {"error": ...} too. */
 json_t *remote_call(struct remote *r, json_t *request) must_use;
 void remote_close(struct remote *r); /* NULL is harmless */

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* restore.c - one envelope, its recipients as entries on hold.
  *
- * The envelope is decoded once per message. What the relay keeps with an entry (its tail: flags, sender,
- * recipient, who holds it) is written in the layout that sched_tail_of of the relay reads. */
+ * The envelope is decoded once per message, and serves all of its recipients. */
 #include "server/restore.h"
 
-enum { ADDRESS_KEPT = 320 };
+#include "relay/sched.h"
 
 static bool decode(struct restore *r, const struct blob_ref *ref, slice meta)
 {
@@ -22,14 +21,15 @@ bool restore_entry(struct restore *r, const struct blob_ref *ref, slice meta, ui
 {
 	struct out tail = out_fixed(r->tail, sizeof(r->tail));
 	const struct envelope_rcpt *rcpt;
+	struct sched_tail kept;
 
 	if (!decode(r, ref, meta) || n >= r->env.rcpt_count)
 		return false;
 	rcpt = &r->env.rcpts[n];
-	out_u8(&tail, 0);
-	out_field(&tail, slice_sub(r->env.sender, 0, ADDRESS_KEPT));
-	out_field(&tail, slice_sub(rcpt->address, 0, ADDRESS_KEPT));
-	out_field(&tail, SLICE("restored by fsck"));
+	kept = (struct sched_tail){ .sender = r->env.sender,
+		.recipient = rcpt->address,
+		.held_by = SLICE("restored by fsck") };
+	sched_tail_put(&kept, &tail);
 	*out = (struct schedule_entry){ .ref = *ref,
 		.n = n,
 		.lane = r->env.lane,

@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import urllib.request
 
 from hop import Hop
@@ -333,13 +334,61 @@ def the_queue_is_seen_and_moved():
 
 
 @suite.test
-def the_queue_needs_a_server():
-    with Place() as place:
-        server = Ringpost(place)
-        server.write_config()
-        for args in (["queue", "list"], ["stats"]):
-            done = server.cli(*args, check=False)
-            assert done.returncode == 1 and done.stderr, done
+def the_queue_is_seen_and_moved_without_a_server():
+    later = lambda hop, session, verb, line: "451 4.2.1 busy today" if verb == "RCPT" and not hop.open else None
+    config = {"relay": {"retry": {"first": "1h", "max": "1h"}}}
+    with Place() as place, Hop(later) as hop:
+        hop.open = False
+        with submission(place, config, route_to=hop.port) as server:
+            submit(server, message(), [f"to{n}@example.org" for n in range(1, 6)])
+            until(lambda: server.cli_json("queue", "count")["parked"] == 5, "five parked")
+        hop.open = True
+        see = lambda *args: sorted(r["recipient"][2] for r in server.cli_json("queue", "list", *args))
+        assert see() == list("12345") and see("--recipient", "to3@example.org") == ["3"]
+        assert "busy today" in server.cli("queue", "show", "--recipient", "to3@example.org").stdout
+        assert server.cli("queue", "remove", check=False).returncode == 1  # what?
+        server.cli("queue", "hold", "--all")
+        assert see("--state", "held") == list("12345")
+        for verb, who in (("release", "1"), ("bounce", "2"), ("remove", "3"), ("release", "4")):
+            done = server.cli_json("queue", verb, "--recipient", f"to{who}@example.org")
+            assert done == {"changed": 1}, (verb, done)
+        server.cli("queue", "hold", "--recipient", "to4@example.org")
+        assert see("--state", "parked") == ["1"] and see("--state", "held") == ["4", "5"]
+        # The report waits as well: it has no row yet, but is there.
+        stats = server.cli_json("stats")
+        assert stats["running"] is False and stats["relay"]["held"] == 2 and stats["relay"]["ready"] == 1, stats
+        assert [r["recipient"] for r in server.cli_json("queue", "list", "--sender", "<>")] == [USER]
+        top = server.cli("top", check=False)
+        assert top.returncode == 1 and "not running" in top.stderr
+        assert hop.messages == []
+        assert server.cli_json("fsck")["result"] == "clean"
+        with server:
+            got = hop.wait(2)
+            assert sorted(m.recipients for m in got) == sorted([["to1@example.org"], [USER]])
+            assert b"to2@example.org" in next(m.data for m in got if m.recipients == [USER])
+            until(lambda: server.cli_json("queue", "count")["recipients"] == 2, "the two that are held")
+            assert see("--state", "held") == ["4", "5"]
+
+
+@suite.test
+def mail_of_a_crash_is_seen_without_a_server():
+    stuck = threading.Event()
+    waits = lambda hop, session, verb, line: stuck.wait(60) and None if verb == "RCPT" else None
+    with Place() as place, Hop(waits) as hop, submission(place, route_to=hop.port) as server:
+        submit(server, message(subject="survivor"), [f"to{n}@example.org" for n in range(1, 5)])
+        server.kill()  # what it had accepted stands in the journal alone
+        rows = server.cli_json("queue", "list")
+        assert [(r["state"], r["waits_for"]) for r in rows] == [("ready", "a running server")] * 4, rows
+        assert server.cli_json("queue", "count")["ready"] == 4
+        assert server.cli_json("queue", "remove", "--recipient", "to1@example.org") == {"changed": 1}
+        assert server.cli_json("queue", "hold", "--recipient", "to2@example.org") == {"changed": 1}
+        see = lambda *args: sorted(r["recipient"][2] for r in server.cli_json("queue", "list", *args))
+        assert see() == list("234") and see("--state", "held") == ["2"]
+        stuck.set()
+        server.start()
+        got = until(lambda: hop.messages if sum(len(m.recipients) for m in hop.messages) == 2 else None, "the two")
+        assert sorted(to for m in got for to in m.recipients) == ["to3@example.org", "to4@example.org"]
+        until(lambda: see() == ["2"], "the rest of it")
 
 
 # --- What the server tells ---------------------------------------------------------------------------------
