@@ -222,6 +222,16 @@ static void put_name(struct out *o, const struct metric_table *t, slice name)
 	out_printf(o, "ringpost_%s_%.*s", t->area, SLICE_ARG(name));
 }
 
+/* A family has one line of help; its members' own are in the Markdown table. */
+static const char *family_doc(const struct metric_table *t, unsigned i)
+{
+	bool more = i + 1 < t->count && same_family(&t->rows[i], &t->rows[i + 1]);
+
+	return more && strcmp(t->rows[i].doc, t->rows[i + 1].doc) ?
+		"By label, see docs/metrics.md" :
+		t->rows[i].doc;
+}
+
 static void put_head(struct out *o, const struct metric_table *t, unsigned i)
 {
 	static const char *const types[] = { "counter", "gauge", "summary" };
@@ -231,7 +241,7 @@ static void put_head(struct out *o, const struct metric_table *t, unsigned i)
 		return;
 	out_str(o, "# HELP ");
 	put_name(o, t, name);
-	out_printf(o, " %s\n# TYPE ", t->rows[i].doc);
+	out_printf(o, " %s\n# TYPE ", family_doc(t, i));
 	put_name(o, t, name);
 	out_printf(o, " %s\n", types[t->rows[i].kind]);
 }

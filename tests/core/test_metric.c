@@ -9,13 +9,15 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { M_TAKEN, M_REPLY_2, M_REPLY_5, M_OPEN, M_DELAY };
+enum { M_TAKEN, M_REPLY_2, M_REPLY_5, M_OPEN, M_DELAY, M_END_WELL, M_END_BADLY };
 static const struct metric_row rows[] = {
 	[M_TAKEN] = { "taken_total", METRIC_COUNTER, "Messages taken" },
 	[M_REPLY_2] = { "replies_total{class=\"2\"}", METRIC_COUNTER, "Replies by class" },
 	[M_REPLY_5] = { "replies_total{class=\"5\"}", METRIC_COUNTER, "Replies by class" },
 	[M_OPEN] = { "open", METRIC_GAUGE, "Open sessions" },
 	[M_DELAY] = { "delay_us", METRIC_HISTOGRAM, "Delay in microseconds" },
+	[M_END_WELL] = { "ends_total{how=\"well\"}", METRIC_COUNTER, "Good ends" },
+	[M_END_BADLY] = { "ends_total{how=\"badly\"}", METRIC_COUNTER, "Bad ends" },
 };
 static struct metric_table first = METRIC_TABLE("first", rows);
 static struct metric_table table = METRIC_TABLE("test", rows);
@@ -96,6 +98,8 @@ Test(metric, shows_rows)
 		"# TYPE ringpost_test_replies_total counter\n"
 		"ringpost_test_replies_total{class=\"2\"} 7\n"
 		"ringpost_test_replies_total{class=\"5\"} 8\n");
+	has(text, "# HELP ringpost_test_replies_total Replies by class\n");
+	has(text, "# HELP ringpost_test_ends_total By label, see docs/metrics.md\n");
 	has(text,
 		"# TYPE ringpost_test_delay_us summary\n"
 		"ringpost_test_delay_us{quantile=\"0.5\"} 50\n");
