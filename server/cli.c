@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+enum { ERROR_BYTES = 8 * 1024 };
+
 static const struct cli_flag common_flags[] = {
 	{ "config", "FILE", "configuration (./ringpost.yaml, then /etc/ringpost/ringpost.yaml)" },
 	{ "json", NULL, "print JSON" },
@@ -16,16 +18,38 @@ static const struct cli_flag common_flags[] = {
 	{ NULL, NULL, NULL },
 };
 
+/* Set once, from argv, before anything can fail. */
+static bool json_errors;
+
+/* Standard output has an answer or nothing, so what failed stands on the other one. */
+static void put_error(char *text)
+{
+	json_t *error = json_errors ? json_pack("{s:s}", "error", text) : NULL;
+
+	/* An argument may be no UTF-8. */
+	for (char *byte = text; json_errors && !error && *byte; byte++)
+		*byte = *byte & 0x80 ? '?' : *byte;
+	if (json_errors && !error)
+		error = json_pack("{s:s}", "error", text);
+	fflush(stdout);
+	if (error) {
+		json_dumpf(error, stderr, 0);
+		fputc('\n', stderr);
+	} else {
+		fprintf(stderr, "ringpost: %s\n", text);
+	}
+	json_decref(error);
+}
+
 int cli_fail(const char *fmt, ...)
 {
+	char text[ERROR_BYTES];
 	va_list args;
 
-	fflush(stdout);
-	fputs("ringpost: ", stderr);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	fputc('\n', stderr);
+	put_error(text);
 	return CLI_FAILED;
 }
 
@@ -86,13 +110,17 @@ static int print_help(const struct cli_command *cmd)
 
 static int usage(const struct cli_command *cmd, const char *fmt, const char *what)
 {
-	fputs("ringpost: ", stderr);
+	char text[ERROR_BYTES];
+
 	/* The formats are ours, each with one %s. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	fprintf(stderr, fmt, what);
+	snprintf(text, sizeof(text), fmt, what);
 #pragma GCC diagnostic pop
-	fputs("\nusage: ", stderr);
+	put_error(text);
+	if (json_errors)
+		return CLI_USAGE;
+	fputs("usage: ", stderr);
 	put_synopsis(stderr, cmd);
 	fputs(" [flags]   (--help lists them)\n", stderr);
 	return CLI_USAGE;
@@ -177,6 +205,8 @@ int cli_main(const struct cli_command *table, int argc, char **argv)
 	struct cli cli = { 0 };
 	int used = 0, status;
 
+	for (int i = 1; i < argc; i++)
+		json_errors |= !strcmp(argv[i], "--json");
 	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
 		print_all(table, argc < 2 ? stderr : stdout, NULL);
 		return argc < 2 ? CLI_USAGE : CLI_OK;
@@ -185,6 +215,8 @@ int cli_main(const struct cli_command *table, int argc, char **argv)
 	if (!cli.command) {
 		bool help = argc > 2 && !strcmp(argv[2], "--help");
 
+		if (json_errors && !help)
+			return usage(NULL, "no such command: %s", argv[1]);
 		print_all(table, help ? stdout : stderr, argv[1]);
 		return help ? CLI_OK : CLI_USAGE;
 	}

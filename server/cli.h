@@ -55,7 +55,7 @@ int cli_main(const struct cli_command *table, int argc, char **argv);
 const char *cli_flag(const struct cli *cli, const char *name);
 /* The configuration file: --config, else ./ringpost.yaml, else /etc/ringpost/ringpost.yaml. */
 const char *cli_config_path(const struct cli *cli);
-/* "ringpost: ..." on standard error; returns CLI_FAILED. */
+/* "ringpost: ..." on standard error, or {"error": ...} with --json; returns CLI_FAILED. */
 int cli_fail(const char *fmt, ...) printf_like(1, 2);
 
 /* Printing of answers: rows page by page, then the end; or one object. */

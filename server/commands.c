@@ -23,9 +23,11 @@
 
 enum { WHY_BYTES = 64 * 1024, KEY_FILE_MAX = 32 * 1024, PASSWORD_LINE = 600, MADE_CHARS = 20 };
 
-static int print_why(const struct out *why, enum err err)
+static int print_why(const struct cli *cli, const struct out *why, enum err err)
 {
-	if (why->len)
+	if (why->len && cli->json)
+		cli_fail("%.*s", SLICE_ARG(slice_trim(out_written(why))));
+	else if (why->len)
 		fwrite(why->buf, 1, why->len, stderr);
 	else
 		cli_fail("%s", err_text(err));
@@ -74,6 +76,19 @@ static int print_metrics(void)
 	return CLI_OK;
 }
 
+/* {"ok": ..., "file": ..., "errors": [a line each]} */
+static void print_verdict(const struct cli *cli, bool ok, const char *file, slice why)
+{
+	json_t *errors = json_array(), *verdict;
+	slice line;
+
+	while (why.len && slice_cut(&why, '\n', &line))
+		json_array_append_new(errors, json_stringn(line.ptr, line.len));
+	verdict = json_pack("{s:b, s:s, s:o}", "ok", ok, "file", file, "errors", errors);
+	cli_print_object(cli, verdict);
+	json_decref(verdict);
+}
+
 int command_check(struct cli *cli)
 {
 	struct out why = out_heap(WHY_BYTES);
@@ -87,13 +102,14 @@ int command_check(struct cli *cli)
 	err = tls_start();
 	if (!err)
 		err = setup_load(cli_config_path(cli), &why, &setup);
-	if (err) {
-		print_why(&why, err);
-	} else {
-		printf(cli->json ? "{\"ok\": true, \"file\": \"%s\"}\n" : "%s: good\n",
-			conf_path(setup->conf).ptr);
-		setup_put(setup);
-	}
+	if (cli->json && (!err || why.len))
+		print_verdict(cli, !err, err ? cli_config_path(cli) : conf_path(setup->conf).ptr,
+			out_written(&why));
+	else if (err)
+		print_why(cli, &why, err);
+	else
+		printf("%s: good\n", conf_path(setup->conf).ptr);
+	setup_put(setup);
 	out_heap_done(&why);
 	return err ? CLI_FAILED : CLI_OK;
 }
@@ -161,7 +177,7 @@ static int ask(struct cli *cli, json_t *request)
 	struct out why = out_heap(WHY_BYTES);
 	struct remote *r = NULL;
 	enum err err = remote_open(cli_config_path(cli), &why, &r);
-	int status = err ? print_why(&why, err) : ask_and_print(cli, r, request);
+	int status = err ? print_why(cli, &why, err) : ask_and_print(cli, r, request);
 
 	if (err)
 		json_decref(request);
