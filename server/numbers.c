@@ -112,6 +112,8 @@ static const struct number_row rows[] = {
 	GAUGE("store_archive_segments", store.archive_segments, "Archive segments"),
 	GAUGE("store_archive_bytes", store.archive_bytes, "Archive on disk"),
 	GAUGE("store_archive_live_bytes", store.archive_live_bytes, "Of it, bodies still wanted"),
+	GAUGE("store_damaged_bodies", store.damaged_bodies,
+		"Bodies found damaged when they were to be moved, since the start"),
 	GAUGE("store_disk_free_bytes", store.disk_free_bytes,
 		"Free on the data folder's file system"),
 };

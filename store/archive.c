@@ -188,6 +188,21 @@ static enum err load_segments(struct archive *ar)
 	return OK;
 }
 
+enum err archive_settle(struct archive *ar)
+{
+	struct map_change change = { SLICE("made"), SLICE("1") };
+
+	return map_env_write(ar->map, &change, 1);
+}
+
+static enum err look_settled(struct archive *ar)
+{
+	char buf[MAP_VALUE_MAX];
+	size_t len;
+
+	return map_env_get(ar->map, SLICE("made"), buf, &len);
+}
+
 enum err archive_open(const struct archive_open *args, struct archive **out)
 {
 	struct archive *ar = calloc(1, sizeof(*ar));
@@ -209,8 +224,14 @@ enum err archive_open(const struct archive_open *args, struct archive **out)
 		err = index_make_dir(path);
 	if (!err)
 		err = map_env_open(path, args->options->read_only, &ar->map);
+	if (!err && args->create && !args->rebuild)
+		err = archive_settle(ar);
+	if (!err && !args->create)
+		err = look_settled(ar);
 	if (!err)
 		err = load_segments(ar);
+	if (err == ERR_NOT_FOUND)
+		err = ERR_CORRUPT;
 	if (err) {
 		archive_close(ar);
 		return err;

@@ -214,5 +214,5 @@ enum err archive_rebuild(struct archive *ar, struct archive_rebuilt *out)
 	arena_done(&a);
 	free(rb);
 	archive_sum_up(ar);
-	return err;
+	return err ? err : archive_settle(ar);
 }

@@ -84,6 +84,8 @@ bool archive_get_place(slice in, struct archive_place *out);
 void archive_put_head(struct out *o, const struct archive *ar, const struct archive_head *h);
 bool archive_get_head(slice in, const struct archive *ar, struct archive_head *out);
 uint64_t archive_copy_bytes(uint64_t meta_len, uint64_t body_len);
+/* The map is whole: without this row it is none. */
+enum err archive_settle(struct archive *ar) must_use;
 bool archive_path(const struct archive *ar, char path[ARCHIVE_PATH], uint32_t number);
 struct arc_seg *archive_segment(struct archive *ar, uint32_t number);
 struct arc_seg *archive_add_segment(struct archive *ar, uint32_t number);

@@ -73,7 +73,7 @@ static enum err open_file(struct store *st, struct keeping *k, char path[STORE_P
 	return file_open(path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &k->file);
 }
 
-enum err history_keep(struct store *st, uint32_t segment)
+enum err history_keep(struct store *st, uint32_t segment, struct history_kept *out)
 {
 	struct keeping k = { .segment = segment, .buf = malloc(BUFFER) };
 	struct journal_walk walk = { .segment = segment, .each = keep_record, .arg = &k };
@@ -87,6 +87,7 @@ enum err history_keep(struct store *st, uint32_t segment)
 	if (!err)
 		err = flush(&k);
 	bool empty = !err && k.at == 0;
+	*out = (struct history_kept){ .bytes = k.at, .damaged = walk.bad_segments > 0 };
 	if (!err && !empty)
 		err = file_sync(k.file);
 	file_close(k.file);
@@ -166,6 +167,30 @@ enum err history_trim(const char *path, journal_pos before)
 			continue;
 		snprintf(file, sizeof(file), "%s/%.*s", folder, SLICE_ARG(names.names[i]));
 		err = file_unlink(file);
+	}
+	arena_done(&a);
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
+enum err history_size(const char *path, uint64_t *out)
+{
+	char folder[STORE_PATH], name[STORE_PATH + 64];
+	struct arena a = { 0 };
+	struct file_names names = { 0 };
+	enum err err = list(&a, path, folder, &names);
+
+	*out = 0;
+	for (size_t i = 0; !err && i < names.len; i++) {
+		struct file *file;
+		uint64_t size = 0;
+
+		snprintf(name, sizeof(name), "%s/%.*s", folder, SLICE_ARG(names.names[i]));
+		err = file_open(name, FILE_READ, &file);
+		if (err)
+			break;
+		err = file_size(file, &size);
+		file_close(file);
+		*out += size;
 	}
 	arena_done(&a);
 	return err == ERR_NOT_FOUND ? OK : err;

@@ -13,7 +13,13 @@
 struct store;
 
 /* Keep what the segment has. Writes nothing when it has nothing. */
-enum err history_keep(struct store *st, uint32_t segment) must_use;
+struct history_kept {
+	uint64_t bytes;
+	bool damaged; /* records the index has were not readable any more */
+};
+enum err history_keep(struct store *st, uint32_t segment, struct history_kept *out) must_use;
+/* Of all files together. */
+enum err history_size(const char *path, uint64_t *out) must_use;
 /* Forget what is older than the position (a snapshot is there). */
 enum err history_trim(const char *path, journal_pos before) must_use;
 /* Records at or behind this position are all there; 0: since the store was made. */

@@ -13,14 +13,15 @@
 
 #include <stdlib.h>
 
-enum { ROUND_MS = 250, LIVE_PAGE = 1024, COMPACT_MS = 1000, LAZY_MS = 30000 };
+enum { ROUND_MS = 250, LIVE_PAGE = 1024, COMPACT_MS = 1000, LAZY_MS = 30000, SNAPSHOT_RETRY_MS = 60000 };
 
 struct mover {
 	struct store *store;
 	struct job_queue queue;
 	struct fiber_gate stopped;
 	bool running, stopping;
-	msec compact_at;
+	msec compact_at, snapshot_at;
+	bool history_damaged; /* the index alone knows what stood there: copy it */
 	uint32_t lazy; /* a segment left alone for now, because bodies in it live */
 	msec lazy_until;
 	/* One round's. */
@@ -42,6 +43,9 @@ enum err mover_new(struct store *st)
 	/* Without one the history reaches back to the begin: the first may take its time. */
 	(void)!snapshot_current(st->path, name, &at);
 	atomic_store(&st->last_snapshot, at);
+	uint64_t history = 0;
+	(void)!history_size(st->path, &history);
+	atomic_store(&st->history, history);
 	return OK;
 }
 
@@ -151,8 +155,14 @@ static void move_job(void *arg)
 	struct mover *mv = arg;
 
 	mv->err = mover_copy(mv->store, mv->live, mv->live_len);
+	struct history_kept kept = { 0 };
+
 	if (!mv->err)
-		mv->err = history_keep(mv->store, mv->segment);
+		mv->err = history_keep(mv->store, mv->segment, &kept);
+	if (!mv->err) {
+		atomic_fetch_add(&mv->store->history, kept.bytes);
+		mv->history_damaged = mv->history_damaged || kept.damaged;
+	}
 }
 
 /* --- A round --- */
@@ -278,11 +288,33 @@ void mover_job(struct store *st, void (*fn)(void *arg), void *arg)
 	job_run_in(&st->mover->queue, fn, arg);
 }
 
-static bool snapshot_due(struct store *st)
+/* Copying the index costs as much as it is large, so the history may grow as large. */
+static bool history_large(const struct store *st)
 {
+	struct index_stats s;
+
+	index_stats(st->index, &s);
+	return atomic_load(&st->history) >
+		MAX((uint64_t)st->opt.history_max_bytes, s.map_bytes);
+}
+
+static bool snapshot_due(const struct mover *mv)
+{
+	const struct store *st = mv->store;
 	int64_t every = st->opt.snapshot_interval_ms;
 
-	return every && worker_wall(st->worker) - atomic_load(&st->last_snapshot) >= every;
+	if (!every || worker_now(st->worker) < mv->snapshot_at)
+		return false;
+	return worker_wall(st->worker) - atomic_load(&st->last_snapshot) >= every ||
+		mv->history_damaged || history_large(st);
+}
+
+static void take_snapshot(struct mover *mv)
+{
+	if (snapshot_take(mv->store) == OK)
+		mv->history_damaged = false;
+	else
+		mv->snapshot_at = worker_now(mv->store->worker) + SNAPSHOT_RETRY_MS;
 }
 
 static void loop(void *arg)
@@ -300,8 +332,8 @@ static void loop(void *arg)
 			mv->compact_at = worker_now(st->worker) + COMPACT_MS;
 			(void)!mover_compact(st);
 		}
-		if (!mv->stopping && snapshot_due(st))
-			(void)!snapshot_take(st);
+		if (!mv->stopping && snapshot_due(mv))
+			take_snapshot(mv);
 	}
 	mv->running = false;
 	fiber_gate_wake_all(&mv->stopped, OK);

@@ -213,11 +213,10 @@ static enum err rebuild_map(struct rebuild *rb)
 
 	if (!store_path(st, path, "archive"))
 		return ERR_INVALID;
-	struct archive_open args = {
-		.path = path, .options = &st->opt, .store_id = st->id, .create = true
-	};
+	struct archive_open args = { .path = path, .options = &st->opt, .store_id = st->id };
 	enum err err = archive_open(&args, &st->archive);
 	if (err) {
+		args.create = args.rebuild = true;
 		err = put_aside(st, "archive/map");
 		if (!err)
 			err = archive_open(&args, &st->archive);
@@ -235,6 +234,18 @@ static enum err rebuild_map(struct rebuild *rb)
 
 /* --- Bodies no row names, when records are missing --- */
 
+/* What is known of a recipient from later records stands. */
+static bool has_row(struct check *ck, const struct schedule_entry *e)
+{
+	struct schedule_name name = { .id = e->ref.id, .n = e->n, .domain = e->domain };
+	struct schedule_entry found;
+	struct arena a = { 0 };
+	bool there = schedule_get(ck->st, &name, &a, &found) == OK;
+
+	arena_done(&a);
+	return there;
+}
+
 static bool restore_entry(struct check *ck, const struct blob_ref *ref, slice meta, uint32_t n)
 {
 	struct schedule_entry e = { 0 };
@@ -244,8 +255,13 @@ static bool restore_entry(struct check *ck, const struct blob_ref *ref, slice me
 	e.ref = *ref;
 	e.n = n;
 	e.state = SCHEDULE_HELD;
+	if (has_row(ck, &e))
+		return true;
 	if (schedule_park(ck->st, &e) == OK)
 		ck->report->held_entries++;
+	else
+		check_say(ck, "body %llx: recipient %u could not be restored",
+			(unsigned long long)ref->id, n);
 	return true;
 }
 
@@ -256,11 +272,13 @@ static bool restore_body(void *arg, uint64_t id, const struct archive_place *pla
 	struct blob_ref ref = { .id = id, .low = id, .size = place->body_len };
 	slice meta;
 
-	if (store_alive(ck->st, id))
-		return true;
+	uint32_t n = 0;
+
 	if (store_message_meta(ck->st, id, &a, &meta) == OK)
-		for (uint32_t n = 0; restore_entry(ck, &ref, meta, n); n++)
-			;
+		while (restore_entry(ck, &ref, meta, n))
+			n++;
+	if (!n)
+		check_say(ck, "body %llx: its recipients are not known", (unsigned long long)id);
 	arena_done(&a);
 	return true;
 }

@@ -132,7 +132,14 @@ enum err snapshot_take(struct store *st)
 		err = sync_copies(folder, shards);
 	if (!err)
 		err = publish(st, name);
+	if (err)
+		return err;
+	atomic_store(&st->last_snapshot, clock_wall());
+	err = history_trim(st->path, position);
+	uint64_t left = 0;
 	if (!err)
-		atomic_store(&st->last_snapshot, clock_wall());
-	return err ? err : history_trim(st->path, position);
+		err = history_size(st->path, &left);
+	if (!err)
+		atomic_store(&st->history, left);
+	return err;
 }

@@ -44,6 +44,9 @@ static const struct conf_row rows[] = {
 		"Between commits of the index while nobody waits for one."),
 	ROW("store.snapshot_interval", CONF_DURATION, snapshot_interval_ms, "1d", 0, 0,
 		"Between copies of the index for a rebuild; 0: only on demand."),
+	ROW("store.history_max", CONF_SIZE, history_max_bytes, "256M", 1 * MB, 1024 * GB,
+		"A copy of the index is made early when more than this (and more than the index) "
+		"was logged since the last."),
 	ROW("store.shards", CONF_INT, shards, "0", 0, INDEX_SHARDS_MAX,
 		"Shards of the index, fixed when it is made; 0: half the cores."),
 	ROW("store.archive_live", CONF_INT, archive_live_percent, "50", 1, 95,
@@ -66,6 +69,7 @@ struct store_options store_options_default(void)
 		.map_bytes = 64 * MB,
 		.gather_ms = 100,
 		.snapshot_interval_ms = INT64_C(86400) * 1000,
+		.history_max_bytes = 256 * MB,
 		.archive_live_percent = 50 };
 }
 
@@ -407,6 +411,7 @@ void store_stats(const struct store *st, struct store_stats *out)
 		.archive_segments = ar.segments,
 		.archive_bytes = ar.bytes,
 		.archive_live_bytes = ar.live_bytes,
+		.history_bytes = atomic_load(&st->history),
 		.damaged_bodies = atomic_load(&st->damaged),
 		.disk_free_bytes = j.disk_free_bytes,
 		.last_snapshot = atomic_load(&st->last_snapshot),

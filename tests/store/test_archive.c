@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum how { NEW, AGAIN, REBUILD };
 enum { SEGMENT = 256 * 1024, META = 20 };
 
 struct place {
@@ -16,13 +17,14 @@ struct place {
 	struct archive *ar;
 };
 
-static void open_it(struct place *p)
+static void open_it(struct place *p, enum how how)
 {
 	struct archive_open args = { .path = p->dir.path,
 		.options = &p->options,
 		.store_id = UINT64_C(0x1122334455667788),
 		.segment_bytes = SEGMENT,
-		.create = true };
+		.create = how != AGAIN,
+		.rebuild = how == REBUILD };
 
 	cr_assert_eq(archive_open(&args, &p->ar), OK);
 }
@@ -32,7 +34,7 @@ static void make(struct place *p)
 	*p = (struct place){ .options = store_options_default() };
 	p->options.map_bytes = 4 << 20;
 	tmpdir_make(&p->dir);
-	open_it(p);
+	open_it(p, NEW);
 }
 
 static void done(struct place *p)
@@ -50,8 +52,10 @@ static struct archive_rebuilt rebuild(struct place *p)
 	archive_close(p->ar);
 	snprintf(path, sizeof(path), "%s/map/data.mdb", p->dir.path);
 	cr_assert_eq(remove(path), 0);
-	open_it(p);
+	open_it(p, REBUILD);
 	cr_assert_eq(archive_rebuild(p->ar, &made), OK);
+	archive_close(p->ar);
+	open_it(p, AGAIN);
 	return made;
 }
 
@@ -215,7 +219,7 @@ Test(archive, disk_use_stays_within_its_bound)
 			(unsigned long long)s.bytes, (unsigned long long)s.live_bytes);
 	}
 	archive_close(p.ar);
-	open_it(&p);
+	open_it(&p, AGAIN);
 	for (uint64_t id = 1; id <= COUNT; id++)
 		cr_expect_eq(whole(&p, id, LEN), alive[id]);
 	memset(alive, 0, sizeof(alive));
@@ -244,7 +248,7 @@ Test(archive, compaction_loses_nothing_to_damage)
 	overwrite(&p, at.segment, at.offset + 900, SLICE("damage"));
 	uint32_t before = at.segment;
 	archive_close(p.ar);
-	open_it(&p);
+	open_it(&p, AGAIN);
 	compact(&p, alive, 5);
 	cr_expect(whole(&p, 30, 3000));
 	cr_assert_eq(archive_find(p.ar, 20, &at), OK);
@@ -292,4 +296,24 @@ Test(archive, files_kept_open_are_few_and_let_go)
 	compact(&p, alive, 3);
 	cr_expect_leq(open_files(), before + 2);
 	done(&p);
+}
+
+/* An empty map is no map: bodies would be gone without a word. */
+Test(archive, a_map_that_vanished_is_damage)
+{
+	struct archive_open args = { .segment_bytes = SEGMENT };
+	char path[512];
+	struct place p;
+
+	make(&p);
+	put(&p, 1, 100);
+	cr_assert_eq(archive_commit(p.ar), OK);
+	archive_close(p.ar);
+	snprintf(path, sizeof(path), "%s/map/data.mdb", p.dir.path);
+	cr_assert_eq(remove(path), 0);
+	args.path = p.dir.path;
+	args.options = &p.options;
+	for (unsigned i = 0; i < 2; i++)
+		cr_expect_eq(archive_open(&args, &p.ar), ERR_CORRUPT);
+	tmpdir_remove(&p.dir);
 }

@@ -2,6 +2,7 @@
 /* The store inside the engine: several workers append, read, wait for the index; the mover runs. */
 #include "tests/core/workers.h"
 #include "core/fiber.h"
+#include "core/file.h"
 #include "core/post.h"
 #include "store/account.h"
 #include "tests/store/store_support.h"
@@ -237,5 +238,49 @@ Test(engine, deferred_mail_moves_to_the_archive)
 	box_make(&box);
 	box.options.journal_max_bytes = 8 << 20;
 	run_on_workers(1, defer_and_move);
+	box_remove(&box);
+}
+
+/* Much logged since the last copy of the index: another is made long before its time. */
+static void park_again(void *arg)
+{
+	static char tail[SCHEDULE_TAIL_MAX];
+	struct schedule_entry e = { .ref = failing_ref,
+		.n = (uint32_t)(uintptr_t)arg,
+		.domain = SLICE("a.test"),
+		.tail = slice_of(tail, sizeof(tail)) };
+
+	for (unsigned i = 0; i < 100; i++)
+		check(schedule_park(box.st, &e) == OK);
+	atomic_fetch_add(&finished, 1);
+}
+
+static void log_much(struct worker *w)
+{
+	char path[512];
+	struct store_stats s;
+
+	box_open(&box, &keep_nothing, NULL);
+	check(put_message(box.st, 1, 5000, &failing_ref) == OK);
+	for (unsigned i = 0; i < 120; i++)
+		check(fiber_start(w, park_again, (void *)(uintptr_t)i) == OK);
+	store_release(box.st, &failing_ref);
+	snprintf(path, sizeof(path), "%s/snapshot", box.dir.path);
+	while (file_exists(path))
+		check(fiber_sleep(20) == OK);
+	while (atomic_load(&finished) < 120)
+		check(fiber_sleep(20) == OK);
+	store_stats(box.st, &s);
+	check(s.history_bytes + (6 << 20) < s.bytes_appended);
+	check(s.last_snapshot > 0);
+	box_close(&box);
+}
+
+Test(engine, a_long_history_is_cut_by_a_snapshot)
+{
+	box_make(&box);
+	box.options.journal_max_bytes = 8 << 20;
+	box.options.history_max_bytes = 1 << 20;
+	run_on_workers(1, log_much);
 	box_remove(&box);
 }
