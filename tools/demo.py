@@ -230,8 +230,9 @@ class Demo:
   submission     127.0.0.1:{self.ports['submission']} (STARTTLS), 127.0.0.1:{self.ports['submissions']} (TLS)
   login          {USER} / {self.password}
   look           build/ringpost top --config {self.path('ringpost.yaml')}
-  send           swaks --server 127.0.0.1:{self.ports['submission']} --tls --au {USER} --ap '{self.password}' \\
-                       --from {USER} --to you@world.test
+  send           build/ringpost-bench smtp --target 127.0.0.1:{self.ports['submission']} --tls starttls \\
+                       --auth {USER}:{self.password} --from {USER} --to you@world.test --messages 1000
+                 or any mail program; whatever the recipient, it goes to the demo's sink
 Ctrl-C ends it and removes the folder.""", flush=True)
         while self.server.poll() is None:
             time.sleep(0.5)
