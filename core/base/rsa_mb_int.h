@@ -51,6 +51,9 @@ static inline unsigned rsa_mb_windows(unsigned digits)
 /* The low `count` digits of a big-endian number. */
 void rsa_mb_digits(slice number, uint64_t *out, size_t count);
 
+/* What the caller's calls left below it on the stack: spilled digits of secrets. */
+void rsa_mb_wipe_stack(void);
+
 /* The pass itself; rsa_mb_ifma.c once compiled for AVX-512 IFMA, and in tests a second time over
  * lanes emulated in plain C. */
 void rsa_mb_ifma(struct rsa_mb_pass *pass);

@@ -135,6 +135,7 @@ enum err rsa_mb_key_init(struct rsa_mb_key *key, const struct rsa_mb_parts *part
 	rsa_mb_digits(n, key->n, 2 * digits);
 	rsa_mb_digits(qinv, key->qinv, digits);
 	times_r(key->qinv, key->p.digits, digits, 1);
+	rsa_mb_wipe_stack();
 	return OK;
 }
 
