@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The command line, the configuration, signals, metrics and what stands in front: PROXY headers."""
 import base64
+import contextlib
 import ctypes
 import json
 import os
+import pwd
+import random
 import re
 import shutil
 import signal
@@ -13,6 +16,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 import urllib.request
 
 from hop import Hop
@@ -291,6 +295,53 @@ def what_root_does_belongs_to_the_user():
         assert owners() == {os.stat(data).st_uid}
 
 
+@suite.test
+def root_opens_what_a_user_may_not():
+    if os.getuid() != 0:
+        raise Skip("low ports and becoming another user want root")
+    nobody = pwd.getpwnam("nobody")
+    address = "127.77.{}.{}".format(*random.sample(range(1, 255), 2))  # nobody else listens there
+    listen = lambda port, service: {"address": address, "port": port, "service": service,
+                                    "relay_from": ["127.0.0.0/8"]}
+    with Place() as place, Hop() as hop:
+        os.chmod(place.path, 0o755)
+        os.mkdir(place.file("data"), 0o700)
+        os.chown(place.file("data"), nobody.pw_uid, nobody.pw_gid)
+        server = Ringpost(place, {"user": "nobody", "listen": [listen(25, "smtp")]}, route_to=hop.port)
+        server.write_config()
+        os.chmod(server.config_path, 0o600)
+        server.start(wait=False)
+        until(lambda: server.process.check_alive() and accepts(25, address), "port 25")
+        for thread in os.listdir(f"/proc/{server.process.pid}/task"):
+            with open(f"/proc/{server.process.pid}/task/{thread}/status", encoding="ascii") as f:
+                status = f.read()
+            assert re.findall(r"(?m)^(?:Uid|Gid):(.*)$", status) == ["".join(f"\t{n}" for n in [number] * 4) for number
+                                                                    in (nobody.pw_uid, nobody.pw_gid)], status
+            assert re.search(r"(?m)^NoNewPrivs:\s*1$", status) and re.search(r"(?m)^CapEff:\s*0+$", status), status
+        server.cli("domain", "add", "example.test")
+        server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
+        cert, key = place.certificate("second")
+        for path in (cert, key):
+            os.chmod(path, 0o600)
+        server.config["tls"]["certificates"] = [{"cert": cert, "key": key}]
+        server.config["listen"].append({"address": address, "port": 465, "service": "submissions"})
+        server.reload()
+        until(lambda: server.process.check_alive() and accepts(465, address), "port 465")
+        with open(cert, encoding="ascii") as f:
+            assert served_certificate(465, address) == ssl.PEM_cert_to_DER_cert(f.read())
+        with Talk(465, address=address, tls=True) as talk:
+            talk.ehlo()
+            talk.login(USER, PASSWORD)
+            talk.envelope(USER, "bob@example.org")
+            assert talk.data(message())[0] == 250
+        with Talk(25, address=address) as talk:
+            talk.ehlo()
+            talk.envelope("a@example.test", "bob@example.org")
+            assert talk.data(message())[0] == 250
+        assert len(hop.wait(2)) == 2
+        server.stop()
+
+
 # --- The queue ---------------------------------------------------------------------------------------------
 
 
@@ -457,8 +508,8 @@ def check_log(text):
 # --- Signals ----------------------------------------------------------------------------------------------------
 
 
-def served_certificate(port):
-    with socket.create_connection(("127.0.0.1", port), 60) as s:
+def served_certificate(port, address="127.0.0.1"):
+    with socket.create_connection((address, port), 60) as s:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with context.wrap_socket(s, server_hostname="localhost") as t:
@@ -685,6 +736,73 @@ def proxy_headers_name_the_client():
             with Talk(port, before=bad, greet=False) as talk:
                 assert not talk.closed().startswith(b"220")
         server.process.check_alive()
+
+
+class Bio:
+    """TLS whose bytes we place ourselves: `header` and the ClientHello go out together, cut at `cut`."""
+
+    def __init__(self, port, header, cut):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.socket = socket.create_connection(("127.0.0.1", port), 60)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        data = header + self.outgoing.read()
+        for part in (data[:cut], data[cut:]):
+            self.socket.sendall(part)
+            time.sleep(0.05)  # a segment of its own
+        self.drive(self.tls.do_handshake)
+
+    def drive(self, what):
+        while True:
+            try:
+                done = what()
+                self.socket.sendall(self.outgoing.read())
+                return done
+            except ssl.SSLWantReadError:
+                self.socket.sendall(self.outgoing.read())
+                got = self.socket.recv(65536)
+                if not got:
+                    raise EOFError from None
+                self.incoming.write(got)
+
+    def sendall(self, data):
+        self.drive(lambda: self.tls.write(data))
+
+    def recv(self, size):
+        try:
+            return self.drive(lambda: self.tls.read(size))
+        except EOFError:
+            return b""
+
+    def close(self):
+        self.socket.close()
+
+
+@suite.test
+def proxy_headers_stand_before_tls():
+    rows = {"submissions": {"proxy_from": ["127.0.0.1/32"]}}
+    with Place() as place, Hop() as hop, submission(place, route_to=hop.port, rows=rows) as server:
+        port = server.ports["submissions"]
+        headers = [b"PROXY TCP4 192.0.2.7 127.0.0.1 40000 465\r\n", proxy_v2("192.0.2.7", port)]
+        cuts = [(header, cut) for header in headers for cut in (0, 10, len(header), len(header) + 3)]
+        for number, (header, cut) in enumerate(cuts):
+            with Talk.over(Bio(port, header, cut)) as talk:
+                talk.ehlo()
+                talk.login(USER, PASSWORD)
+                talk.envelope(USER, "bob@example.org")
+                assert talk.data(message(subject=str(number)))[0] == 250, (header, cut)
+        assert all(b"[192.0.2.7]" in m.data for m in hop.wait(len(cuts)))
+        # Without one, or with something else, there is no session.
+        for header in (b"", b"PROXY nonsense\r\n"):
+            try:
+                Bio(port, header, 0).close()
+            except (EOFError, OSError):
+                continue
+            raise AssertionError(header)
 
 
 @suite.test

@@ -37,6 +37,14 @@ class Talk:
             self.handshake()
         self.greeting = self.reply() if greet else None
 
+    @classmethod
+    def over(cls, connected):
+        """Over something that sends and receives like a socket."""
+        talk = cls.__new__(cls)
+        talk.socket, talk.rest = connected, b""
+        talk.greeting = talk.reply()
+        return talk
+
     def __enter__(self):
         return self
 
