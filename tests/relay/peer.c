@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,13 +65,28 @@ static void keep(struct session *s, bool bdat)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* An answer that never ends: a byte now and then, until the other side has gone. */
+static void drip(struct session *s)
+{
+	const char *begin = "250-";
+
+	while (fputc(*begin ? *begin++ : 'x', s->out) != EOF && fflush(s->out) == 0)
+		usleep(20000);
+}
+
 /* The scripted answer, or the usual. Its first digit; 0: the session is over. */
 static int say(struct session *s, const char *line, const char *usual)
 {
-	const char *text = s->peer->script ? s->peer->script(s->peer, s->number, line) : NULL;
+	const char *(*script)(struct peer *p, unsigned session, const char *line) = s->peer->script;
+	const char *text = script ? script(s->peer, s->number, line) : NULL;
 
 	if (!text)
 		text = usual;
+	if (text[0] == '~') {
+		drip(s);
+		s->open = false;
+		return 0;
+	}
 	if (text[0] == '!') {
 		s->open = false;
 		return 0;
@@ -141,10 +157,11 @@ static void command(struct session *s, const char *line)
 	struct peer *p = s->peer;
 
 	if (!strncasecmp(line, "EHLO", 4) || !strncasecmp(line, "LHLO", 4)) {
+		const char *ehlo = p->ehlo;
 		char text[LINE];
 
 		snprintf(text, sizeof(text), "250-peer\r\n%s",
-			p->ehlo ? p->ehlo : "250-PIPELINING\r\n250 8BITMIME");
+			ehlo ? ehlo : "250-PIPELINING\r\n250 8BITMIME");
 		say(s, line, text);
 	} else if (!strncasecmp(line, "MAIL", 4)) {
 		forget(s);
@@ -229,6 +246,7 @@ struct peer *peer_start(uint16_t port)
 	int on = 1;
 
 	must(p);
+	signal(SIGPIPE, SIG_IGN);
 	pthread_mutex_init(&p->lock, NULL);
 	p->fd = socket(AF_INET, SOCK_STREAM, 0);
 	must(p->fd >= 0);

@@ -27,11 +27,12 @@ struct peer {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	/* The answer to a command line (or "." for the end of data), or NULL for the usual one. A text
-	 * beginning with "!" closes without a word, one that ends in "!" behind it. */
-	const char *(*script)(struct peer *p, unsigned session, const char *line);
-	const char
-		*ehlo; /* lines behind the greeting of EHLO, each "250-X\r\n", "250 X\r\n" last */
-	bool lmtp;
+	 * beginning with "!" closes without a word, one that ends in "!" behind it, "~" is an answer
+	 * that drips for ever. Sessions read these while the test may still set them. */
+	const char *(*_Atomic script)(struct peer *p, unsigned session, const char *line);
+	const char *_Atomic
+		ehlo; /* lines behind the greeting of EHLO, each "250-X\r\n", "250 X\r\n" last */
+	atomic_bool lmtp;
 	atomic_uint sessions, mails, count, alive;
 	atomic_bool stopping;
 	struct peer_message messages[PEER_MESSAGES_MAX];

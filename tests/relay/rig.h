@@ -46,7 +46,7 @@ void rig_run(struct rig *rig, const char *yaml, void (*body)(struct rig *rig, st
 struct rig_mail {
 	const char *from, *to, *text;
 	uint8_t notify, origin, ret;
-	bool eight_bit, smtputf8;
+	bool eight_bit, smtputf8, bulk;
 	msec hold_ms;
 };
 enum err rig_send(struct rig *rig, struct worker *w, const struct rig_mail *mail, queue_id *out);
