@@ -29,7 +29,8 @@ struct path {
 	struct relay_here *r;
 	struct target *target; /* the newest one that came */
 	struct list lanes[ENVELOPE_LANE_COUNT];
-	int64_t ready, held; /* recipients in lanes; parcels in hands */
+	int64_t lane_ready[ENVELOPE_LANE_COUNT]; /* recipients in each lane */
+	int64_t ready, held;                     /* in all lanes; parcels in hands */
 	unsigned failures;
 	msec rests_until; /* 0: not resting */
 	struct timer wake;
@@ -121,8 +122,18 @@ static void unlink_ready(struct path *p, struct parcel *parcel)
 {
 	list_remove(&parcel->link);
 	p->ready -= parcel->count;
+	p->lane_ready[parcel->lane] -= parcel->count;
 	relay_count(p->r, ready, -(int64_t)parcel->count);
 	relay_count(p->r, ram_bytes, -(int64_t)parcel->m->bytes);
+}
+
+/* Its link stands in its lane already. */
+static void count_ready(struct path *p, const struct parcel *parcel)
+{
+	p->ready += parcel->count;
+	p->lane_ready[parcel->lane] += parcel->count;
+	relay_count(p->r, ready, parcel->count);
+	relay_count(p->r, ram_bytes, (int64_t)parcel->m->bytes);
 }
 
 /* Handing out ---------------------------------------------------------------------------------- */
@@ -231,14 +242,13 @@ void path_add(struct relay_here *r, struct parcel *parcel)
 		turn_away(r, parcel, rest + (msec)entropy_below((uint64_t)rest / 8 + 1), p->why);
 		return;
 	}
-	if (p->ready >= r->gen->o->path_ready_max) {
+	/* Each lane has its own measure: a campaign must not fill that of the other. */
+	if (p->lane_ready[parcel->lane] >= r->gen->o->path_ready_max) {
 		turn_away(r, parcel, FULL_WAIT_MS, "the destination has enough waiting");
 		return;
 	}
 	list_push(&p->lanes[parcel->lane], &parcel->link);
-	p->ready += parcel->count;
-	relay_count(r, ready, parcel->count);
-	relay_count(r, ram_bytes, (int64_t)parcel->m->bytes);
+	count_ready(p, parcel);
 	dispatch(p);
 }
 
@@ -349,9 +359,7 @@ void path_returned(struct relay_here *r, struct parcel *parcel)
 		result_parcel(r, parcel);
 	} else {
 		list_push_front(&p->lanes[parcel->lane], &parcel->link);
-		p->ready += parcel->count;
-		relay_count(r, ready, parcel->count);
-		relay_count(r, ram_bytes, (int64_t)parcel->m->bytes);
+		count_ready(p, parcel);
 		dispatch(p);
 	}
 	if (p)

@@ -91,10 +91,17 @@ enum err queue_admit(struct worker *w)
 	return store_accepting(r->st, &why) ? OK : why ? why : ERR_BUSY;
 }
 
-bool queue_over_limit(const struct relay_here *r)
+/* An eighth is kept free of bulk mail, so that a campaign never sends anything else to the disk. */
+bool queue_over_limit(const struct relay_here *r, uint8_t lane)
 {
-	return r->counts.ready >= r->gen->o->ready_max ||
-		r->counts.ram_bytes >= r->gen->o->ram_bytes / (int64_t)r->workers;
+	int64_t ready = r->gen->o->ready_max;
+	int64_t bytes = r->gen->o->ram_bytes / (int64_t)r->workers;
+
+	if (lane != ENVELOPE_TRANSACTIONAL) {
+		ready -= ready / 8;
+		bytes -= bytes / 8;
+	}
+	return r->counts.ready >= ready || r->counts.ram_bytes >= bytes;
 }
 
 /* Cutting a message into parcels --------------------------------------------------------------- */
@@ -165,7 +172,7 @@ void queue_route_fresh(struct relay_here *r, struct parcel *p)
 		site_rest(r, p);
 	else if (wait > 0)
 		queue_park(r, p, p->m->env.hold_until, "held until the time the sender asked for");
-	else if (queue_over_limit(r))
+	else if (queue_over_limit(r, p->lane))
 		queue_park(r, p, worker_wall(r->w), "the queue in memory is full");
 	else
 		site_route(r, p);

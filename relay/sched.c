@@ -15,7 +15,7 @@
 
 enum {
 	PAGE = 512,          /* rows a read */
-	OUT_MAX = 200,       /* recipients of one domain in hand */
+	OUT_MAX = 200,       /* recipients of one domain and lane in hand */
 	OUT_LOW = 50,        /* fewer: read on */
 	HORIZON_MS = 600000, /* what is due within this has a timer */
 	SCAN_MS = 240000,    /* how often all domains are looked through */
@@ -38,7 +38,7 @@ struct dest {
 	wall_ms not_before;
 	msec parked_at;     /* rows became durable that pages may not show yet */
 	wall_ms parked_due; /* the earliest of them */
-	unsigned out;
+	unsigned out, lane_out[ENVELOPE_LANE_COUNT];
 	bool reading, again;
 	bool more; /* rows are due that were not given out */
 	slice domain;
@@ -84,6 +84,11 @@ bool sched_in_hand(struct relay_here *r, uint64_t id, uint32_t n)
 	return item && !list_has(&item->ghost);
 }
 
+static uint8_t lane_of(const struct schedule_entry *entry)
+{
+	return entry->lane < ENVELOPE_LANE_COUNT ? entry->lane : ENVELOPE_BULK;
+}
+
 static bool add_item(struct dest *d, const struct schedule_entry *entry)
 {
 	struct out_item *item = calloc(1, sizeof(*item));
@@ -98,6 +103,7 @@ static bool add_item(struct dest *d, const struct schedule_entry *entry)
 		return false;
 	}
 	d->out++;
+	d->lane_out[lane_of(entry)]++;
 	return true;
 }
 
@@ -234,6 +240,7 @@ static void item_home(struct dest *d, struct parcel *p, const struct item *it)
 
 	if (item) {
 		d->out--;
+		d->lane_out[p->lane]--;
 		if (it->outcome == OUTCOME_RETURNED) {
 			remove_item(d->r, item);
 			d->more = true;
@@ -406,7 +413,7 @@ static void give_out(struct reading *rd, const struct schedule_entry *entry)
 
 	rd->open->domain = envelope_domain(rd->m->env.rcpts[entry->n].address);
 	rd->open->from_disk = true;
-	rd->open->lane = entry->lane < ENVELOPE_LANE_COUNT ? entry->lane : ENVELOPE_BULK;
+	rd->open->lane = lane_of(entry);
 	it->n = entry->n;
 	it->attempts = entry->attempts;
 	it->indexed = true;
@@ -442,11 +449,11 @@ static void take_page(struct reading *rd, const struct schedule_page *page)
 			note_next(rd, entry->due);
 			return;
 		}
-		if (rd->d->out >= OUT_MAX) {
+		if (rd->d->lane_out[lane_of(entry)] >= OUT_MAX) {
 			rd->d->more = true;
 			return;
 		}
-		if (queue_over_limit(rd->d->r) || rd->d->r->draining) {
+		if (queue_over_limit(rd->d->r, lane_of(entry)) || rd->d->r->draining) {
 			note_next(rd, rd->now + BUSY_MS);
 			return;
 		}
@@ -539,7 +546,8 @@ static void dest_fire(struct timer *timer)
 	}
 	if (d->r->draining)
 		return;
-	if (queue_over_limit(d->r)) {
+	/* Bulk mail has less room: whether it may come is asked row by row. */
+	if (queue_over_limit(d->r, ENVELOPE_TRANSACTIONAL)) {
 		arm(d, worker_wall(d->r->w) + BUSY_MS);
 		return;
 	}

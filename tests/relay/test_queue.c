@@ -4,6 +4,7 @@
 #include "tests/relay/rig.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "core/fiber.h"
 
@@ -424,4 +425,68 @@ Test(queue, unreachable_destination_rests_and_recovers)
 	each_came_once();
 	rig_run(&the, route(""), drain_refuses);
 	finish();
+}
+
+/* --- Lanes --------------------------------------------------------------------------------------- */
+
+enum { CAMPAIGN = 2000, OVERTAKEN_MAX = 30 };
+
+static const char *dot_when_open(struct peer *p, unsigned session, const char *line)
+{
+	while (strcmp(line, ".") == 0 && !atomic_load(&open_now))
+		usleep(1000);
+	return NULL;
+}
+
+static bool first_is_out(void *arg)
+{
+	return atomic_load(&peer->mails) > 0;
+}
+
+/* While the whole campaign waits for one connection, one other message comes. */
+static void campaign(struct rig *rig, struct worker *w)
+{
+	struct rig_mail bulk = {
+		.from = "a@s.test", .to = "bulk@d.test", .text = hello, .bulk = true
+	};
+	struct rig_mail urgent = { .from = "a@s.test", .to = "urgent@d.test", .text = hello };
+
+	for (int i = 0; i < CAMPAIGN; i++)
+		check(rig_send(rig, w, &bulk, NULL) == OK);
+	check(rig_wait(first_is_out, NULL, 20000));
+	check(rig_send(rig, w, &urgent, NULL) == OK);
+	/* Every way a message may take off this worker and back has come to its end. */
+	(void)!fiber_sleep(100);
+	atomic_store(&open_now, true);
+	check(rig_idle(w, 120000));
+}
+
+static void urgent_comes_first(const char *more)
+{
+	unsigned at = UINT32_MAX;
+
+	begin(1);
+	peer->script = dot_when_open;
+	rig_run(&the, route(more), campaign);
+	cr_assert_eq(atomic_load(&peer->count), CAMPAIGN + 1u);
+	for (unsigned i = 0; i < CAMPAIGN + 1u; i++)
+		if (strstr(peer->messages[i].rcpts[0], "<urgent@"))
+			at = i;
+	cr_assert_leq(at, OVERTAKEN_MAX, "%u came first", at);
+	finish();
+}
+
+Test(queue, transactional_mail_overtakes_a_campaign)
+{
+	urgent_comes_first("  connections: 1\n");
+}
+
+Test(queue, transactional_mail_overtakes_when_memory_is_full)
+{
+	urgent_comes_first("  connections: 1\n  queue: { path_ready: 100, ready: 200 }\n");
+}
+
+Test(queue, transactional_mail_overtakes_when_the_worker_is_full)
+{
+	urgent_comes_first("  connections: 1\n  queue: { path_ready: 10000, ready: 200 }\n");
 }
