@@ -228,6 +228,11 @@ static void fill_mail(struct ship *s, bool utf8)
 	}
 	if (utf8)
 		mail->given |= SMTP_P_SMTPUTF8;
+	/* RFC 4954 5: we vouch for nobody, which must be said where we logged in ourselves. */
+	if (s->hop->client.login) {
+		mail->given |= SMTP_P_AUTH;
+		mail->auth = SLICE("<>");
+	}
 }
 
 /* Everybody aboard shares this outcome. */
@@ -255,7 +260,10 @@ static bool load(struct ship *s)
 
 static void take_same(struct ship *s, bool utf8)
 {
-	while (s->txn.rcpt_count < s->max) {
+	/* RFC 9422 RCPTDOMAINMAX: a parcel is of one domain. */
+	uint32_t domains = s->hop->client.caps.rcpt_domain_max, taken = 1;
+
+	while (s->txn.rcpt_count < s->max && (!domains || taken++ < domains)) {
 		struct parcel *more = outlet_take_same(s->hop->ot, s->m);
 
 		if (!more)

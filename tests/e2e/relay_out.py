@@ -639,4 +639,16 @@ def the_bench_sink_misbehaves():
         assert account["doubles"] <= account["dropped"], account
 
 
+@suite.test
+def who_logs_in_vouches_for_nobody():
+    """RFC 4954 5: AUTH=<> where the relay logged in, and no word of it elsewhere."""
+    with Place() as place, Hop(tls=place.certificate(), auth=("relay", "secret")) as hop, Hop() as rest:
+        login = {"user": "relay", "password": "secret"}
+        with relay(place, route(hop.port, "one.test", login=login, tls="required"),
+                   route(rest.port)) as server:
+            submit(server, message(), ["a@one.test", "b@two.test"])
+            assert "AUTH=<>" in hop.wait(1)[0].mail
+            assert "AUTH=" not in rest.wait(1)[0].mail
+
+
 suite.main()
