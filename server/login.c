@@ -372,12 +372,15 @@ enum fault login_scram_keys(struct login *l, const struct login_try *t, struct a
 	struct login_name name;
 	enum err err;
 	const struct account *acc = find(l, t->name, a, &name, &err);
+	char *low = arena_str(a, t->name);
 
 	if (err)
 		return FAULT_AUTH_BUSY;
+	/* A known name has one salt however it is spelt, so a false one may have no more. */
+	text_lower_all(low, t->name.len);
 	*out = (struct login_scram){ 0 };
 	if (!acc || !acc->scram_iterations || acc->scram_salt.len != SASL_SALT_BYTES) {
-		scram_keys_false(&out->keys, slice_of(l->secret, KEY_BYTES), t->name,
+		scram_keys_false(&out->keys, slice_of(l->secret, KEY_BYTES), slice_of(low, t->name.len),
 			(uint32_t)t->options->scram_iterations);
 		return FAULT_NONE;
 	}

@@ -483,4 +483,19 @@ def failed_logins_lock(stage):
         assert client.noop()[0] == 250
 
 
+@suite.test
+def case_tells_nothing_about_a_user(stage):
+    """The salt of a known name is the same however it is spelt; so must be that of one made up."""
+    for name in (USER, "nobody@example.test"):
+        seen = set()
+        for user in (name, name.upper(), name.title()):
+            with Talk(stage.ports["submissions"], tls=True) as talk:
+                talk.ehlo()
+                first = base64.b64encode(scram.Scram(user, "x").first()).decode()
+                text = base64.b64decode(talk.expect(334, f"AUTH SCRAM-SHA-256 {first}")).decode()
+                seen.add(re.search(r"s=([^,]+,i=\d+)", text).group(1))
+                talk.expect(501, "*")
+        assert len(seen) == 1, (name, seen)
+
+
 suite.main()
