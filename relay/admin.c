@@ -97,7 +97,7 @@ static void row_of_item(struct ram_look *look, const struct parcel *p, const str
 						   SLICE("the domain's name servers"),
 		.received_at = e->received_at,
 		.due_at = worker_wall(look->r->w),
-		.expires_at = e->received_at + look->r->gen->retry.expire_ms,
+		.expires_at = envelope_began(e) + look->r->gen->retry.expire_ms,
 		.size = e->size,
 		.attempts = it->attempts,
 		.lane = p->lane,

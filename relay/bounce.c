@@ -71,7 +71,6 @@ static void describe(struct report *rep, const struct item *it, struct dsn_rcpt 
 	const struct reason *why = it->reason ? it->reason : &none;
 	slice text = slice_of(why->text, why->text_len);
 	slice status = slice_str(why->status);
-	wall_ms received = rep->p->m->env.received_at;
 
 	*out = (struct dsn_rcpt){
 		.original = parcel_rcpt(rep->p, it)->orcpt,
@@ -98,7 +97,7 @@ static void describe(struct report *rep, const struct item *it, struct dsn_rcpt 
 			out->explanation = SLICE("It was tried until its time was over.");
 	}
 	if (rep->kind == KIND_DELAYED)
-		out->will_retry_until = received + rep->r->gen->retry.expire_ms;
+		out->will_retry_until = envelope_began(&rep->p->m->env) + rep->r->gen->retry.expire_ms;
 }
 
 static enum err put(struct report *rep, slice bytes)

@@ -156,6 +156,11 @@ slice envelope_domain(slice address)
 	return at < 0 ? slice_of(address.ptr, 0) : slice_skip(address, (size_t)at + 1);
 }
 
+wall_ms envelope_began(const struct envelope *e)
+{
+	return MAX(e->received_at, e->hold_until);
+}
+
 msec envelope_hold_ms(const struct envelope *e, wall_ms now)
 {
 	return e->hold_until > now ? e->hold_until - now : 0;

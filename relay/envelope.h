@@ -92,6 +92,9 @@ enum err envelope_decode(slice meta, struct arena *a, struct envelope *out) must
 /* "b" of "a@b"; empty when there is no at-sign. The last one counts: local parts may be quoted. */
 slice envelope_domain(slice address);
 
+/* When its age begins: a message that was to wait is not late for having waited (RFC 4865 4.5). */
+wall_ms envelope_began(const struct envelope *e);
+
 /* Milliseconds to wait before the first attempt: hold_until less `now`, never negative. */
 msec envelope_hold_ms(const struct envelope *e, wall_ms now);
 

@@ -67,6 +67,9 @@ void hop_reason_err(struct hop *h, enum err err, const char *where, struct reaso
 
 enum smtp_event hop_step(struct hop *h, msec timeout_ms, struct smtp_client_event *ev)
 {
+	uint32_t answers = h->client.answers;
+	msec now = worker_now(h->r->w), due = now + timeout_ms;
+
 	for (;;) {
 		size_t before = h->in.len;
 		enum smtp_event event = smtp_client_step(&h->client, &h->in, conn_out(h->c), ev);
@@ -74,7 +77,11 @@ enum smtp_event hop_step(struct hop *h, msec timeout_ms, struct smtp_client_even
 		conn_consume(h->c, before - h->in.len);
 		if (event != SMTP_EV_WAIT)
 			return event;
-		enum err err = conn_wait_data(h->c, &h->in, timeout_ms);
+		now = worker_now(h->r->w);
+		if (h->client.answers != answers)
+			due = now + timeout_ms;
+		answers = h->client.answers;
+		enum err err = due > now ? conn_wait_data(h->c, &h->in, due - now) : ERR_TIMEOUT;
 
 		if (err) {
 			h->in = (slice){ 0 };
@@ -111,7 +118,9 @@ static bool start_tls(struct hop *h)
 	return true;
 }
 
-/* From the greeting to READY. *tls_broke: another try in clear makes sense. */
+/* From the greeting to READY. *tls_broke: another try in clear makes sense. That is so whenever the
+ * session broke, without a word in clear, once STARTTLS was asked for: bytes behind the 220, a close
+ * instead of it, a handshake that failed, an alert that came behind our last flight. */
 static enum err greet(struct hop *h, bool *tls_broke)
 {
 	for (;;) {
@@ -134,6 +143,7 @@ static enum err greet(struct hop *h, bool *tls_broke)
 				hop_reason_reply(h, ev.reply, &h->why);
 			else
 				hop_reason_err(h, ev.err, "greeting", &h->why);
+			*tls_broke = h->client.tls_asked && !ev.reply;
 			return ev.err ? ev.err : ERR_REFUSED;
 		default:
 			hop_reason_err(h, ERR_PROTOCOL, "greeting", &h->why);

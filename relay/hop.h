@@ -40,7 +40,8 @@ struct hop {
 /* OK: ready for mail. Otherwise hop->why says what happened, and with hop->permanent that no later
  * attempt would fare better. */
 enum err hop_open(struct hop *h) must_use;
-/* Drive the machine to its next event but SMTP_EV_WAIT; waits at most `timeout_ms` for each piece. */
+/* Drive the machine to its next event but SMTP_EV_WAIT; waits at most `timeout_ms` for each
+ * whole reply, however many pieces it comes in. */
 enum smtp_event hop_step(struct hop *h, msec timeout_ms, struct smtp_client_event *ev);
 /* The session is over: QUIT when it can still be said, then close. */
 void hop_close(struct hop *h);

@@ -153,7 +153,7 @@ static enum err submit_park(struct result *res)
 		.domain = p->domain,
 		.due = it->due,
 		.first_seen = p->m->env.received_at,
-		.expires = p->m->env.received_at + res->r->gen->retry.expire_ms,
+		.expires = envelope_began(&p->m->env) + res->r->gen->retry.expire_ms,
 		.reply = out_written(&o),
 		.tail = tail_of(p, it, &tail),
 	};
@@ -223,7 +223,7 @@ static void settle_deferred(struct relay_here *r, struct parcel *p, struct item 
 	const struct envelope_rcpt *rcpt = parcel_rcpt(p, it);
 	struct retry_times buf;
 	const struct retry_times *times = times_of(r, p, &buf);
-	wall_ms now = worker_wall(r->w), received = p->m->env.received_at;
+	wall_ms now = worker_wall(r->w), received = envelope_began(&p->m->env);
 
 	if (!it->no_attempt)
 		it->attempts++;

@@ -87,6 +87,7 @@ static void on_enter(struct smtp_client *c, struct out *o)
 		smtp_put_verb(o, "HELO", c->conf->name);
 		return;
 	case CLIENT_STARTTLS:
+		c->tls_asked = true;
 		smtp_put_verb(o, "STARTTLS", (slice){ 0 });
 		return;
 	case CLIENT_AUTH:
@@ -240,6 +241,7 @@ static enum step read_reply(struct smtp_client *c, slice *in, slice *text)
 			smtp_caps_add(&c->caps, line.text);
 		step = smtp_replies_add(&c->replies, &line, &c->reply);
 	} while (step == STEP_MORE);
+	c->answers += step == STEP_DONE;
 	return step;
 }
 

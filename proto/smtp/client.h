@@ -119,8 +119,9 @@ struct smtp_client {
 	struct smtp_stuff stuff;
 	uint64_t body_left; /* BDAT: still to be written */
 	uint32_t mails;     /* MAIL commands of this session, for MAILMAX */
+	uint32_t answers;   /* whole replies read so far: a time-out is for one of them */
 	uint8_t state;      /* enum of client_int.h */
-	bool tls, enter_due, ready_due, body_due, rset_due, quit_due, shaky, has_reply;
+	bool tls, tls_asked, enter_due, ready_due, body_due, rset_due, quit_due, shaky, has_reply;
 	enum err down;
 };
 

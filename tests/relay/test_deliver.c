@@ -147,6 +147,25 @@ Test(deliver, recipients_beyond_the_limit_get_a_further_transaction)
 	finish();
 }
 
+static void send_to_three_domains(struct rig *rig, struct worker *w)
+{
+	give(rig, w, "x@d.test y@e.test z@f.test", hello);
+	check(rig_idle(w, 20000));
+}
+
+/* RFC 9422 4.3: all three domains go to the same host, which takes two in a transaction. */
+Test(deliver, domains_beyond_the_peers_limit_get_a_further_transaction)
+{
+	begin(1);
+	peer->ehlo = "250-PIPELINING\r\n250 LIMITS RCPTDOMAINMAX=2";
+	rig_run(&the, route("", ", connections: 1"), send_to_three_domains);
+	cr_assert_eq(atomic_load(&peer->count), 2u);
+	cr_assert_eq(count_rcpt("<x@") + count_rcpt("<y@") + count_rcpt("<z@"), 3u);
+	for (unsigned i = 0; i < atomic_load(&peer->count); i++)
+		cr_assert_leq(peer->messages[i].rcpt_count, 2u);
+	finish();
+}
+
 /* ---------------------------------------------------------------------------------------------- */
 
 static const char *refuse_y(struct peer *p, unsigned session, const char *line)
@@ -435,6 +454,54 @@ Test(deliver, broken_handshake_goes_on_in_clear_and_is_remembered)
 	finish();
 }
 
+/* RFC 3207 6: what came behind the 220 in clear may be anybody's. The mail need not suffer for it. */
+static const char *tls_injected(struct peer *p, unsigned session, const char *line)
+{
+	return strcmp(line, "STARTTLS") == 0 ? "220 go ahead\r\n250 injected" : NULL;
+}
+
+static const char *tls_slammed(struct peer *p, unsigned session, const char *line)
+{
+	return strcmp(line, "STARTTLS") == 0 ? "!" : NULL;
+}
+
+static void in_clear_at_once(const char *(*script)(struct peer *, unsigned, const char *))
+{
+	begin(1);
+	peer->ehlo = "250-PIPELINING\r\n250 STARTTLS";
+	peer->script = script;
+	rig_run(&the, route("  tls: opportunistic\n", ", retry.first: 1h"), send_one);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	cr_assert_eq(atomic_load(&peer->sessions), 2u);
+	finish();
+}
+
+Test(deliver, bytes_behind_the_220_are_answered_in_clear)
+{
+	in_clear_at_once(tls_injected);
+}
+
+Test(deliver, a_close_at_starttls_is_answered_in_clear)
+{
+	in_clear_at_once(tls_slammed);
+}
+
+/* The time-outs of RFC 5321 4.5.3.2 are for replies, not for bytes of them. */
+static const char *drips_first(struct peer *p, unsigned session, const char *line)
+{
+	return session == 0 && strncmp(line, "MAIL", 4) == 0 ? "~" : NULL;
+}
+
+Test(deliver, a_reply_that_drips_is_given_up)
+{
+	begin(1);
+	peer->script = drips_first;
+	rig_run(&the, route("", ", timeouts.mail: 200ms"), send_one);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	cr_assert_eq(atomic_load(&peer->sessions), 2u);
+	finish();
+}
+
 static bool tried_twice(void *arg)
 {
 	return atomic_load(&peer->sessions) >= 2;
@@ -471,6 +538,23 @@ Test(deliver, future_release_waits)
 	begin(1);
 	rig_run(&the, route("", ""), give_later);
 	cr_assert_eq(atomic_load(&peer->count), 1u);
+	finish();
+}
+
+static const char *later_once(struct peer *p, unsigned session, const char *line)
+{
+	return strncmp(line, "RCPT", 4) == 0 && atomic_load(&p->mails) <= 1 ? "450 4.2.1 later" :
+									      NULL;
+}
+
+/* Its first attempt comes later than it may grow old. */
+Test(deliver, future_release_does_not_count_as_age)
+{
+	begin(1);
+	peer->script = later_once;
+	rig_run(&the, route("", ", retry.expire: 600ms"), give_later);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	cr_assert_eq(atomic_load(&peer->mails), 2u);
 	finish();
 }
 
