@@ -380,8 +380,8 @@ enum fault login_scram_keys(struct login *l, const struct login_try *t, struct a
 	text_lower_all(low, t->name.len);
 	*out = (struct login_scram){ 0 };
 	if (!acc || !acc->scram_iterations || acc->scram_salt.len != SASL_SALT_BYTES) {
-		scram_keys_false(&out->keys, slice_of(l->secret, KEY_BYTES), slice_of(low, t->name.len),
-			(uint32_t)t->options->scram_iterations);
+		scram_keys_false(&out->keys, slice_of(l->secret, KEY_BYTES),
+			slice_of(low, t->name.len), (uint32_t)t->options->scram_iterations);
 		return FAULT_NONE;
 	}
 	out->known = true;

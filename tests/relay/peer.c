@@ -77,7 +77,8 @@ static void drip(struct session *s)
 /* The scripted answer, or the usual. Its first digit; 0: the session is over. */
 static int say(struct session *s, const char *line, const char *usual)
 {
-	const char *(*script)(struct peer *p, unsigned session, const char *line) = s->peer->script;
+	const char *(*script)(struct peer * p, unsigned session, const char *line) =
+		s->peer->script;
 	const char *text = script ? script(s->peer, s->number, line) : NULL;
 
 	if (!text)
