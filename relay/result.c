@@ -258,6 +258,8 @@ static void tell(struct relay_here *r, const struct parcel *p, const struct item
 	char id[48];
 	struct out o = out_fixed(id, sizeof(id));
 	wall_ms now = worker_wall(r->w);
+	/* Counted for those that stay; a host's last word was an attempt all the same. */
+	unsigned last = it->outcome == OUTCOME_FAILED && !it->expired && why->mta[0] && why->code;
 
 	if (it->outcome == OUTCOME_DELIVERED || it->outcome >= array_len(tellings))
 		return;
@@ -270,7 +272,7 @@ static void tell(struct relay_here *r, const struct parcel *p, const struct item
 		log_str("status", why->status[0] ? why->status : NULL),
 		log_slice(why->text_len ? "reply" : NULL, slice_of(why->text, why->text_len)),
 		log_err(why->err), log_ms("delay", now - p->m->env.received_at),
-		log_uint("attempts", it->attempts),
+		log_uint("attempts", it->attempts + last),
 		log_ms(stays(it) ? "retry_in" : NULL, it->due - now));
 }
 
