@@ -225,6 +225,42 @@ static void make_write_safe(struct inode *inode, struct unsafe *write)
 	free(write);
 }
 
+static void tear_write(struct inode *inode, const struct unsafe *write, unsigned survive)
+{
+	for (size_t at = 0; at < write->len;) {
+		size_t n = MIN(write->len - at, SECTOR - (size_t)((write->offset + at) % SECTOR));
+
+		if (sim_chance(survive))
+			image_put(&inode->safe, write->offset + at, write->bytes + at, n);
+		at += n;
+	}
+}
+
+/* Sometimes all of it made it, sometimes nothing. */
+static unsigned share_that_survives(void)
+{
+	static const unsigned shares[] = { 0, 100, 500, 900, 1000 };
+
+	return shares[sim_random(array_len(shares))];
+}
+
+/* What an earlier write, one that failed perhaps, left below this one is decided before it: later it
+ * cannot come back. */
+static void settle_below(struct inode *inode, const struct unsafe *write)
+{
+	list_each(&inode->writes, link)
+	{
+		struct unsafe *below = container_of(link, struct unsafe, link);
+
+		if (below->id >= write->id || below->offset >= write->offset + write->len ||
+			write->offset >= below->offset + below->len)
+			continue;
+		tear_write(inode, below, share_that_survives());
+		list_remove(link);
+		free(below);
+	}
+}
+
 /* The write with this number, if no sync took it meanwhile. */
 static void make_one_safe(struct inode *inode, uint64_t id)
 {
@@ -233,6 +269,7 @@ static void make_one_safe(struct inode *inode, uint64_t id)
 		struct unsafe *write = container_of(link, struct unsafe, link);
 
 		if (write->id == id) {
+			settle_below(inode, write);
 			make_write_safe(inode, write);
 			return;
 		}
@@ -619,22 +656,9 @@ void sim_file_call(struct file_call *call)
 
 /* --- Crashes --- */
 
-static void tear_write(struct inode *inode, const struct unsafe *write, unsigned survive)
-{
-	for (size_t at = 0; at < write->len;) {
-		size_t n = MIN(write->len - at, SECTOR - (size_t)((write->offset + at) % SECTOR));
-
-		if (sim_chance(survive))
-			image_put(&inode->safe, write->offset + at, write->bytes + at, n);
-		at += n;
-	}
-}
-
 static void crash_inode(struct inode *inode)
 {
-	/* Sometimes all of it made it, sometimes nothing. */
-	static const unsigned shares[] = { 0, 100, 500, 900, 1000 };
-	unsigned survive = shares[sim_random(array_len(shares))];
+	unsigned survive = share_that_survives();
 
 	list_each(&inode->writes, link)
 		tear_write(inode, container_of(link, struct unsafe, link), survive);
