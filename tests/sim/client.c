@@ -235,6 +235,7 @@ static int put_envelope(struct conn *c, const struct letter *l)
 static bool conclude(struct conn *c, const struct letter *l)
 {
 	l->m->fate = FATE_UNKNOWN;
+	l->m->complete = true;
 	if (town_bad(20)) { /* away without waiting for the answer */
 		(void)!conn_drain_wait(c, WAIT_MS);
 		return false;

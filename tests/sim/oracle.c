@@ -27,6 +27,7 @@ static struct {
 	struct taken *taken;
 	size_t taken_count, taken_room;
 	size_t life_first; /* of `taken`: the first of this life of the process */
+	uint32_t life_messages;
 	unsigned complaints, crashes, broken_reports;
 	msec crashed_at[CRASHES_SAID];
 	uint64_t trace;
@@ -187,12 +188,29 @@ void oracle_broken(unsigned session)
 	}
 }
 
+/* What a failing disk made the server refuse may have reached it all the same, and is found there
+ * if the process dies before its next good write. */
+static void doubt_refusals(void)
+{
+	for (uint32_t i = o.life_messages; i < o.count; i++)
+		if (o.messages[i]->fate == FATE_REFUSED && o.messages[i]->complete)
+			o.messages[i]->fate = FATE_UNKNOWN;
+}
+
+void oracle_stopped(void)
+{
+	o.life_messages = o.count;
+	o.life_first = o.taken_count;
+}
+
 void oracle_crashed(bool safe)
 {
+	if (!safe)
+		doubt_refusals();
 	for (size_t i = o.taken_count; i > o.life_first; i--)
 		if (!safe || doubtful(&o.taken[i - 1]))
 			excuse(&o.taken[i - 1]);
-	o.life_first = o.taken_count;
+	oracle_stopped();
 	if (o.crashes < CRASHES_SAID)
 		o.crashed_at[o.crashes] = clock_now();
 	o.crashes++;

@@ -28,6 +28,7 @@ struct oracle_rcpt {
 
 struct oracle_message {
 	enum fate fate;
+	bool complete; /* its last byte was sent */
 	uint64_t hash; /* of the body, without header */
 	size_t bytes;
 	unsigned rcpt_count;
@@ -63,6 +64,8 @@ void oracle_broken(unsigned session);
 void oracle_answered(unsigned session, bool gone);
 /* The process died. `safe`: results were durable in time until then (no disk faults). */
 void oracle_crashed(bool safe);
+/* It ended in order: nothing of its life is in doubt. */
+void oracle_stopped(void);
 
 /* Everything has drained: is all as it must be? Complains. */
 void oracle_judge(void);

@@ -58,14 +58,14 @@ struct plan {
 
 static struct plan make_plan(uint64_t seed)
 {
-	static const unsigned resets[] = { 0, 0, 1, 3, 10 }, faults[] = { 0, 0, 0, 1, 10 };
+	static const unsigned resets[] = { 0, 0, 1, 3, 10 }, faults[] = { 0, 0, 2, 20, 200 };
 	struct plan p = { .variant = (unsigned)(seed % HOUSE_VARIANTS) };
 
 	p.lives = 1 + (unsigned)sim_random(LIVES_MAX);
 	p.resets = resets[sim_random(array_len(resets))];
 	p.disk_faults = faults[sim_random(array_len(faults))];
 	if (sim_random(4) == 0)
-		p.room = (4 + sim_random(8)) << 20;
+		p.room = (2 + sim_random(6)) << 20;
 	if (sim_random(4) == 0)
 		p.wall_jump = (msec)sim_random(400 * 1000) - 200 * 1000;
 	town = (struct town){ .clients = 1 + (unsigned)sim_random(6) };
@@ -121,6 +121,7 @@ static void troubled_life(struct plan *p)
 	house_run(sim_random(2) ? clients_done : NULL,
 		50 + (msec)sim_random(sim_random(2) ? 3000 : 90000));
 	if (!sim_crashed() && end == END_STOP && house_close()) {
+		oracle_stopped();
 		outcome->stops++;
 		return;
 	}
