@@ -246,6 +246,7 @@ void smtp_swallow_chunk(struct smtp_session *s, const struct smtp_bdat *bdat, en
 	s->chunk_left = bdat->size_bytes;
 	s->chunk_last = bdat->last;
 	s->chunk_fault = (uint8_t)fault;
+	s->chunk_deadline = worker_now(s->head.door->w) + s->setup->smtp->message_ms;
 	s->input = SMTP_IN_CHUNK;
 	if (s->chunk_left == 0)
 		end_chunk(s, &stop);

@@ -224,7 +224,9 @@ void smtp_set_deadline(struct smtp_session *s)
 	if (s->input == SMTP_IN_NOTHING || conn_fiber(s->conn))
 		return;
 	if (s->input == SMTP_IN_DATA || s->input == SMTP_IN_CHUNK) {
-		left = s->mail ? s->mail->deadline - worker_now(s->head.door->w) : o->data_ms;
+		/* What is swallowed belongs to no message, or to one that never began. */
+		left = s->mail && s->mail->begun ? s->mail->deadline : s->chunk_deadline;
+		left -= worker_now(s->head.door->w);
 		ms = MAX(MIN(o->data_ms, left), 1);
 	}
 	conn_deadline(s->conn, ms);

@@ -403,4 +403,31 @@ def addresses_that_are_none(stage):
             assert code in (250, 550), (line, code, text)
 
 
+@suite.test
+def a_refused_chunk_may_come_in_pieces(stage):
+    """As it does behind a pipelined RCPT that was refused: nobody is cut off for a slow line."""
+    with stage.talk() as talk:
+        talk.expect(250, "MAIL FROM:<a@example.test>")
+        talk.send(b"RCPT TO:<nonsense>\r\nBDAT 3000 LAST\r\n")
+        assert talk.reply()[0] // 100 == 5
+        for _ in range(3):
+            time.sleep(0.1)
+            talk.send(b"x" * 1000)
+        assert talk.reply()[0] // 100 == 5
+        talk.expect(250, "NOOP")
+
+
+@suite.test
+def refused_chunks_do_not_last_for_ever():
+    with stage(message_time="10s", data="5s") as other, Talk(other.port) as talk:
+        talk.ehlo()
+        talk.send(b"BDAT 100000 LAST\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(60):
+                talk.send(b"x")
+                time.sleep(0.5)
+        said = talk.closed()
+        assert said.startswith(b"421 4.4.2") or said == b"", said
+
+
 suite.main()
