@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Opening the shards, feeding them durable records, deciding when to commit, waking who waits.
+/* Opening the shards, deciding when to commit what they were fed, waking who waits.
  *
  * All of this runs on the journal's home worker, so nothing here is locked; only the transaction
  * itself runs elsewhere (index_apply.c). Without a worker the same code runs inline and commits when
@@ -235,11 +235,6 @@ unsigned index_shard_of(const struct index *ix, slice name)
 
 /* --- Committing --- */
 
-static uint64_t position_of(const struct shard *sh)
-{
-	return atomic_load_explicit(&sh->position, memory_order_acquire);
-}
-
 /* Hand the feed to the job's side. */
 static void take_work(struct shard *sh)
 {
@@ -287,7 +282,7 @@ static void wake_waiters(struct shard *sh, enum err err)
 	{
 		struct waiter *w = container_of(link, struct waiter, link);
 
-		if (err || w->pos < position_of(sh)) {
+		if (err || w->pos < shard_position(sh)) {
 			list_remove(link);
 			list_push(&woken, link);
 		}
@@ -302,7 +297,7 @@ static void wake_waiters(struct shard *sh, enum err err)
 	}
 }
 
-static void kick(struct shard *sh);
+void shard_kick(struct shard *sh);
 
 static void finish_work(struct shard *sh)
 {
@@ -326,7 +321,7 @@ static void finish_work(struct shard *sh)
 	if (sh->work_directory)
 		atomic_fetch_add(&ix->generation, 1);
 	wake_waiters(sh, OK);
-	kick(sh);
+	shard_kick(sh);
 }
 
 static void run_job(struct job *job)
@@ -368,13 +363,12 @@ static bool idle(struct shard *sh)
 {
 	if (sh->first || sh->work)
 		return false;
-	if (sh->fed_to <= position_of(sh))
+	if (sh->fed_to <= shard_position(sh))
 		sh->commit_wanted = false;
 	return !sh->commit_wanted;
 }
 
-/* Commit now, later or not at all. Back to back while somebody waits. */
-static void kick(struct shard *sh)
+void shard_kick(struct shard *sh)
 {
 	struct index *ix = sh->ix;
 
@@ -389,68 +383,9 @@ static void kick(struct shard *sh)
 		timer_arm_in(ix->home, &sh->timer, ix->gather_ms);
 }
 
-static struct feed *room_for(struct shard *sh, size_t bytes)
-{
-	if (!sh->last || sh->last->cap - sh->last->len < bytes) {
-		size_t cap = MAX((size_t)FEED_BYTES, bytes);
-		struct feed *f = calloc(1, sizeof(*f) + cap);
-
-		/* Bounded by admission (index_lag); there is no way to go on without it. */
-		must(f);
-		f->cap = cap;
-		if (sh->last)
-			sh->last->next = f;
-		else
-			sh->first = f;
-		sh->last = f;
-	}
-	return sh->last;
-}
-
-static void feed_shard(struct shard *sh, const struct journal_record *rec, slice payload)
-{
-	size_t bytes = (sizeof(*rec) + payload.len + 7) & ~(size_t)7;
-	struct feed *f = room_for(sh, bytes);
-
-	memcpy(f->bytes + f->len, rec, sizeof(*rec));
-	memcpy(f->bytes + f->len + sizeof(*rec), payload.ptr, payload.len);
-	f->len += bytes;
-	sh->fed_bytes += bytes;
-	atomic_fetch_add(&sh->ix->lag, bytes);
-}
-
-void index_feed(struct index *ix, const struct journal_record *rec, slice payload)
-{
-	for (unsigned i = 0; i < ix->count; i++) {
-		struct shard *sh = &ix->shards[i];
-
-		if (rec->pos < MAX(position_of(sh), sh->fed_to))
-			continue; /* replayed and known */
-		if (rec->shards & 1u << i) {
-			feed_shard(sh, rec, payload);
-			sh->fed_to = rec->pos + 1;
-			kick(sh);
-		}
-	}
-}
-
-void index_advance(struct index *ix, journal_pos pos, bool commit)
-{
-	for (unsigned i = 0; i < ix->count; i++) {
-		struct shard *sh = &ix->shards[i];
-
-		if (pos > sh->fed_to)
-			sh->fed_to = pos;
-		if (commit && sh->fed_to > position_of(sh)) {
-			sh->commit_wanted = true;
-			kick(sh);
-		}
-	}
-}
-
 journal_pos index_shard_position(const struct index *ix, unsigned shard)
 {
-	return position_of(&ix->shards[shard]);
+	return shard_position(&ix->shards[shard]);
 }
 
 journal_pos index_position(const struct index *ix)
@@ -458,7 +393,7 @@ journal_pos index_position(const struct index *ix)
 	journal_pos least = UINT64_MAX;
 
 	for (unsigned i = 0; i < ix->count; i++)
-		least = MIN(least, position_of(&ix->shards[i]));
+		least = MIN(least, shard_position(&ix->shards[i]));
 	return least;
 }
 
@@ -504,16 +439,16 @@ static void wait_on(struct waiter *w)
 		if (!(w->mask & 1u << i))
 			continue;
 		last = sh;
-		if (w->pos < position_of(sh)) {
+		if (w->pos < shard_position(sh)) {
 			if (!w->want_outcome)
 				w->mask &= ~(1u << i);
 			continue;
 		}
 		list_push(&sh->waiters, &w->link);
 		/* What was asked for may lie before the feed's end without a record of this shard. */
-		if (sh->fed_to > position_of(sh))
+		if (sh->fed_to > shard_position(sh))
 			sh->commit_wanted = true;
-		kick(sh);
+		shard_kick(sh);
 		return;
 	}
 	tell(w, w->want_outcome && last ? outcome_of(last, w->pos) : OK);
@@ -532,7 +467,7 @@ static enum err wait_for(struct waiter *w)
 		w->err = ERR_INVALID; /* a position nobody fed */
 		wait_on(w);
 		list_remove(&w->link);
-		return w->err;
+		return w->err == ERR_INVALID && index_behind(ix) ? ERR_NOMEM : w->err;
 	}
 	struct worker *here = worker_self();
 	must(here);
@@ -552,7 +487,7 @@ enum err index_wait(struct index *ix, journal_pos pos, uint32_t mask)
 	bool there = true;
 
 	for (unsigned i = 0; there && i < ix->count; i++)
-		there = !(w.mask & 1u << i) || pos < position_of(&ix->shards[i]);
+		there = !(w.mask & 1u << i) || pos < shard_position(&ix->shards[i]);
 	return there ? OK : wait_for(&w);
 }
 

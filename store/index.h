@@ -45,6 +45,17 @@ unsigned index_shard_of(const struct index *ix, slice name);
 /* --- Writing: the journal's home worker, in journal order --- */
 /* A durable record for the shards of its mask. The bytes are copied. */
 void index_feed(struct index *ix, const struct journal_record *rec, slice payload);
+/* Without memory for a record its shard is behind: it takes no more until it was fed everything from
+ * index_missed() on again. Then say so, with the position all of it came before. */
+bool index_behind(const struct index *ix); /* any thread */
+journal_pos index_missed(const struct index *ix);
+enum err index_feed_again(struct index *ix, const struct journal_record *rec,
+	slice payload) must_use;
+/* Until what was fed again so far is committed, so that it does not all stand in memory. */
+enum err index_wait_again(struct index *ix) must_use;
+void index_caught_up(struct index *ix, journal_pos pos);
+/* For tests, in builds with RP_FAULTS: the next `count` records find no memory. */
+void index_fault_feed(unsigned count);
 /* No more records exist before `pos`: shards that have nothing to apply may say so in their next
  * commit. With `commit` they do so now. */
 void index_advance(struct index *ix, journal_pos pos, bool commit);

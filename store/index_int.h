@@ -47,6 +47,7 @@ struct shard {
 	struct feed *first, *last;
 	size_t fed_bytes;
 	journal_pos fed_to;
+	journal_pos missed; /* from here on records must be fed again: there was no memory; 0: none */
 	struct list waiters;
 	struct timer timer;
 	bool busy, commit_wanted;
@@ -72,6 +73,7 @@ struct index {
 	msec gather_ms;
 	uint64_t store_id;
 	bool read_only;
+	_Atomic unsigned behind; /* shards that missed a record */
 	_Atomic uint64_t lag, generation, commits, records, used_bytes;
 };
 
@@ -81,6 +83,13 @@ struct index_txn {
 };
 
 enum err index_err(int lmdb_rc);
+
+static inline uint64_t shard_position(const struct shard *sh)
+{
+	return atomic_load_explicit(&sh->position, memory_order_acquire);
+}
+/* Commit now, later or not at all. Back to back while somebody waits. */
+void shard_kick(struct shard *sh);
 
 /* index_apply.c: one transaction over the shard's work, committed. Helper thread. */
 enum err shard_apply(struct shard *sh);

@@ -238,8 +238,12 @@ void journal_turn(struct journal *j)
 			refuse(j, err);
 			break;
 		}
-		if (!have_window(j))
-			break; /* all windows are being read just now: next turn */
+		if (!have_window(j)) {
+			/* All are being read just now: that takes as long as copying does. */
+			if (j->home)
+				timer_arm_in(j->home, &j->window_timer, WINDOW_MS);
+			break;
+		}
 		if (!start_write(j)) {
 			/* Only the reserve is left and nobody pending may use it. */
 			refuse(j, ERR_NOSPACE);
@@ -337,6 +341,8 @@ static void write_done(struct segment_op *op, enum err err)
 	} else {
 		j->attempts = 0;
 		batch_durable(j);
+		if (!j->home)
+			journal_refill(j);
 		tell_batch(j);
 		seg_spare(j);
 	}
@@ -415,6 +421,11 @@ static void op_arrived(struct worker *w, struct post *post)
 	take_op(op->journal, op);
 }
 
+static void window_due(struct timer *t)
+{
+	journal_turn(container_of(t, struct journal, window_timer));
+}
+
 static void append_done(struct journal_op *op, enum err err)
 {
 	if (op->wait)
@@ -455,6 +466,7 @@ void journal_start(struct journal *j)
 {
 	j->lazy_timer.fire = lazy_due;
 	j->tick_timer.fire = tick;
+	j->window_timer.fire = window_due;
 	j->hook.run = hook_run;
 	if (!j->home)
 		return;
@@ -469,7 +481,8 @@ void journal_close(struct journal *j)
 	j->stopping = true;
 	if (j->home && !j->stopped) {
 		j->urgent = true;
-		while (j->writing || !list_empty(&j->pending) || j->making || j->spacing) {
+		while (j->writing || !list_empty(&j->pending) || j->making || j->spacing ||
+			j->refilling) {
 			if (j->failing)
 				refuse(j, ERR_STOPPED);
 			(void)!fiber_sleep(1);
@@ -478,6 +491,7 @@ void journal_close(struct journal *j)
 	}
 	timer_disarm(&j->lazy_timer);
 	timer_disarm(&j->tick_timer);
+	timer_disarm(&j->window_timer);
 	seg_done(j);
 	windows_done(j);
 	free(j);

@@ -29,6 +29,7 @@ enum {
 	WINDOW_BYTES_MAX = 4 * 1024 * 1024,
 	PENDING_MAX = 256 * 1024 * 1024,
 	TICK_MS = 1000,
+	WINDOW_MS = 1,
 	REPLAY_EVERY = 64, /* frames between looks for the replay point */
 };
 
@@ -83,7 +84,8 @@ struct journal {
 	struct segment_op write;
 	size_t write_from;  /* offset in the segment */
 	uint64_t write_seq; /* the last one in it */
-	struct timer lazy_timer, tick_timer;
+	struct timer lazy_timer, tick_timer, window_timer;
+	bool refilling; /* a fiber reads again what the index missed */
 	struct worker_hook hook;
 	struct job space_job;
 	bool spacing;
@@ -114,6 +116,10 @@ static inline journal_pos pos_of(uint32_t segment, uint64_t offset)
 void journal_turn(struct journal *j);
 /* Hooks and timers of the home. */
 void journal_start(struct journal *j);
+
+/* --- journal_refill.c --- */
+/* If the index missed records: feed them again, on a fiber of the home or here. */
+void journal_refill(struct journal *j);
 
 /* --- journal_segments.c --- */
 struct seg *seg_find(const struct journal *j, uint32_t number);

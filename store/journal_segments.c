@@ -348,6 +348,7 @@ void journal_refresh(struct journal *j)
 		return;
 	j->failing = false;
 	j->disk_full = false;
+	journal_refill(j);
 	seg_publish(j);
 }
 
@@ -370,6 +371,7 @@ void seg_tick(struct journal *j)
 	if (!j->home || j->stopping)
 		return;
 	try_again(j);
+	journal_refill(j);
 	if (!j->spacing) {
 		j->spacing = true;
 		j->space_job = (struct job){ .run = space_run, .done = space_done };

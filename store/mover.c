@@ -11,6 +11,7 @@
 #include "store/history.h"
 #include "store/keys.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 enum { ROUND_MS = 250, LIVE_PAGE = 1024, COMPACT_MS = 1000, LAZY_MS = 30000, SNAPSHOT_RETRY_MS = 60000 };
@@ -51,8 +52,12 @@ enum err mover_new(struct store *st)
 
 void mover_free(struct store *st)
 {
-	if (st->mover)
-		free(st->mover->live);
+	if (!st->mover)
+		return;
+	/* The last job has come home, but its thread may not have let go of the queue. */
+	while (atomic_load(&st->mover->queue.pending) > 0)
+		sched_yield();
+	free(st->mover->live);
 	free(st->mover);
 	st->mover = NULL;
 }

@@ -103,6 +103,8 @@ static enum err feed(void *arg, const struct journal_record *rec, slice payload)
 	rb->fed += payload.len;
 	rb->ck->report->restored_entries += rec->type == JOURNAL_PARK;
 	index_feed(ix, rec, payload);
+	if (index_behind(ix))
+		return ERR_NOMEM;
 	if (rb->fed < FEED_BYTES)
 		return OK;
 	rb->fed = 0;

@@ -222,7 +222,7 @@ void store_close(struct store *st)
 	atomic_store(&st->stopping, true);
 	mover_stop(st);
 	journal_pos end = journal_durable(st->journal);
-	if (!st->opt.read_only && end) {
+	if (!st->opt.read_only && end && !index_behind(st->index)) {
 		index_advance(st->index, end, true);
 		/* What could not be committed is in the journal, and will be again. */
 		(void)!index_wait(st->index, end - 1, 0);
@@ -365,7 +365,7 @@ bool store_accepting(const struct store *st, enum err *why)
 		err = ERR_DENIED;
 	else if (s.refusing)
 		err = s.refusing;
-	else if (index_lag(st->index) > STORE_LAG_MAX)
+	else if (index_lag(st->index) > STORE_LAG_MAX || index_behind(st->index))
 		err = ERR_BUSY;
 	if (why)
 		*why = err;

@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/post.h"
 #include "store/account.h"
+#include "store/index.h"
 #include "tests/store/store_support.h"
 
 enum { FIBERS = 20, EACH = 40 };
@@ -286,3 +287,81 @@ Test(engine, a_long_history_is_cut_by_a_snapshot)
 	run_on_workers(1, log_much);
 	box_remove(&box);
 }
+
+/* Without memory for what the index is to apply, mail is refused until it was read again. */
+#ifdef RP_FAULTS
+static void park_later(void *arg)
+{
+	struct schedule_entry e = { .ref = failing_ref,
+		.n = (uint32_t)(uintptr_t)arg,
+		.domain = (uintptr_t)arg % 2 ? SLICE("a.test") : SLICE("two.test") };
+
+	for (unsigned i = 0; i < 20; i++, e.n += 100)
+		check(schedule_park(box.st, &e) == OK);
+	atomic_fetch_add(&finished, 1);
+}
+
+static void miss_and_catch_up(struct worker *w)
+{
+	struct schedule_totals totals;
+	struct blob_ref ref;
+	enum err why = OK;
+
+	box_open(&box, &keep_nothing, NULL);
+	check(put_message(box.st, 1, 5000, &failing_ref) == OK);
+	for (unsigned i = 0; i < 50; i++) {
+		if (i % 10 == 5)
+			index_fault_feed(1 + i / 10);
+		check(fiber_start(w, park_later, (void *)(uintptr_t)i) == OK);
+	}
+	while (store_accepting(box.st, &why))
+		check(fiber_sleep(1) == OK);
+	check(why == ERR_BUSY);
+	check(put_message(box.st, 2, 10, &ref) == ERR_BUSY);
+	while (atomic_load(&finished) < 50)
+		check(fiber_sleep(5) == OK);
+	struct domain d = { .name = SLICE("one.test") };
+	check(domain_put(box.st, &d, ROW_CREATE) == OK); /* waits until it is applied */
+	check(domain_put(box.st, &d, ROW_CREATE) == ERR_EXISTS);
+	while (!store_accepting(box.st, NULL))
+		check(fiber_sleep(5) == OK);
+	check(store_snapshot(box.st) == OK); /* waits for all before */
+	check(schedule_totals(box.st, &totals) == OK);
+	check(totals.waiting == 50 * 20);
+	store_release(box.st, &failing_ref);
+	box_close(&box);
+}
+
+Test(engine, an_index_without_memory_catches_up)
+{
+	box_make(&box);
+	run_on_workers(1, miss_and_catch_up);
+	box_open(&box, &keep_nothing, NULL);
+	struct schedule_totals totals;
+	cr_assert_eq(schedule_totals(box.st, &totals), OK);
+	cr_assert_eq(totals.waiting, 1000u);
+	box_remove(&box);
+}
+
+Test(engine, without_a_worker_it_catches_up_at_once)
+{
+	struct schedule_totals totals;
+	struct blob_ref ref;
+
+	box_make(&box);
+	box_open(&box, &keep_nothing, NULL);
+	cr_assert_eq(put_message(box.st, 1, 5000, &ref), OK);
+	for (uint32_t n = 0; n < 200; n++) {
+		struct schedule_entry e = { .ref = ref, .n = n, .domain = SLICE("a.test") };
+
+		/* The second failure is that of reading again. */
+		if (n % 7 == 0)
+			index_fault_feed(n % 2 + 1);
+		cr_assert_eq(schedule_park(box.st, &e), OK);
+	}
+	cr_assert_eq(store_snapshot(box.st), OK); /* waits for all before */
+	cr_assert_eq(schedule_totals(box.st, &totals), OK);
+	cr_expect_eq(totals.waiting, 200u);
+	box_remove(&box);
+}
+#endif

@@ -4,6 +4,8 @@
 #include "core/fiber.h"
 #include "core/sim.h"
 #include "core/worker.h"
+#include "store/journal_int.h"
+#include "store/store_int.h"
 #include "tests/store/store_support.h"
 
 #include <criterion/criterion.h>
@@ -168,4 +170,75 @@ Test(sim, crashes_on_a_failing_disk)
 {
 	for (uint64_t seed = 1; seed <= 8; seed++)
 		run_seed(seed, 30);
+}
+
+/* --- A write that finds every buffer being read goes on when one is free --- */
+
+static struct {
+	struct box box;
+	msec freed, written;
+} reading;
+
+static void append_late(void *arg)
+{
+	struct blob_ref ref;
+
+	if (put_message(reading.box.st, 1, 1000, &ref) == OK)
+		reading.written = worker_now(worker_self());
+}
+
+static void use_windows(struct journal *j, uint32_t by)
+{
+	for (size_t i = 0; i < j->window_count; i++)
+		atomic_fetch_add(&j->windows[i].users, by);
+}
+
+static enum err start_reading(struct worker *w, void *arg)
+{
+	struct store_open args = { .options = &reading.box.options, .ops = &ops };
+	enum err err = store_open(&args, &reading.box.st);
+
+	if (err)
+		return err;
+	use_windows(reading.box.st->journal, 1);
+	err = fiber_start(w, append_late, NULL);
+	if (err)
+		return err;
+	(void)!fiber_sleep(50);
+	must(!reading.written);
+	use_windows(reading.box.st->journal, UINT32_MAX);
+	reading.freed = worker_now(w);
+	return OK;
+}
+
+static void stop_reading(struct worker *w, void *arg)
+{
+	store_close(reading.box.st);
+}
+
+static bool has_written(void *arg)
+{
+	return reading.written != 0;
+}
+
+Test(sim, a_write_waits_no_longer_than_its_buffers_are_read)
+{
+	static const struct workers_config one = {
+		.count = 1, .start = start_reading, .stop = stop_reading
+	};
+	struct sim_config sim = { .seed = 1 };
+	char why[256] = "";
+
+	memset(&world, 0, sizeof(world));
+	sim_start(&sim);
+	box_make(&reading.box);
+	reading.box.options.home = NULL;
+	cr_assert_eq(workers_start(&one, why, sizeof(why)), OK, "%s", why);
+	sim_run_until(has_written, NULL, 5000);
+	cr_expect_gt(reading.written, 0);
+	cr_expect_lt(reading.written - reading.freed, 100);
+	workers_stop();
+	workers_join();
+	sim_stop();
+	tmpdir_remove(&reading.box.dir);
 }
