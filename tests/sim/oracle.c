@@ -113,6 +113,12 @@ struct oracle_rcpt *oracle_find(slice address, uint32_t *out_message, unsigned *
 
 /* --- Deliveries --- */
 
+void oracle_refused(struct oracle_rcpt *rcpt)
+{
+	rcpt->refused = true;
+	rcpt->refused_at = clock_now();
+}
+
 void oracle_delivered(const struct delivery *d)
 {
 	struct oracle_rcpt *rcpt = &o.messages[d->message]->rcpts[d->n];
@@ -197,6 +203,18 @@ static void doubt_refusals(void)
 			o.messages[i]->fate = FATE_UNKNOWN;
 }
 
+/* The report to the sender is durable before the result. */
+static void doubt_reports(bool safe)
+{
+	for (uint32_t i = 0; i < o.count; i++)
+		for (unsigned n = 0; n < o.messages[i]->rcpt_count; n++) {
+			struct oracle_rcpt *r = &o.messages[i]->rcpts[n];
+
+			if (r->refused_at && (!safe || r->refused_at >= clock_now() - WINDOW_MS))
+				r->doubtful = true;
+		}
+}
+
 void oracle_stopped(void)
 {
 	o.life_messages = o.count;
@@ -207,6 +225,7 @@ void oracle_crashed(bool safe)
 {
 	if (!safe)
 		doubt_refusals();
+	doubt_reports(safe);
 	for (size_t i = o.taken_count; i > o.life_first; i--)
 		if (!safe || doubtful(&o.taken[i - 1]))
 			excuse(&o.taken[i - 1]);
@@ -236,7 +255,7 @@ static void judge_rcpt(const struct oracle_message *m, uint32_t number, unsigned
 {
 	const struct oracle_rcpt *r = &m->rcpts[n];
 	/* Ends the relay must have known of. */
-	unsigned known = r->deliveries - r->excused + (r->reports > 0);
+	unsigned known = r->deliveries - r->excused + (r->reports > 0 && !r->doubtful);
 
 	if (m->fate == FATE_ACCEPTED && r->taken && r->deliveries + r->reports == 0)
 		oracle_complain("r%u-%u@%s was acknowledged and is lost", number, n, r->domain);

@@ -20,8 +20,10 @@ enum fate {
 
 struct oracle_rcpt {
 	char domain[24];
-	bool taken;   /* its RCPT got 250 */
-	bool refused; /* a next hop said 5xx, or its domain takes nothing: a report is right */
+	bool taken;      /* its RCPT got 250 */
+	bool refused;    /* a next hop said 5xx, or its domain takes nothing: a report is right */
+	msec refused_at; /* by a next hop, the last time */
+	bool doubtful;   /* the process died then: there may be a report and no result yet */
 	unsigned deliveries, reports;
 	unsigned excused; /* deliveries whose 250 may never have become a durable result */
 };
@@ -48,6 +50,8 @@ unsigned oracle_complaints(void);
 /* Reads "r<message>-<n>@..."; NULL: not one of ours. */
 struct oracle_rcpt *oracle_find(slice address, uint32_t *out_message, unsigned *out_n);
 
+/* A next hop is going to say 5xx. */
+void oracle_refused(struct oracle_rcpt *rcpt);
 /* A next hop took a recipient (or the report about it) and is going to say so. `session` names its
  * connection. */
 struct delivery {

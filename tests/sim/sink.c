@@ -180,7 +180,7 @@ static void take(struct sink *s, bool late)
 static void refuse_all(struct sink *s)
 {
 	for (unsigned i = 0; i < s->rcpt_count; i++)
-		oracle_message(s->rcpts[i].message)->rcpts[s->rcpts[i].n].refused = true;
+		oracle_refused(&oracle_message(s->rcpts[i].message)->rcpts[s->rcpts[i].n]);
 	say(s, "554 5.6.0 we do not like it");
 }
 
@@ -337,7 +337,7 @@ static void rcpt_of_message(struct sink *s, slice address)
 	} else if (s->host->kind == HOST_DEFERS) {
 		say(s, "450 4.2.1 later, always later");
 	} else if ((s->host->kind == HOST_REJECTS && who.n % 2) || town_bad(15)) {
-		rcpt->refused = true;
+		oracle_refused(rcpt);
 		say(s, "550 5.1.1 no such user");
 	} else {
 		add_rcpt(s, who);
