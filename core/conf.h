@@ -16,7 +16,7 @@
 /* What stands at `at` in the struct, and in the file. */
 enum conf_type {
 	CONF_STRING,    /* slice with a NUL behind it: a scalar */
-	CONF_PATH,      /* the same, made absolute from the folder of the file */
+	CONF_PATH,      /* the same, made absolute from the folder of the file; or credential:NAME */
 	CONF_BOOL,      /* bool: true/false, yes/no, on/off */
 	CONF_INT,       /* int64_t: decimal */
 	CONF_SIZE,      /* int64_t, bytes: 50M 256K 1G 10 */

@@ -6,8 +6,11 @@
 #include "core/conf_int.h"
 
 #include "core/base/text.h"
+#include "core/proc.h"
 
 #include <stdlib.h>
+
+enum { PATH_BYTES = 4096 };
 
 static const struct {
 	const char *text; /* with its article */
@@ -168,8 +171,16 @@ static bool parse_enum(const struct conf_row *row, slice text, int *out)
 	return false;
 }
 
+/* "credential:NAME" is a file that systemd hands over. Commands have no such folder and need none:
+ * for them it stays a name that nobody opens. */
 static slice make_absolute(struct conf_load *l, slice path)
 {
+	const slice tag = SLICE("credential:");
+	char buf[PATH_BYTES];
+
+	if (slice_starts(path, tag) &&
+		proc_credential(arena_str(l->a, slice_skip(path, tag.len)), buf, sizeof(buf)))
+		return slice_of(arena_str(l->a, slice_str(buf)), strlen(buf));
 	if (path.len > 0 && path.ptr[0] == '/')
 		return slice_of(arena_str(l->a, path), path.len);
 	return arena_printf(l->a, "%.*s/%.*s", SLICE_ARG(l->folder), SLICE_ARG(path));

@@ -39,7 +39,8 @@ void proc_notify(const char *state);
 void proc_notify_reloading(void);
 /* How often WATCHDOG=1 is expected (half of WATCHDOG_USEC); 0: never. */
 msec proc_watchdog_ms(void);
-/* A file of the credentials folder, when it is there: its path in `buf`. */
+/* The path of a file of the credentials folder; false without such a folder, or for a name with a
+ * slash. Whether it is there shows when it is opened, perhaps by the root helper. */
 bool proc_credential(const char *name, char *buf, size_t cap);
 /* A listening socket passed by systemd for this address, taken once; -1: none. */
 int proc_take_socket(const struct addr *addr);

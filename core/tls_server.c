@@ -28,7 +28,8 @@ static const struct conf_row cert_rows[] = {
 	{ "cert", CONF_PATH, offsetof(struct tls_cert_options, cert), CONF_REQUIRED | CONF_RELOAD,
 		.doc = "PEM file: the certificate, then the chain up to the root" },
 	{ "key", CONF_PATH, offsetof(struct tls_cert_options, key), CONF_REQUIRED | CONF_RELOAD,
-		.doc = "PEM file: its private key, not encrypted" },
+		.doc = "PEM file: its private key, not encrypted; `credential:NAME` is one that "
+		       "systemd hands over" },
 };
 static const struct conf_table cert_table = { CONF_TABLE(cert_rows, struct tls_cert_options) };
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import socket
 import threading
 
@@ -135,6 +136,37 @@ def systemd_is_told_of_every_change():
             server.process.send_signal(15)
             assert hear().get("STOPPING") == "1"
             server.stop()
+
+
+@suite.test
+def keys_come_as_credentials():
+    """Read as root, also at a reload, by a server that has become another user."""
+    with Place() as place:
+        server = Ringpost(place, services=("submissions",))
+        os.makedirs(server.config["data"])
+        if os.getuid() == 0:
+            os.chmod(place.path, 0o755)
+            server.config.update(user="nobody", group="nogroup", control=place.file("data/control.sock"))
+            shutil.chown(server.config["data"], "nobody", "nogroup")
+            place.ports.close()  # kept for root's own processes
+        os.makedirs(place.file("credentials"), 0o500)
+        row = server.config["tls"]["certificates"][0]
+        os.rename(row["key"], place.file("credentials/key.pem"))
+        row["key"] = "credential:key.pem"
+        server.env["CREDENTIALS_DIRECTORY"] = place.file("credentials")
+        server.start(wait=False)
+        until(lambda: server.process.check_alive() and accepts(server.ports["submissions"]), "the server")
+        for _ in range(2):
+            with Talk(server.ports["submissions"], tls=True) as talk:
+                talk.ehlo()
+            server.reload()
+            until(lambda: "reloaded" in server.log() or "reload failed" in server.log(), "the reload")
+        assert "reload failed" not in server.log(), server.log()
+        server.env.clear()
+        server.cli("domain", "add", "one.test")  # commands do not see the folder
+        server.stop()
+        done = server.cli("check", check=False)
+        assert done.returncode == 1 and "credential:key.pem" in done.stderr, done
 
 
 @suite.test
