@@ -143,11 +143,13 @@ static void on_turn_end(struct worker *w, struct worker_hook *hook)
 
 /* --- The queue --- */
 
+#ifdef WC_RNG_SEED_CB /* Debian's own library lacks it and seeds itself: good, but not repeatable */
 static int seed(OS_Seed *os, byte *bytes, word32 len)
 {
 	entropy_fill(bytes, len);
 	return 0;
 }
+#endif
 
 static void free_own(void *rng)
 {
@@ -159,7 +161,7 @@ static void once(void)
 {
 	slot = worker_slot_new();
 	must(pthread_key_create(&own_rng, free_own) == 0);
-	wc_SetSeed_Cb(seed);
+	rsa_batch_take_seeds();
 }
 
 void rsa_batch_prepare(void)
@@ -169,7 +171,9 @@ void rsa_batch_prepare(void)
 
 void rsa_batch_take_seeds(void)
 {
+#ifdef WC_RNG_SEED_CB
 	wc_SetSeed_Cb(seed);
+#endif
 }
 
 /* NULL: out of memory. */
