@@ -78,6 +78,9 @@ static void describe(struct report *rep, const struct item *it, struct dsn_rcpt 
 		.action = actions[rep->kind],
 		.last_attempt = worker_wall(rep->r->w),
 	};
+	/* RFC 3464 2.3.3: "relayed" is for who hands it on without a word. */
+	if (rep->kind == KIND_RELAYED && why->last_hop)
+		out->action = DSN_DELIVERED;
 	/* The class of the status must be that of the action (RFC 3464 2.3.4). */
 	if (status.len > 0 && status.ptr[0] == "542"[rep->kind])
 		out->status = status;

@@ -124,6 +124,7 @@ struct reason {
 	char mta[128];             /* host name that said so */
 	uint16_t text_len;
 	bool dsn_capable; /* the next hop took over success reports */
+	bool last_hop;    /* it was LMTP: what is delivered there has arrived */
 	bool final;       /* of a connection failure: no later attempt fares better */
 };
 

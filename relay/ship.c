@@ -368,8 +368,10 @@ static void verdict(struct ship *s, struct ship_rcpt *row, enum retry_action act
 	}
 	if (parcel_rcpt(row->p, row->it)->notify & ENVELOPE_NOTIFY_SUCCESS) {
 		item_reason(row->it, why);
-		if (row->it->reason)
+		if (row->it->reason) {
 			row->it->reason->dsn_capable = s->hop->client.caps.flags & SMTP_CAP_DSN;
+			row->it->reason->last_hop = s->hop->conf.lmtp;
+		}
 	}
 	tell_delivered(s, row, why);
 }

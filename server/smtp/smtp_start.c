@@ -97,9 +97,11 @@ static enum err read_proxy_header(struct smtp_session *s)
 	struct proxy_header header;
 	size_t used;
 	slice in = { 0 };
+	msec until = worker_now(s->head.door->w) + START_MS;
 
 	for (;;) {
-		enum err err = conn_wait_data(s->conn, &in, START_MS);
+		msec left = until - worker_now(s->head.door->w);
+		enum err err = left > 0 ? conn_wait_data(s->conn, &in, left) : ERR_TIMEOUT;
 
 		if (err)
 			return err;

@@ -578,6 +578,16 @@ Test(deliver, relayed_is_reported_when_the_hop_cannot)
 	finish();
 }
 
+Test(deliver, what_lmtp_takes_is_reported_as_delivered)
+{
+	begin(1);
+	peer->lmtp = true;
+	rig_run(&the, route("", ", protocol: lmtp"), give_with_success_report);
+	cr_assert_eq(atomic_load(&peer->count), 2u);
+	cr_assert(strstr(report(), "Action: delivered"), "%s", report());
+	finish();
+}
+
 Test(deliver, relayed_is_left_to_a_hop_that_can_report)
 {
 	begin(1);
