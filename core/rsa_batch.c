@@ -200,7 +200,7 @@ static struct batch *batch_of(struct worker *w)
 		return NULL;
 	list_init(&(*kept)->waiting);
 	worker_hook_add(w, &(*kept)->hook);
-	*mine = *kept;
+	__atomic_store_n(mine, *kept, __ATOMIC_RELEASE);
 	return *mine;
 }
 
@@ -278,7 +278,9 @@ enum err rsa_batch_sign_sigkey(struct worker *w, struct sigkey *key, const unsig
 
 void rsa_batch_stats(struct worker *w, struct rsa_batch_stats *out)
 {
-	const struct batch *b = batch_of(w);
+	/* Another's worker: only look whether it has made its own. */
+	rsa_batch_prepare();
+	const struct batch *b = __atomic_load_n(worker_slot(w, slot), __ATOMIC_ACQUIRE);
 
 	*out = (struct rsa_batch_stats){ 0 };
 	if (!b)
