@@ -37,8 +37,8 @@ extern const struct conf_table rsa_batch_options_table; /* sign.* */
 
 /* Before workers start; without it, the defaults. */
 void rsa_batch_configure(const struct rsa_batch_options *options);
-/* "ifma" or "wolfcrypt": what signs with keys of the usual shape. The first call tries the lanes
- * against known answers; lanes that fail are not used. */
+/* "ifma" or "wolfcrypt": what signs with keys of the usual shape. The first of these calls tries the
+ * lanes against known answers; lanes that fail are not used. */
 const char *rsa_batch_engine(void);
 
 /* --- Keys: parsed once, shared by all workers, reference-counted --- */

@@ -42,12 +42,6 @@ static struct rsa_batch_options chosen = { .engine = RSA_ENGINE_AUTO, .batch_wai
 enum { UNKNOWN, USABLE, UNUSABLE };
 static atomic_int state;
 
-void rsa_batch_configure(const struct rsa_batch_options *options)
-{
-	chosen = *options;
-	atomic_store(&state, UNKNOWN);
-}
-
 bool rsa_lanes_usable(void)
 {
 	int known = atomic_load_explicit(&state, memory_order_relaxed);
@@ -60,6 +54,13 @@ bool rsa_lanes_usable(void)
 		atomic_store(&state, known);
 	}
 	return known == USABLE;
+}
+
+void rsa_batch_configure(const struct rsa_batch_options *options)
+{
+	chosen = *options;
+	atomic_store(&state, UNKNOWN);
+	rsa_lanes_usable();
 }
 
 unsigned rsa_lanes_wait_us(void)
