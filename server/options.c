@@ -122,6 +122,10 @@ static const struct conf_row smtp_rows[] = {
 	{ "smtp.greet_delay", CONF_DURATION, AT(greet_delay_ms), CONF_RELOAD, "0", .min = 0,
 		.max = 1 MINUTES,
 		.doc = "Wait before the greeting on smtp; who speaks meanwhile is refused" },
+	{ "smtp.start", CONF_DURATION, AT(start_ms), CONF_RELOAD, "1m", .min = 1000,
+		.max = 60 MINUTES,
+		.doc = "Longest time for a PROXY header, and for the TLS handshake of "
+		       "submissions" },
 	{ "smtp.idle", CONF_DURATION, AT(idle_ms), CONF_RELOAD, "5m", .min = 1000,
 		.max = 60 MINUTES, .doc = "Longest wait for a command (RFC 5321 4.5.3.2.7)" },
 	{ "smtp.data", CONF_DURATION, AT(data_ms), CONF_RELOAD, "3m", .min = 1000,

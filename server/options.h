@@ -53,7 +53,7 @@ struct smtp_options {
 	int64_t line_max, size_max, header_max;
 	int64_t rcpts_max, submission_rcpts_max;
 	int64_t junk_max, errors_max, hops_max;
-	int64_t greet_delay_ms, idle_ms, data_ms, dot_ms, message_ms;
+	int64_t greet_delay_ms, start_ms, idle_ms, data_ms, dot_ms, message_ms;
 	int64_t hold_max_ms;
 	int bare_newline, long_lines;
 	bool trace_client, check_from, plain_login;

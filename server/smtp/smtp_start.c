@@ -15,7 +15,7 @@
 #include "core/worker.h"
 #include "server/rate.h"
 
-enum { NAMES_BYTES = 256, START_MS = 60 * 1000 };
+enum { NAMES_BYTES = 256 };
 
 static _Thread_local unsigned next_id; /* of this worker */
 
@@ -97,7 +97,7 @@ static enum err read_proxy_header(struct smtp_session *s)
 	struct proxy_header header;
 	size_t used;
 	slice in = { 0 };
-	msec until = worker_now(s->head.door->w) + START_MS;
+	msec until = worker_now(s->head.door->w) + s->setup->smtp->start_ms;
 
 	for (;;) {
 		msec left = until - worker_now(s->head.door->w);
@@ -130,7 +130,7 @@ static enum err start_tls(struct smtp_session *s)
 	if (!tls)
 		return ERR_NOMEM;
 	s->tls = true;
-	return conn_accept_tls_wait(s->conn, tls, START_MS);
+	return conn_accept_tls_wait(s->conn, tls, s->setup->smtp->start_ms);
 }
 
 static bool needs_prelude(const struct smtp_session *s)

@@ -430,4 +430,19 @@ def refused_chunks_do_not_last_for_ever():
         assert said.startswith(b"421 4.4.2") or said == b"", said
 
 
+@suite.test
+def a_handshake_that_drips_is_given_up():
+    """A record whose bytes come one by one, all of them in time for a wait, none for the whole."""
+    record = bytes.fromhex("16030100c8010000c40303") + bytes(200)
+    with stage(start="1s") as other:
+        with socket.create_connection(("127.0.0.1", other.ports["submissions"]), 20) as drip:
+            with contextlib.suppress(ConnectionError):
+                for at in range(30):
+                    drip.send(record[at:at + 1])
+                    time.sleep(0.1)
+            with contextlib.suppress(ConnectionError):
+                while drip.recv(100):  # TimeoutError: it still waits
+                    pass
+
+
 suite.main()
