@@ -38,7 +38,7 @@ struct archive_open {
 	const struct store_options *options;
 	uint64_t store_id;
 	uint64_t segment_bytes; /* 0: ARCHIVE_SEGMENT_BYTES */
-	bool create;  /* the folder of the map, and the map */
+	bool create;            /* the folder of the map, and the map */
 	bool rebuild; /* with create: an archive_rebuild follows, and before it is done it is no map */
 };
 /* ERR_CORRUPT: the map is missing, or was not finished. */

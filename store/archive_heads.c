@@ -18,8 +18,8 @@ enum err archive_heads_open(struct archive_heads *h, struct archive *ar, uint32_
 	char path[ARCHIVE_PATH];
 
 	*h = (struct archive_heads){ .ar = ar };
-	enum err err = archive_path(ar, path, number) ? file_open(path, FILE_READ, &h->file) :
-							ERR_INVALID;
+	enum err err =
+		archive_path(ar, path, number) ? file_open(path, FILE_READ, &h->file) : ERR_INVALID;
 	return err ? err : file_size(h->file, &h->end);
 }
 
@@ -145,13 +145,14 @@ static enum err forget(struct rebuilding *rb, const struct archive_place *old)
 static enum err take_copy(struct rebuilding *rb, const struct archive_head *head, uint64_t at)
 {
 	struct archive *ar = rb->ar;
-	struct archive_place old, place = { .offset = at,
-		.body_len = head->body_len,
-		.segment = rb->segment->number,
-		.meta_len = head->meta_len,
-		.meta_crc = head->meta_crc,
-		.body_crc = head->body_crc,
-		.at = head->at };
+	struct archive_place old,
+		place = { .offset = at,
+			.body_len = head->body_len,
+			.segment = rb->segment->number,
+			.meta_len = head->meta_len,
+			.meta_crc = head->meta_crc,
+			.body_crc = head->body_crc,
+			.at = head->at };
 	enum err err = in_batch(rb, head->id) || rb->len == BATCH ? write_batch(rb) : OK;
 
 	if (err)

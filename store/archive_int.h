@@ -13,7 +13,12 @@
 
 #include <stdatomic.h>
 
-enum { ARCHIVE_PATH = 1024, ARCHIVE_BUFFER = 1024 * 1024, ARCHIVE_MAGIC = 0x52504132, ARCHIVE_FILES = 32 };
+enum {
+	ARCHIVE_PATH = 1024,
+	ARCHIVE_BUFFER = 1024 * 1024,
+	ARCHIVE_MAGIC = 0x52504132,
+	ARCHIVE_FILES = 32
+};
 
 struct arc_seg {
 	uint32_t number;

@@ -47,7 +47,8 @@ struct shard {
 	struct feed *first, *last;
 	size_t fed_bytes;
 	journal_pos fed_to;
-	journal_pos missed; /* from here on records must be fed again: there was no memory; 0: none */
+	journal_pos
+		missed; /* from here on records must be fed again: there was no memory; 0: none */
 	struct list waiters;
 	struct timer timer;
 	bool busy, commit_wanted;

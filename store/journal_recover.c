@@ -184,9 +184,8 @@ static enum err replay_frame(struct scan *scan, const struct frame_head *head, s
 		atomic_fetch_add(&rc->j->replayed_records, 1);
 		if (rec.flags & JOURNAL_INDEXED && !rc->j->opt->read_only) {
 			index_feed(rc->j->index, &rec, payload);
-			err = index_behind(rc->j->index) ?
-				ERR_NOMEM :
-				pause_feed(rc, payload.len, rec.pos + 1);
+			err = index_behind(rc->j->index) ? ERR_NOMEM :
+							   pause_feed(rc, payload.len, rec.pos + 1);
 		}
 		if (rec.pos >= rc->from && rc->args->replay)
 			rc->args->replay(rc->args->arg, &rec, payload);

@@ -14,7 +14,13 @@
 #include <sched.h>
 #include <stdlib.h>
 
-enum { ROUND_MS = 250, LIVE_PAGE = 1024, COMPACT_MS = 1000, LAZY_MS = 30000, SNAPSHOT_RETRY_MS = 60000 };
+enum {
+	ROUND_MS = 250,
+	LIVE_PAGE = 1024,
+	COMPACT_MS = 1000,
+	LAZY_MS = 30000,
+	SNAPSHOT_RETRY_MS = 60000
+};
 
 struct mover {
 	struct store *store;
@@ -23,7 +29,7 @@ struct mover {
 	bool running, stopping;
 	msec compact_at, snapshot_at;
 	bool history_damaged; /* the index alone knows what stood there: copy it */
-	uint32_t lazy; /* a segment left alone for now, because bodies in it live */
+	uint32_t lazy;        /* a segment left alone for now, because bodies in it live */
 	msec lazy_until;
 	/* One round's. */
 	uint32_t segment;
@@ -299,8 +305,7 @@ static bool history_large(const struct store *st)
 	struct index_stats s;
 
 	index_stats(st->index, &s);
-	return atomic_load(&st->history) >
-		MAX((uint64_t)st->opt.history_max_bytes, s.map_bytes);
+	return atomic_load(&st->history) > MAX((uint64_t)st->opt.history_max_bytes, s.map_bytes);
 }
 
 static bool snapshot_due(const struct mover *mv)

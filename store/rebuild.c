@@ -225,7 +225,8 @@ static enum err rebuild_map(struct rebuild *rb)
 		if (!err)
 			err = archive_rebuild(st->archive, &made);
 		if (!err)
-			check_say(rb->ck, "archive: map made again, %llu bodies, %llu bytes without",
+			check_say(rb->ck,
+				"archive: map made again, %llu bodies, %llu bytes without",
 				(unsigned long long)made.found,
 				(unsigned long long)made.skipped_bytes);
 	}

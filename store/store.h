@@ -46,8 +46,8 @@ struct store_options {
 	int64_t map_bytes;               /* of an index shard at first; it grows */
 	int64_t gather_ms;               /* between index commits when nobody waits */
 	int64_t snapshot_interval_ms;    /* 0: only on demand */
-	int64_t history_max_bytes;    /* logged since the last snapshot, before one is made early */
-	int64_t shards; /* of the index, fixed at creation; 0: half the cores, 1 to 16 */
+	int64_t history_max_bytes; /* logged since the last snapshot, before one is made early */
+	int64_t shards;            /* of the index, fixed at creation; 0: half the cores, 1 to 16 */
 	int64_t archive_live_percent; /* compact archive segments that fell below */
 	bool nosync;                  /* benchmarks only: nothing is durable */
 	bool read_only;               /* applies and writes nothing */
@@ -134,8 +134,9 @@ struct store_stats {
 	uint64_t cache_hits, cache_misses, archive_reads;
 	uint64_t index_commits, index_records, index_lag_bytes, index_map_bytes;
 	uint64_t moved_bodies, moved_bytes, archive_segments, archive_bytes, archive_live_bytes;
-	uint64_t history_bytes;  /* index records kept since the last snapshot */
-	uint64_t damaged_bodies; /* found when they were to be moved, since the start; entries stay */
+	uint64_t history_bytes; /* index records kept since the last snapshot */
+	uint64_t
+		damaged_bodies; /* found when they were to be moved, since the start; entries stay */
 	uint64_t disk_free_bytes;
 	wall_ms last_snapshot;
 	bool direct; /* the file system takes O_DIRECT */

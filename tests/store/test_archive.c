@@ -187,9 +187,7 @@ static bool alive_by_table(void *arg, uint64_t id)
 
 static void compact(struct place *p, bool *alive, unsigned rounds)
 {
-	struct archive_care care = {
-		.alive = alive_by_table, .arg = alive, .budget = 1 << 20
-	};
+	struct archive_care care = { .alive = alive_by_table, .arg = alive, .budget = 1 << 20 };
 
 	for (unsigned i = 0; i < rounds; i++)
 		cr_assert_eq(archive_compact(p->ar, &care), OK);

@@ -226,10 +226,10 @@ static bool restore(void *arg, const struct blob_ref *ref, slice meta, uint32_t 
 {
 	if (n == 2 || !slice_starts(meta, SLICE("m")))
 		return false;
-	*out = (struct schedule_entry){ .domain =
-						(meta.ptr[meta.len - 1] - '0') % 2 ? SLICE("a.test") :
-										     SLICE("b.test"),
-		.due = 5 };
+	*out = (struct schedule_entry){
+		.domain = (meta.ptr[meta.len - 1] - '0') % 2 ? SLICE("a.test") : SLICE("b.test"),
+		.due = 5
+	};
 	return true;
 }
 
