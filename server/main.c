@@ -141,8 +141,10 @@ static const struct cli_command commands[] = {
 	{ "stats", NULL, NULL, "numbers: of the server, its relay and its store", NULL, NULL,
 		command_ask },
 	{ "top", NULL, NULL, "a live screen of rates", NULL, NULL, command_top },
-	{ "fsck", NULL, NULL, "verify the data folder of a stopped server", fsck_flags, NULL,
-		command_fsck },
+	{ "fsck", NULL, NULL,
+		"verify the data folder of a stopped server; exit status 0: clean or repaired, "
+		"1: damaged, --rebuild repairs it, 2: something is lost",
+		fsck_flags, NULL, command_fsck },
 	{ "version", NULL, NULL, "print the version", NULL, NULL, command_version },
 	{ NULL, NULL, NULL, NULL, NULL, NULL, NULL },
 };

@@ -27,7 +27,7 @@
 #include "server/smtp/smtp_session.h"
 #include "store/store.h"
 
-enum { POLL_MS = 5, BUSY_MS = 3000, OWN_MAX = 64, WHY_BYTES = 8192 };
+enum { POLL_MS = 5, BUSY_MS = 3000, OWN_MAX = 64, WHY_BYTES = 8192, CLOCK_JUMP_MS = 60000 };
 
 struct store *service_store(struct service *svc)
 {
@@ -469,15 +469,44 @@ static void reload(struct service *svc)
 	proc_notify("READY=1");
 }
 
+/* What works, but not as it should. */
+static void warn_of_lacks(struct service *svc)
+{
+	struct store_stats n;
+
+	store_stats(svc->store, &n);
+	if (n.nosync)
+		log_text(LOG_WARN, "store.nosync: accepted mail is lost with the power");
+	else if (!n.direct)
+		log_text(LOG_WARN,
+			"the data folder's file system does not take O_DIRECT: writes are "
+			"buffered and synced, and slower");
+	if (geteuid() == 0)
+		log_text(LOG_WARN, "running as root: name a `user` to become");
+}
+
+/* Timers do not follow such a jump, but what is due and what expires is wall time. */
+static void watch_clock(msec *ahead)
+{
+	msec now = clock_wall() - clock_now();
+
+	if (now - *ahead > CLOCK_JUMP_MS || *ahead - now > CLOCK_JUMP_MS)
+		log_text(LOG_WARN, "the system's clock was moved by %lld s",
+			(long long)((now - *ahead) / 1000));
+	*ahead = now; /* slow drift is none */
+}
+
 static void serve(struct service *svc, int signals)
 {
-	msec watchdog = proc_watchdog_ms();
+	msec watchdog = proc_watchdog_ms(), ahead = clock_wall() - clock_now();
 
+	warn_of_lacks(svc);
 	proc_notify("READY=1");
 	log_text(LOG_INFO, "ready");
 	for (;;) {
 		int signal_number = proc_signals_wait(signals, watchdog ? watchdog : 60000);
 
+		watch_clock(&ahead);
 		if (watchdog)
 			proc_notify("WATCHDOG=1");
 		if (signal_number == SIGHUP)

@@ -95,6 +95,25 @@ def a_flood_starves_nobody():
                 thread.join()
 
 
+@suite.test
+def what_is_not_as_it_should_be_is_told():
+    with Place() as place, Ringpost(place, {"store": {"nosync": True}}) as server:
+        assert ("running as root" in server.log()) == (os.getuid() == 0)
+        assert "store.nosync" in server.log()
+
+
+@suite.test
+def a_listener_without_address_is_everywhere():
+    with Place() as place:
+        server = Ringpost(place, services=())
+        port = place.ports.reserve(address="0.0.0.0")
+        server.config["listen"] = [{"port": port, "service": "smtp"}]
+        with server:
+            for address in ("127.0.0.1", "::1"):
+                with socket.create_connection((address, port), 60) as s:
+                    assert s.recv(1000).startswith(b"220 "), address
+
+
 # --- systemd -----------------------------------------------------------------------------------------
 
 
