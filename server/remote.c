@@ -5,6 +5,7 @@
 #include "server/remote.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -23,6 +24,17 @@ struct remote {
 	int fd;                  /* -1: none */
 };
 
+/* The ring of a killed server may hold its listening socket for a moment longer than it lived, and
+ * takes connections that nobody will serve. */
+static bool is_ghost(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0 &&
+		kill(peer.pid, 0) < 0 && errno == ESRCH;
+}
+
 static int dial(const char *path)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
@@ -31,7 +43,7 @@ static int dial(const char *path)
 	if (fd < 0 || strlen(path) >= sizeof(at.sun_path))
 		return fd;
 	memcpy(at.sun_path, path, strlen(path) + 1);
-	if (connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0)
+	if (connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && !is_ghost(fd))
 		return fd;
 	close(fd);
 	return -1;
