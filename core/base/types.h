@@ -29,6 +29,9 @@ typedef int64_t wall_ms;
 	} while (0)
 _Noreturn void must_failed(const char *cond, const char *file, int line);
 
+/* Some headers of others bring their own. */
+#undef MIN
+#undef MAX
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
