@@ -285,8 +285,12 @@ class Ringpost:
             self.process = Process(self.place, f"ringpost-{self.starts}",
                                    [*self.prefix, self.binary, "serve", "--config", self.config_path],
                                    env={**os.environ, **self.env, "NOTIFY_SOCKET": ready.path})
-            if wait:
-                until(lambda: self.process.check_alive() and ready.seen(), "ringpost's READY=1")
+            try:
+                if wait:
+                    until(lambda: self.process.check_alive() and ready.seen(), "ringpost's READY=1")
+            except BaseException:  # nobody else would end it
+                self.process.stop(signal.SIGKILL)
+                raise
         return self
 
     def stop(self):
