@@ -364,6 +364,7 @@ Test(deliver, eight_bit_body_passes_a_hop_that_takes_it)
 {
 	begin(1);
 	rig_run(&the, route("", ""), send_eight);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
 	cr_assert_str_eq(peer->messages[0].data, EIGHT);
 	cr_assert(strstr(peer->messages[0].mail, "BODY=8BITMIME"));
 	finish();
