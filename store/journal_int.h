@@ -90,7 +90,7 @@ struct journal {
 	struct job space_job;
 	bool spacing;
 	enum err space_err;
-	struct file_space space;
+	struct file_space space, space_seen; /* as last known; the job's */
 	uint64_t replay, replay_age;
 
 	/* Windows. */

@@ -319,7 +319,7 @@ static void space_run(struct job *job)
 {
 	struct journal *j = container_of(job, struct journal, space_job);
 
-	j->space_err = file_space(j->path, &j->space);
+	j->space_err = file_space(j->path, &j->space_seen);
 }
 
 static void space_done(struct worker *w, struct job *job)
@@ -327,8 +327,10 @@ static void space_done(struct worker *w, struct job *job)
 	struct journal *j = container_of(job, struct journal, space_job);
 
 	j->spacing = false;
-	if (!j->space_err)
+	if (!j->space_err) {
+		j->space = j->space_seen;
 		atomic_store(&j->disk_free, j->space.free_bytes);
+	}
 	publish_refusing(j);
 }
 
