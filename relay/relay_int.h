@@ -123,9 +123,8 @@ struct reason {
 	char text[REPLY_TEXT_MAX]; /* the reply, or our words */
 	char mta[128];             /* host name that said so */
 	uint16_t text_len;
-	bool dsn_capable; /* the next hop took over success reports */
-	bool last_hop;    /* it was LMTP: what is delivered there has arrived */
-	bool final;       /* of a connection failure: no later attempt fares better */
+	bool dsn_capable, last_hop; /* it reports success itself; it was LMTP, the end of the way */
+	bool final;                 /* of a connection failure: no later attempt fares better */
 };
 
 struct item {
