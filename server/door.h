@@ -33,6 +33,10 @@ struct setup {
 enum err setup_load(const char *path, struct out *errors, struct setup **out) must_use;
 /* The same without certificates, for commands that serve nobody. */
 enum err setup_load_options(const char *path, struct out *errors, struct setup **out) must_use;
+/* Where the control socket is: the option, or control.sock in the data folder. Too long a path is cut,
+ * and then no socket's path. */
+enum { SETUP_CONTROL_PATH = 128 };
+const char *setup_control_path(const struct service_options *o, char out[SETUP_CONTROL_PATH]);
 /* The option tables of the whole program. */
 struct conf_schema;
 extern const struct conf_schema setup_schema;

@@ -459,8 +459,10 @@ void listeners_done(struct service *svc)
 bool listeners_named(const struct conf *conf, const struct addr *addr)
 {
 	const struct service_options *o = conf_options(conf, &service_options_table);
+	char control[SETUP_CONTROL_PATH];
 
-	if (addr->kind == ADDR_UNIX && addr->path && !strcmp(addr->path, o->control.ptr))
+	if (addr->kind == ADDR_UNIX && addr->path &&
+		!strcmp(addr->path, setup_control_path(o, control)))
 		return true;
 	if (addr_eq(addr, &o->metrics))
 		return true;

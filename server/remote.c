@@ -52,6 +52,7 @@ static int dial(const char *path)
 enum err remote_open(const char *config, struct out *why, struct remote **out)
 {
 	struct remote *r = calloc(1, sizeof(*r));
+	char control[SETUP_CONTROL_PATH];
 	const char *path;
 	enum err err;
 
@@ -60,7 +61,7 @@ enum err remote_open(const char *config, struct out *why, struct remote **out)
 	r->fd = -1;
 	err = setup_load_options(config, why, &r->setup);
 	if (!err) {
-		path = r->setup->service->control.ptr;
+		path = setup_control_path(r->setup->service, control);
 		r->fd = dial(path);
 		if (r->fd < 0 && errno == EACCES) {
 			out_printf(why, "%s: not permitted; use the server's user, or root\n",

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/fiber.h"
+#include "core/file.h"
 #include "core/log.h"
 #include "core/metric.h"
 #include "core/proc.h"
@@ -209,12 +210,15 @@ static enum err start_relay(struct service *svc, struct out *why)
 static enum err bind_side_doors(struct service *svc, struct out *why)
 {
 	const struct service_options *o = svc->setup->service;
-	struct addr control = { .kind = ADDR_UNIX, .path = o->control.ptr };
-	char reason[PROC_WHY] = "";
-	enum err err = proc_bind(&control, 0600, &svc->control_fd, reason);
+	char path[SETUP_CONTROL_PATH], reason[PROC_WHY] = "";
+	struct addr control = { .kind = ADDR_UNIX, .path = setup_control_path(o, path) };
+	/* The first start makes the data folder here: the socket may stand in it. */
+	enum err err = o->control.len ? OK : file_make_dir(o->data.ptr);
 
+	if (!err)
+		err = proc_bind(&control, 0600, &svc->control_fd, reason);
 	if (err) {
-		out_printf(why, "control socket %s: %s\n", o->control.ptr, reason);
+		out_printf(why, "control socket %s: %s\n", path, reason[0] ? reason : err_text(err));
 		return err;
 	}
 	if (o->metrics.kind == ADDR_NONE)

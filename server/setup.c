@@ -6,6 +6,7 @@
 #include "server/door.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -70,6 +71,15 @@ enum err setup_load_options(const char *path, struct out *errors, struct setup *
 	setup->auth = conf_options(setup->conf, &auth_options_table);
 	*out = setup;
 	return OK;
+}
+
+const char *setup_control_path(const struct service_options *o, char out[SETUP_CONTROL_PATH])
+{
+	if (o->control.len)
+		snprintf(out, SETUP_CONTROL_PATH, "%s", o->control.ptr);
+	else
+		snprintf(out, SETUP_CONTROL_PATH, "%s/control.sock", o->data.ptr);
+	return out;
 }
 
 enum err setup_load(const char *path, struct out *errors, struct setup **out)
