@@ -15,15 +15,15 @@
 
 /* What stands at `at` in the struct, and in the file. */
 enum conf_type {
-	CONF_STRING,    /* slice with a NUL behind it: a scalar */
-	CONF_PATH,      /* the same, made absolute from the folder of the file; or credential:NAME */
-	CONF_BOOL,      /* bool: true/false, yes/no, on/off */
-	CONF_INT,       /* int64_t: decimal */
-	CONF_SIZE,      /* int64_t, bytes: 50M 256K 1G 10 */
-	CONF_DURATION,  /* int64_t, milliseconds: 250ms 30s 15m 4h 5d, or bare seconds */
-	CONF_ENUM,      /* int, index in `words`: one of the words */
-	CONF_ADDRESS,   /* struct addr: 192.0.2.1 192.0.2.1:25 192.0.2.1@25 [::1]:25 unix:/path */
-	CONF_STRINGS,   /* struct conf_strings: a list of scalars, or one */
+	CONF_STRING,   /* slice with a NUL behind it: a scalar */
+	CONF_PATH,     /* the same, made absolute from the folder of the file; or credential:NAME */
+	CONF_BOOL,     /* bool: true/false, yes/no, on/off */
+	CONF_INT,      /* int64_t: decimal */
+	CONF_SIZE,     /* int64_t, bytes: 50M 256K 1G 10 */
+	CONF_DURATION, /* int64_t, milliseconds: 250ms 30s 15m 4h 5d, or bare seconds */
+	CONF_ENUM,     /* int, index in `words`: one of the words */
+	CONF_ADDRESS,  /* struct addr: 192.0.2.1 192.0.2.1:25 192.0.2.1@25 [::1]:25 unix:/path */
+	CONF_STRINGS,  /* struct conf_strings: a list of scalars, or one */
 	CONF_ADDRESSES, /* struct conf_addresses: a list of addresses, or one */
 	CONF_CIDRS,     /* struct conf_cidrs: a list of networks, or one */
 	CONF_STRUCTS,   /* struct conf_list: a list of mappings, each bound by `sub` */

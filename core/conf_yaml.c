@@ -198,7 +198,8 @@ struct conf_node *conf_yaml_parse(struct conf_load *l, slice text)
 		return NULL;
 	}
 	yaml_parser_set_encoding(&p, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&p, (const unsigned char *)(text.len ? text.ptr : ""), text.len);
+	yaml_parser_set_input_string(&p, (const unsigned char *)(text.len ? text.ptr : ""),
+		text.len);
 	bool good = read_events(&b, &p);
 
 	yaml_parser_delete(&p);

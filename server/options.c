@@ -62,7 +62,8 @@ static const struct conf_row service_rows[] = {
 	{ "data", CONF_PATH, AT(data), CONF_REQUIRED, .min = 1, .max = 4000,
 		.doc = "The folder that holds everything: journal, index, archive" },
 	{ "control", CONF_PATH, AT(control), 0, NULL, .max = 100,
-		.doc = "Unix socket of the control commands, mode 0600; absent: control.sock in the data folder" },
+		.doc = "Unix socket of the control commands, mode 0600; absent: control.sock in "
+		       "the data folder" },
 	{ "user", CONF_STRING, AT(user), 0, "",
 		.doc = "Become this user once the ports are bound" },
 	{ "group", CONF_STRING, AT(group), 0, "",

@@ -218,7 +218,8 @@ static enum err bind_side_doors(struct service *svc, struct out *why)
 	if (!err)
 		err = proc_bind(&control, 0600, &svc->control_fd, reason);
 	if (err) {
-		out_printf(why, "control socket %s: %s\n", path, reason[0] ? reason : err_text(err));
+		out_printf(why, "control socket %s: %s\n", path,
+			reason[0] ? reason : err_text(err));
 		return err;
 	}
 	if (o->metrics.kind == ADDR_NONE)
