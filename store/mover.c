@@ -219,7 +219,7 @@ enum err mover_round(struct store *st, bool force)
 	uint32_t oldest;
 	enum err err = OK;
 
-	while (!err && journal_oldest(st->journal, &oldest)) {
+	while (!err && !mv->stopping && journal_oldest(st->journal, &oldest)) {
 		journal_pos end = journal_durable(st->journal);
 
 		if (!force && left_alone(mv, oldest))
