@@ -3,7 +3,9 @@
 """kill -9 at random moments under load, again and again; then nothing acknowledged is missing.
 
 What may happen twice is known: a recipient whose 250 the sink sent in the last 100 ms before a kill,
-because results are durable within 20 ms and nobody is faster than his disk. CRASH_ROUNDS (200) and
+because results are durable within 20 ms and nobody is faster than his disk. On a machine so busy
+that a thread of ours needs longer for one durable write, the window is longer by that much: a probe
+beside the test measures it. CRASH_ROUNDS (200) and
 CRASH_SECONDS (110) bound the first test, CRASH_SEED repeats its choices.
 """
 import asyncio
@@ -29,6 +31,35 @@ CONNECTIONS = 8
 MAIL_MAX = 4 << 20
 
 suite = Suite()
+
+
+class Probe:
+    """How long the machine takes, all the time, to let a thread make one small write durable."""
+
+    def __init__(self, place):
+        self.path, self.stalls, self.going = place.file("probe"), [], True
+
+    def run(self):
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
+        while self.going:
+            began = time.monotonic()
+            time.sleep(0.01)
+            os.pwrite(fd, b"x" * 4096, 0)
+            os.fdatasync(fd)
+            self.stalls.append((began, time.monotonic()))
+        os.close(fd)
+
+    def longest(self, began, ended):
+        return max((end - start for start, end in self.stalls if start <= ended and end >= began), default=0)
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.going = False
+        self.thread.join()
 
 
 class World:
@@ -206,7 +237,7 @@ def lines_about(place, names):
     return "".join(said[:60])
 
 
-def check(place, world, kills):
+def check(place, world, kills, probe):
     wanted = {(number, name) for number, rcpts in world.acked.items() for name in rcpts}
     lost = sorted(wanted - world.got.keys())
     assert not lost, f"{len(lost)} of {len(wanted)} acknowledged are lost: {lost[:10]}\n" \
@@ -216,10 +247,15 @@ def check(place, world, kills):
         """The 250 left shortly before a kill, or for somebody who had been killed meanwhile."""
         return any(0 <= kill - at <= WINDOW_S or began <= kill <= at for kill in kills)
 
+    def late(at):
+        """Shortly by the measure of what this machine took for a durable write just then."""
+        return any(0 <= kill - at <= 5 and kill - at <= WINDOW_S + 2 * probe.longest(at, kill) for kill in kills)
+
     doubles = {key: pairs for key, pairs in world.got.items() if len(pairs) > 1}
-    odd = {key: pairs for key, pairs in doubles.items() if not all(near(*pair) for pair in pairs[:-1])}
+    odd = {key: pairs for key, pairs in doubles.items() if not all(near(*pair) or late(pair[1]) for pair in pairs[:-1])}
     extra = sum(len(pairs) - 1 for pairs in doubles.values())
     windows = sum(near(*pair) for pairs in world.got.values() for pair in pairs)
+    windows += sum(not near(*pair) and late(pair[1]) for pairs in doubles.values() for pair in pairs[:-1])
     print(f"  {len(kills)} kills, {len(wanted)} acknowledged recipients, {len(world.got)} arrived, {extra} twice; "
           f"{windows} in the windows, {world.refused} refused for a while", flush=True)
     told = {key: [[round(kill - at, 3) for kill in kills if kill >= at][:1] for _, at in pairs]
@@ -233,7 +269,7 @@ def check(place, world, kills):
 def nothing_acknowledged_is_lost():
     dice, kills = random.Random(SEED), []
     print(f"  CRASH_SEED={SEED}", flush=True)
-    with Place() as place, World(SEED) as world:
+    with Place() as place, World(SEED) as world, Probe(place) as probe:
         server = Ringpost(place, crash_config(), route_to=world.port,
                           rows={"smtp": {"relay_from": ["127.0.0.1/32"]}})
         server.config["limits"] = {"client_connections": 0}
@@ -254,7 +290,7 @@ def nothing_acknowledged_is_lost():
             until(lambda: queue_is_empty(server), "an empty queue after the last crash")
             assert len(world.acked) > len(kills)  # there was load
         assert server.cli_json("fsck")["result"] == "clean"
-        check(place, world, kills)
+        check(place, world, kills, probe)
 
 
 # --- A rebuild that dies -----------------------------------------------------------------------------
