@@ -6,6 +6,7 @@
  * one keep it until their last connection ended. */
 #include "relay/relay.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "core/entropy.h"
@@ -22,7 +23,10 @@
 #include "relay/site.h"
 #include "relay/tlspol.h"
 
-enum { SWEEP_MS = 1000, DRAIN_STEP_MS = 20 };
+enum { SWEEP_MS = 1000, RESULTS_GRACE_MS = 5000, DRAIN_STEP_MS = 20 };
+
+/* Results that stops had to leave behind, on disks that took no more. */
+static _Atomic uint64_t given_up;
 
 static struct {
 	struct relay_gen *gen; /* the newest */
@@ -345,11 +349,29 @@ void relay_drain(struct worker *w, msec ms)
 	resolver_close(r->resolver);
 	r->resolver = NULL;
 	deliver_abort_all(r);
-	while (busy(r))
+	/* Results wait for as long as the disk is full or fails. A stop gives it a few tries more; then the
+	 * journal tells them at its close, and the recipients are tried again after the next start. */
+	until = worker_now(w) + RESULTS_GRACE_MS;
+	while (r->fibers > 0 || (r->results > 0 && worker_now(w) < until))
 		(void)!fiber_sleep(DRAIN_STEP_MS);
+	uint64_t open = r->results;
+
+	for (const struct list_link *at = list_first(&r->failed_results); at;
+		at = list_next(&r->failed_results, at))
+		open++;
+	atomic_fetch_add(&given_up, open);
+	if (open)
+		log_text(LOG_WARN,
+			"%llu results are not on disk; these recipients will be tried again",
+			(unsigned long long)open);
 	timer_disarm(&r->retry_results);
 	path_disarm_all(r);
 	sched_disarm_all(r);
+}
+
+uint64_t relay_given_up(void)
+{
+	return atomic_load(&given_up);
 }
 
 /* Workers and their wheels are gone: only memory is left to give back. */

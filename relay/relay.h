@@ -67,6 +67,9 @@ enum err relay_reload(struct worker *w, const struct relay_setup *setup, struct 
 /* (fiber, from the stop hook of every worker) Start nothing new; wait until the transactions in
  * flight have their replies, at most `ms`; then close what is left. */
 void relay_drain(struct worker *w, msec ms);
+/* Results that stops could not make durable, on a full or failing disk, since the process began: these
+ * recipients may get their mail a second time. */
+uint64_t relay_given_up(void);
 /* (main thread) After workers_join: gives back what is left in memory. */
 void relay_done(void);
 /* After the crash of a simulated process: nothing of it is left. */

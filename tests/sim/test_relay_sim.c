@@ -14,6 +14,7 @@
 #include "tests/sim/town.h"
 
 #include "core/log.h"
+#include "relay/relay.h"
 #include "core/base/map.h"
 #include "core/worker.h"
 
@@ -120,8 +121,14 @@ static void troubled_life(struct plan *p)
 	sim_wall_jump(p->wall_jump);
 	house_run(sim_random(2) ? clients_done : NULL,
 		50 + (msec)sim_random(sim_random(2) ? 3000 : 90000));
+	uint64_t given_up = relay_given_up();
+
 	if (!sim_crashed() && end == END_STOP && house_close()) {
-		oracle_stopped();
+		/* With results left behind on a bad disk a stop is no better than a crash. */
+		if (relay_given_up() > given_up)
+			oracle_crashed(false);
+		else
+			oracle_stopped();
 		outcome->stops++;
 		return;
 	}
