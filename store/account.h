@@ -25,7 +25,8 @@ enum {
 	ACCOUNT_LOCAL_MAX = 128,
 	ACCOUNT_HASH_MAX = 512,
 	ACCOUNT_FROM_MAX = 1024,
-	KEY_PEM_MAX = 8192
+	KEY_PEM_MAX = 8192,
+	ALIAS_TARGETS_MAX = 1900
 };
 
 enum domain_flags {
@@ -38,26 +39,42 @@ struct domain {
 	slice name;
 	uint32_t flags;
 	wall_ms created;
+	/* Of all its accounts together; 0: none. */
+	uint64_t quota_bytes, quota_messages;
+	/* Of an account that has none of its own; 0: the option's. */
+	uint64_t account_quota_bytes, account_quota_messages;
 	slice extra; /* the caller's, opaque, <= 1 KB */
 };
 
 enum account_flags {
 	ACCOUNT_DISABLED = 1 << 0,
 	ACCOUNT_ADMIN = 1 << 1,
-	ACCOUNT_FROM_ANY = 1 << 2, /* may use any sender address */
+	ACCOUNT_FROM_ANY = 1 << 2,     /* may use any sender address */
+	ACCOUNT_FORWARD_ONLY = 1 << 3, /* keeps no copy of what it forwards */
 };
 
 struct account {
 	slice local, domain;
+	uint64_t
+		id; /* names its mailboxes; 0 in account_put of a new one: one is made. Kept by a change */
 	slice hash; /* of the password, in crypt(3) form; empty: no password login */
 	/* SCRAM-SHA-256; iterations 0: none. */
 	slice scram_salt;
 	uint32_t scram_iterations;
 	unsigned char scram_stored[32], scram_server[32];
-	slice from_domains; /* further sender domains allowed, separated by NUL */
+	slice from_domains;                   /* further sender domains allowed, separated by NUL */
+	uint64_t quota_bytes, quota_messages; /* 0: the domain's */
+	slice forward;                        /* addresses, separated by NUL */
 	uint32_t flags;
 	wall_ms created, changed;
 	slice extra;
+};
+
+/* Another name: mail for it goes to the targets. An empty local part takes all that no account and no
+ * other alias of the domain takes. */
+struct alias {
+	slice local, domain;
+	slice targets; /* addresses, separated by NUL; <= ALIAS_TARGETS_MAX bytes */
 };
 
 enum domain_key_kind { KEY_RSA = 1, KEY_ED25519 = 2 };
@@ -75,6 +92,7 @@ struct domain_key {
  * an index that could not be read from a name that is not there. --- */
 const struct domain *domain_find(struct store *st, slice name, enum err *failed);
 const struct account *account_find(struct store *st, slice local, slice domain, enum err *failed);
+const struct alias *alias_find(struct store *st, slice local, slice domain, enum err *failed);
 /* Keys of exactly this domain in order of selector, disabled ones too. */
 const struct domain_key *domain_keys(struct store *st, slice domain, size_t *out_count);
 /* Grows with every visible change of the directory: for caches built on top. */
@@ -86,6 +104,8 @@ enum err domain_put(struct store *st, const struct domain *d, enum row_mode mode
 enum err domain_remove(struct store *st, slice name, bool with_accounts) must_use;
 enum err account_put(struct store *st, const struct account *acc, enum row_mode mode) must_use;
 enum err account_remove(struct store *st, slice local, slice domain) must_use;
+enum err alias_put(struct store *st, const struct alias *alias, enum row_mode mode) must_use;
+enum err alias_remove(struct store *st, slice local, slice domain) must_use;
 enum err domain_key_put(struct store *st, const struct domain_key *key,
 	enum row_mode mode) must_use;
 enum err domain_key_remove(struct store *st, slice domain, slice selector) must_use;
@@ -110,6 +130,13 @@ struct account_query {
 };
 enum err account_list(struct store *st, const struct account_query *query, struct arena *a,
 	struct account_page *out) must_use;
+struct alias_page {
+	struct alias *rows;
+	size_t len;
+	bool more;
+};
+enum err alias_list(struct store *st, const struct account_query *query, struct arena *a,
+	struct alias_page *out) must_use;
 enum err domain_key_list(struct store *st, slice domain, struct arena *a, struct domain_key **out,
 	size_t *out_len) must_use;
 

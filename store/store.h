@@ -26,6 +26,7 @@
 #include "store/journal.h"
 
 struct conf_table;
+struct deliver;
 struct schedule_entry;
 struct segment_home;
 struct store;
@@ -93,6 +94,8 @@ struct store_message {
 	slice meta;               /* the caller's envelope, opaque, at most STORE_META_MAX */
 	slice head;               /* stands before the body's bytes (trace headers); may be empty */
 	struct blob_writer *body; /* blob_end()ed here, in success and failure */
+	const struct deliver
+		*deliver; /* into mailboxes, by the same record (message.h); NULL: none */
 	wall_ms at;
 };
 enum { STORE_META_MAX = 128 * 1024, STORE_HEAD_MAX = 64 * 1024 };
