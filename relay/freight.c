@@ -235,9 +235,12 @@ static enum err read_header(struct freight *f, slice *out)
 	return err;
 }
 
-static enum err hold(struct reason *why, enum outcome *out)
+static enum err hold(const struct freight *f, struct reason *why, enum outcome *out)
 {
-	reason_words(why, ERR_HELD, "", SLICE("sign: the domain has no usable key"));
+	reason_words(why, ERR_HELD, "",
+		f->r->gen->o->sign.enabled ?
+			SLICE("sign: the domain has no usable key") :
+			SLICE("sign: the domain requires it, and relay.dkim.sign is off"));
 	*out = OUTCOME_HELD;
 	return ERR_HELD;
 }
@@ -253,14 +256,14 @@ static enum err sign(struct freight *f, struct reason *why, enum outcome *out)
 	if (!err)
 		err = sign_pick(f->r, header, f->arena, &choice);
 	if (err == ERR_HELD)
-		return hold(why, out);
+		return hold(f, why, out);
 	if (err || choice.count == 0)
 		return err;
 	if (known)
 		memcpy(hash, f->m->env.body_hash, DKIM_HASH);
 	err = sign_make(f->r, &choice, &(struct sign_bytes){ .header = header, .body_hash = hash },
 		f->arena, &f->head);
-	return err == ERR_INVALID ? hold(why, out) : err;
+	return err == ERR_INVALID ? hold(f, why, out) : err;
 }
 
 /* Loading -------------------------------------------------------------------------------------- */
@@ -306,7 +309,7 @@ enum err freight_load(struct freight *f, struct freight_hop hop, struct reason *
 		return store_trouble(ERR_NOMEM, why, out);
 	if (!fits(&f->m->env, f->hop))
 		err = convert(f, why, out);
-	if (!err && f->r->gen->o->sign.enabled && sign_applies(&f->m->env))
+	if (!err && sign_applies(&f->m->env))
 		err = sign(f, why, out);
 	if (!err)
 		err = rewind_body(f);

@@ -208,7 +208,7 @@ enum err sign_pick(struct relay_here *r, slice header, struct arena *a, struct s
 	*out = (struct sign_choice){ 0 };
 	if (!from_domain(header, a, &domain))
 		return OK;
-	d = closest(r, domain);
+	d = r->gen->o->sign.enabled ? closest(r, domain) : NULL;
 	if (!d)
 		return required(r, domain) ? ERR_HELD : OK;
 	out->domain = arena_dup(a, d->name);

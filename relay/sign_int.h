@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* sign_int.h - the signing that freight.c does, in two steps around the body hash.
  *
- * sign_pick looks for keys by the From: domain; only when it finds some is the body hash needed.
+ * sign_pick looks for keys by the From: domain, also when signing is off: a domain may require it.
  * sign_make waits for the batch. What they return lives in the arena. For sign.c, freight.c and
  * relay.c only. */
 #ifndef RELAY_SIGN_INT_H
@@ -17,7 +17,8 @@ struct sign_choice {
 	size_t count; /* 0: nothing to sign with, and that is all right */
 };
 
-/* ERR_HELD: the domain wants its mail signed and no key is usable. */
+/* Nothing is chosen when relay.dkim.sign is off. ERR_HELD: the domain wants its mail signed and no key
+ * is usable, or none may be used. */
 enum err sign_pick(struct relay_here *r, slice header, struct arena *a,
 	struct sign_choice *out) must_use;
 /* (fiber) Whole fields, one per key. ERR_HELD: none could be made. */

@@ -22,14 +22,19 @@ static char yaml[2000];
 static struct rig the;
 static char records[2][2000];
 
-static const char *route(void)
+static const char *route_with(const char *more)
 {
 	snprintf(yaml, sizeof(yaml),
 		"relay:\n  retry: { first: 200ms, factor: 1, max: 1s, expire: 1h, warn: 0 }\n"
-		"  idle: 200ms\n"
+		"  idle: 200ms\n%s"
 		"  routes:\n    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: %u, tls: none }\n",
-		peer->port);
+		more, peer->port);
 	return yaml;
+}
+
+static const char *route(void)
+{
+	return route_with("");
 }
 
 struct making {
@@ -176,6 +181,27 @@ Test(sign, mail_that_must_be_signed_waits_for_a_key)
 	rig_run(&the, route(), hold_then_sign);
 	cr_assert_eq(atomic_load(&peer->count), 1u);
 	cr_assert_eq(passes(peer->messages[0].data), 1u);
+	peer_stop(peer);
+	rig_remove(&the);
+}
+
+static void hold_though_there_is_a_key(struct rig *rig, struct worker *w)
+{
+	add_domain(rig, DOMAIN_SIGN_REQUIRED);
+	add_key(rig, SIGKEY_ED25519, "s2");
+	check(submit(rig, w, hello, false) == OK);
+	check(submit(rig, w, "From: x@else.test\r\n\r\nbare\r\n", false) == OK);
+	check(rig_wait(held, NULL, 20000));
+}
+
+Test(sign, mail_that_must_be_signed_waits_while_signing_is_off)
+{
+	peer = peer_start(0);
+	rig_make(&the, 1);
+	rig_run(&the, route_with("  dkim: { sign: no }\n"), hold_though_there_is_a_key);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	cr_assert(strstr(peer->messages[0].data, "bare"));
+	cr_assert(!strstr(peer->messages[0].data, "DKIM"));
 	peer_stop(peer);
 	rig_remove(&the);
 }
