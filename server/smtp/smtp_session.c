@@ -219,15 +219,19 @@ static size_t take_line(struct smtp_session *s, slice in, bool *stop)
 void smtp_set_deadline(struct smtp_session *s)
 {
 	const struct smtp_options *o = s->setup->smtp;
+	bool bytes = s->input == SMTP_IN_DATA || s->input == SMTP_IN_CHUNK;
 	msec ms = o->idle_ms, left;
 
 	if (s->input == SMTP_IN_NOTHING || conn_fiber(s->conn))
 		return;
-	if (s->input == SMTP_IN_DATA || s->input == SMTP_IN_CHUNK) {
-		/* What is swallowed belongs to no message, or to one that never began. */
+	if (bytes)
+		ms = o->data_ms;
+	/* A message has one deadline, however many chunks it comes in. What is swallowed belongs to
+	 * none, or to one that never began. */
+	if (bytes || s->state == SMTP_BDAT) {
 		left = s->mail && s->mail->begun ? s->mail->deadline : s->chunk_deadline;
 		left -= worker_now(s->head.door->w);
-		ms = MAX(MIN(o->data_ms, left), 1);
+		ms = MAX(MIN(ms, left), 1);
 	}
 	conn_deadline(s->conn, ms);
 }
