@@ -83,10 +83,11 @@ static bool may_send_from(struct intake *in, slice block)
 		return false;
 	list.rest = from.value;
 	while (addrlist_next(&list, &item)) {
-		slice address = arena_printf(in->arena, "%.*s@%.*s", SLICE_ARG(item.local),
-			SLICE_ARG(item.domain));
+		struct out address = out_arena(in->arena);
 
-		if (!login_may_send_as(in->door->login, in->env->account, address))
+		/* Quoted again where it must be: an '@' in a local part is no domain. */
+		addrlist_put(&address, &item);
+		if (!login_may_send_as(in->door->login, in->env->account, out_written(&address)))
 			return false;
 		found++;
 	}

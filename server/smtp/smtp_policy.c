@@ -60,17 +60,23 @@ static bool takes_domain(struct smtp_session *s, slice domain)
 }
 
 /* RFC 5321 4.5.1: it reaches somebody wherever mail is taken at all. The host's own name comes first,
- * then the first row of the routes whose domain is ours. */
+ * then the domain of who is logged in, then the first row of the routes whose domain is ours. When no
+ * such domain takes mail, who is logged in is told so for theirs: by its MX the host's name might
+ * lead back to us. */
 slice smtp_policy_postmaster(struct smtp_session *s)
 {
 	const struct route_table *routes = relay_routes(s->head.door->w);
-	slice host = s->setup->service->hostname;
+	slice host = s->setup->service->hostname, own = envelope_domain(s->account);
 	const struct route *route;
 
-	for (size_t i = 0; !takes_domain(s, host) && (route = route_at(routes, i)); i++)
+	if (takes_domain(s, host))
+		return host;
+	if (own.len && takes_domain(s, own))
+		return own;
+	for (size_t i = 0; (route = route_at(routes, i)); i++)
 		if (takes_domain(s, route->domain))
 			return route->domain;
-	return host;
+	return own.len ? own : host;
 }
 
 enum fault smtp_policy_rcpt(struct smtp_session *s, slice address)
