@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* apply.h - what applying a record may do with the rows of its shard. Nobody outside of the index's
+ * appliers includes it.
+ *
+ * Applying is a pure function of (rows, record): no clock, no randomness, no memory between records
+ * but rows. It runs on the shard's writer thread inside its one open write transaction. An enum err is
+ * a failure of LMDB (or ERR_NOT_FOUND where said) and is passed up as it is: the transaction is then
+ * undone and the records are applied again. What a record's condition came to is its outcome. */
+#ifndef STORE_APPLY_H
+#define STORE_APPLY_H
+
+#include "core/base/base.h"
+#include "store/index.h"
+
+struct apply;
+
+/* --- Rows --- */
+/* The value is valid until the next change of any row. ERR_NOT_FOUND. */
+enum err apply_get(struct apply *ap, slice key, slice *out) must_use;
+enum err apply_put(struct apply *ap, slice key, slice value) must_use;
+/* Harmless when it is not there. */
+enum err apply_delete(struct apply *ap, slice key) must_use;
+/* Deletes up to `limit` rows of a prefix; *out_more: some are left. */
+enum err apply_delete_prefix(struct apply *ap, slice prefix, size_t limit, bool *out_more) must_use;
+/* The first row at or behind `from` if it begins with `prefix`: ERR_NOT_FOUND. Any change of rows
+ * ends the cursor's validity: seek again behind the key (copied) that was last seen. */
+enum err apply_seek(struct apply *ap, struct index_cursor *c, slice from, slice prefix) must_use;
+enum err apply_next(struct index_cursor *c) must_use;
+void apply_seek_done(struct index_cursor *c);
+
+/* --- What comes of it --- */
+/* The outcome of the record at hand, for whoever waits with index_outcome: an error, and at most
+ * INDEX_OUTCOME_MAX bytes (longer ones are cut away: then the reader looks at rows). */
+enum { INDEX_OUTCOME_MAX = 64 * 1024 };
+void apply_outcome(struct apply *ap, enum err err, slice bytes);
+/* A mailbox changed (0: the account's list of them): told to watches at the commit. */
+void apply_touched(struct apply *ap, uint64_t account, uint32_t mailbox);
+
+/* --- The appliers of mailboxes: mailbox_apply.c. `pos`: the record's, their time of change --- */
+/* JOURNAL_MAILBOX. */
+enum err mailbox_apply(struct apply *ap, journal_pos pos, slice payload) must_use;
+/* The delivery part of a JOURNAL_MESSAGE record: targets of this shard only. */
+enum err mailbox_apply_delivery(struct apply *ap, journal_pos pos, slice part) must_use;
+/* The shard that holds an account's rows, of `count`. Fixed for ever. */
+unsigned mailbox_shard(uint64_t account, unsigned count);
+/* Which shard this is, and how many there are. */
+unsigned apply_shard(const struct apply *ap, unsigned *out_count);
+
+#endif
