@@ -65,9 +65,18 @@ struct door {
 };
 
 /* The head of every session, whatever it speaks. */
+struct conn;
+struct exchange;
 struct door_session {
 	struct list_link link;
 	struct door *door;
+	struct conn *conn;
+	struct setup *setup; /* held */
+	/* server/entry.c's, until the greeting. */
+	void (*ready)(struct door_session *ds);
+	msec entry_ms;
+	struct exchange *exchange; /* a login under way */
+	bool tls;
 	/* The door begins to stop: say goodbye now if idle, else when the work is done. `now`: the time
 	 * for that is over, abort. */
 	void (*stop)(struct door_session *ds, bool now);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* entry.h - what stands before the greeting, the same for every protocol.
+ *
+ * Admission by rate, the PROXY header of a listed proxy, the TLS handshake where the service begins
+ * with one. The owner of the connection is a struct whose first member is struct door_session with
+ * conn and setup filled in. What fails ends the connection. */
+#ifndef SERVER_ENTRY_H
+#define SERVER_ENTRY_H
+
+#include "server/door.h"
+#include "server/errmap.h"
+
+struct addr;
+
+/* May this client come in now? FAULT_NONE, FAULT_SHUTDOWN, FAULT_RATE. */
+enum fault entry_admit(struct door *door, const struct addr *peer);
+/* The service begins with a TLS handshake. */
+bool entry_is_tls(enum door_kind service);
+/* Then calls `ready`, now or later on a fiber; ds->tls says whether the connection is encrypted.
+ * `timeout_ms`: for the header and for the handshake, each. */
+void entry_run(struct door_session *ds, msec timeout_ms, void (*ready)(struct door_session *ds));
+/* For STARTTLS and STLS: the session of a connection that was in clear. NULL: not for now. */
+struct tls_session;
+struct tls_session *entry_tls(struct door_session *ds);
+
+#endif
