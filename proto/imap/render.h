@@ -24,8 +24,8 @@ void imap_put_literal_head(struct out *o, uint64_t bytes, bool binary);
 void imap_put_mailbox(struct out *o, slice name, bool utf8);
 
 /* The parenthesised list behind ENVELOPE. */
-void imap_put_envelope(struct out *o, const struct summary *summary);
+void imap_put_envelope(struct out *o, const struct summary *summary, bool utf8);
 /* What stands behind BODY, or behind BODYSTRUCTURE with `extended`. */
-void imap_put_body(struct out *o, const struct summary *summary, bool extended);
+void imap_put_body(struct out *o, const struct summary *summary, bool extended, bool utf8);
 
 #endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Sets of runs: small ones by hand, large ones against what arithmetic says. */
+#include "core/base/runs.h"
+
+#include <criterion/criterion.h>
+
+static struct arena arena;
+
+static slice shown(const struct runs *r)
+{
+	struct out o = out_arena(&arena);
+	struct run run;
+
+	for (uint32_t n = 1; n && runs_next(r, n, &run); n = run.last + 1)
+		out_printf(&o, run.first == run.last ? "%u " : "%u-%u ", run.first, run.last);
+	return out_written(&o);
+}
+
+#define shows(r, text) \
+	cr_assert(slice_eq(shown(r), SLICE(text)), "%.*s, not %s", SLICE_ARG(shown(r)), text)
+
+Test(runs, empty)
+{
+	struct runs r = { 0 };
+
+	shows(&r, "");
+	cr_assert(!runs_has(&r, 1) && !runs_rank(&r, 7) && !runs_nth(&r, 1) && !runs_nth(&r, 0));
+	cr_assert(!runs_first(&r) && !runs_last(&r));
+	cr_assert(runs_remove(&r, 5) && runs_remove_range(&r, 1, UINT32_MAX));
+	cr_assert(runs_add(&r, 0) && !r.count);
+	runs_done(&r);
+}
+
+Test(runs, adding_joins_what_touches)
+{
+	struct runs r = { 0 };
+
+	cr_assert(runs_add(&r, 5) && runs_add(&r, 7) && runs_add(&r, 2));
+	shows(&r, "2 5 7 ");
+	cr_assert(runs_add(&r, 6));
+	shows(&r, "2 5-7 ");
+	cr_assert(runs_add_range(&r, 3, 4) && runs_add_range(&r, 6, 9));
+	shows(&r, "2-9 ");
+	cr_assert(runs_add_range(&r, 20, 30) && runs_add_range(&r, 40, 50));
+	cr_assert(runs_add_range(&r, 15, 60) && runs_add_range(&r, 1, 3));
+	shows(&r, "1-9 15-60 ");
+	cr_assert_eq(r.count, 9 + 46);
+	cr_assert_eq(r.runs, 2);
+	runs_done(&r);
+}
+
+Test(runs, removing_splits)
+{
+	struct runs r = { 0 };
+
+	cr_assert(runs_add_range(&r, 1, 10) && runs_remove(&r, 4) && runs_remove(&r, 1));
+	shows(&r, "2-3 5-10 ");
+	cr_assert(runs_remove(&r, 10) && runs_remove(&r, 10) && runs_remove_range(&r, 3, 6));
+	shows(&r, "2 7-9 ");
+	cr_assert(runs_remove_range(&r, 8, UINT32_MAX));
+	shows(&r, "2 7 ");
+	cr_assert(runs_remove_range(&r, 1, UINT32_MAX) && !r.count && !r.root);
+	runs_done(&r);
+}
+
+Test(runs, the_ends_of_the_numbers)
+{
+	struct runs r = { 0 };
+
+	cr_assert(runs_add_range(&r, 1, UINT32_MAX));
+	cr_assert_eq(r.count, UINT32_MAX);
+	cr_assert_eq(runs_nth(&r, UINT32_MAX), UINT32_MAX);
+	cr_assert_eq(runs_rank(&r, UINT32_MAX), UINT32_MAX);
+	cr_assert(runs_remove(&r, UINT32_MAX) && runs_add(&r, UINT32_MAX));
+	cr_assert(runs_remove_range(&r, 1, UINT32_MAX - 1));
+	shows(&r, "4294967295 ");
+	cr_assert(runs_add(&r, UINT32_MAX - 1) && runs_add(&r, 1));
+	cr_assert_eq(r.count, 3);
+	runs_done(&r);
+}
+
+Test(runs, rank_and_nth_are_inverse)
+{
+	struct runs r = { 0 };
+
+	cr_assert(runs_add_range(&r, 10, 12) && runs_add(&r, 20) && runs_add_range(&r, 30, 31));
+	static const struct {
+		uint32_t n, rank;
+	} rows[] = { { 1, 0 }, { 10, 1 }, { 12, 3 }, { 15, 3 }, { 20, 4 }, { 29, 4 }, { 30, 5 },
+		{ 31, 6 }, { 99, 6 } };
+
+	for (size_t i = 0; i < array_len(rows); i++)
+		cr_assert_eq(runs_rank(&r, rows[i].n), rows[i].rank, "%u", rows[i].n);
+	for (uint32_t i = 1; i <= r.count; i++)
+		cr_assert_eq(runs_rank(&r, runs_nth(&r, i)), i);
+	cr_assert_eq(runs_nth(&r, 7), 0);
+	runs_done(&r);
+}
+
+enum { MANY = 300000 };
+
+/* Odd numbers only: a hole between any two. */
+static void check_odd(const struct runs *r, uint32_t count)
+{
+	cr_assert_eq(r->count, count);
+	cr_assert_eq(r->runs, count);
+	for (uint32_t i = 1; i <= count; i += 97) {
+		cr_assert_eq(runs_nth(r, i), 2 * i - 1);
+		cr_assert_eq(runs_rank(r, 2 * i - 1), i);
+		cr_assert_eq(runs_rank(r, 2 * i), i);
+		cr_assert(runs_has(r, 2 * i - 1) && !runs_has(r, 2 * i));
+	}
+	cr_assert_eq(runs_last(r), 2 * count - 1);
+}
+
+Test(runs, many_holes_made_from_the_front)
+{
+	struct runs r = { 0 }, copy = { 0 };
+
+	cr_assert(runs_add_range(&r, 1, 2 * MANY));
+	for (uint32_t i = 1; i <= MANY; i++)
+		cr_assert(runs_remove(&r, 2 * i));
+	check_odd(&r, MANY);
+	cr_assert(runs_copy(&copy, &r));
+	for (uint32_t i = MANY; i > 0; i--)
+		cr_assert(runs_remove(&r, 2 * i - 1));
+	cr_assert(!r.root && !r.count && !r.runs);
+	check_odd(&copy, MANY);
+	runs_done(&copy);
+	runs_done(&r);
+}
+
+Test(runs, many_holes_made_from_the_end_and_filled)
+{
+	struct runs r = { 0 };
+
+	cr_assert(runs_add_range(&r, 1, 2 * MANY - 1));
+	for (uint32_t i = MANY - 1; i > 0; i--)
+		cr_assert(runs_remove(&r, 2 * i));
+	check_odd(&r, MANY);
+	for (uint32_t i = 1; i < MANY; i++) /* in an order that jumps about */
+		cr_assert(runs_add(&r, 2 * (uint32_t)((uint64_t)i * 7919 % MANY)));
+	cr_assert_eq(r.runs, 1);
+	cr_assert_eq(r.count, 2 * MANY - 1);
+	cr_assert_eq(r.height, 0);
+	runs_done(&r);
+}
+
+Test(runs, appending_fills_its_leaves)
+{
+	struct runs r = { 0 };
+
+	for (uint32_t i = 1; i <= MANY; i++)
+		cr_assert(runs_add(&r, 2 * i - 1));
+	check_odd(&r, MANY);
+	cr_assert_leq(r.height, 3);
+	runs_done(&r);
+}
