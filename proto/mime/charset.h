@@ -24,7 +24,8 @@ struct charset_cache {
 void charset_cache_done(struct charset_cache *cache);
 
 struct charset_decoder {
-	bool known; /* the charset; else ASCII passes and all other bytes are replaced */
+	bool known; /* the charset; else as UTF-8 */
+	bool bad;   /* something was replaced */
 	/* private */
 	unsigned char how;
 	void *cd;

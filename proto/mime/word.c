@@ -1,63 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Encoded words, by way of the decoders of bodies; "Q" differs from quoted-printable by its
- * underscore. UTF-8 and ASCII, nearly all of today's mail, never reach iconv. */
+/* Encoded words: base64, or "Q", which differs from quoted-printable by its underscore. UTF-8 and
+ * ASCII, nearly all of today's mail, never reach iconv. */
 #include "proto/mime/word.h"
 
 #include "core/base/codec.h"
 #include "core/base/text.h"
+#include "proto/mime/charset.h"
 #include "proto/mime/transfer.h"
 
-#include <errno.h>
-#include <iconv.h>
-
-enum { WORD_MAX = 75, CHARSET_MAX = 40, TEXT_MAX = 4096 };
-
-/* Charsets ------------------------------------------------------------------------------------ */
-
-static bool convert(iconv_t cd, slice bytes, struct out *o)
-{
-	char *from = (char *)(uintptr_t)bytes.ptr, buf[512];
-	size_t left = bytes.len;
-	struct out text = out_heap(bytes.len * 8 + 16);
-	bool good = true;
-
-	while (good && left) {
-		char *to = buf;
-		size_t room = sizeof(buf), done = iconv(cd, &from, &left, &to, &room);
-
-		out_bytes(&text, buf, sizeof(buf) - room);
-		good = done != (size_t)-1 || errno == E2BIG;
-	}
-	good = good && out_ok(&text);
-	if (good)
-		out_slice(o, out_written(&text));
-	out_heap_done(&text);
-	return good;
-}
+enum { WORD_MAX = 75, TEXT_MAX = 4096 };
 
 bool word_to_utf8(slice charset, slice bytes, struct out *o)
 {
-	char name[CHARSET_MAX + 1] = "";
-	iconv_t cd;
+	struct charset_decoder d;
+	struct out text = out_heap(bytes.len * CHARSET_GROWTH + 16);
 	bool good;
 
-	if (slice_eq_nocase(charset, SLICE("utf-8")) ||
-		slice_eq_nocase(charset, SLICE("us-ascii")) || charset.len == 0) {
-		good = text_is_utf8(bytes);
-		if (good)
-			out_slice(o, bytes);
-		return good;
-	}
-	/* iconv takes options behind slashes; a mail must not. */
-	if (charset.len > CHARSET_MAX || slice_find(charset, '/') >= 0 ||
-		slice_find(charset, '\0') >= 0)
-		return false;
-	memcpy(name, charset.ptr, charset.len);
-	cd = iconv_open("UTF-8", name);
-	if (cd == (iconv_t)-1)
-		return false;
-	good = convert(cd, bytes, o);
-	iconv_close(cd);
+	charset_begin(&d, charset, NULL);
+	charset_add(&d, bytes, &text);
+	charset_end(&d, &text);
+	good = d.known && !d.bad && out_ok(&text);
+	if (good)
+		out_slice(o, out_written(&text));
+	out_heap_done(&text);
 	return good;
 }
 
@@ -87,38 +52,69 @@ static bool find_word(slice in, struct word *out)
 		slice_find(out->text, ' ') < 0 && out->text.len <= TEXT_MAX;
 }
 
-/* The word's bytes, its encoding undone. */
-static bool decode_text(const struct word *word, struct out *bytes)
+static int hex_digit(char c)
 {
-	struct b64_decoder b = { 0 };
-	struct qp_decoder q = { 0 };
-
-	if (word->encoding == 'b') {
-		b64_decode(&b, word->text, bytes);
-		return out_ok(bytes);
-	}
-	for (size_t i = 0; i < word->text.len; i++)
-		qp_decode(&q,
-			word->text.ptr[i] == '_' ? SLICE("=20") : slice_sub(word->text, i, i + 1),
-			bytes);
-	qp_decode_end(&q, bytes);
-	return out_ok(bytes);
+	if (text_is_digit(c))
+		return c - '0';
+	c = text_lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The blanks before the word and the word itself; nothing when it cannot be read. */
-static bool put_word(const struct word *word, slice blanks, struct out *o)
+static void decode_q(slice text, struct out *bytes)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		bool escape = text.ptr[i] == '=' && i + 2 < text.len;
+		int high = escape ? hex_digit(text.ptr[i + 1]) : -1;
+		int low = high >= 0 ? hex_digit(text.ptr[i + 2]) : -1;
+
+		if (low >= 0) {
+			out_u8(bytes, (uint8_t)(high << 4 | low));
+			i += 2;
+		} else {
+			out_char(bytes, text.ptr[i] == '_' ? ' ' : text.ptr[i]);
+		}
+	}
+}
+
+/* The word's text goes on where that of the word before it ended: many mailers cut characters. */
+static void put_word(const struct word *word, struct charset_decoder *d, struct out *o)
 {
 	char buf[TEXT_MAX];
-	struct out bytes = out_fixed(buf, sizeof(buf)), text = out_heap(TEXT_MAX * 8);
-	bool good = decode_text(word, &bytes) &&
-		word_to_utf8(word->charset, out_written(&bytes), &text) && out_ok(&text);
+	struct out bytes = out_fixed(buf, sizeof(buf));
+	struct b64_decoder b = { 0 };
 
-	if (good) {
-		out_slice(o, blanks);
-		out_slice(o, out_written(&text));
-	}
-	out_heap_done(&text);
-	return good;
+	if (word->encoding == 'b')
+		b64_decode(&b, word->text, &bytes);
+	else
+		decode_q(word->text, &bytes);
+	charset_add(d, out_written(&bytes), o);
+}
+
+/* Words side by side in one charset are one text. */
+struct run {
+	struct charset_decoder decoder;
+	slice charset;
+	bool open;
+};
+
+static void end_run(struct run *run, struct out *o)
+{
+	if (run->open)
+		charset_end(&run->decoder, o);
+	run->open = false;
+}
+
+/* False: the charset is unknown, so the word stays as it stands. */
+static bool begin_run(struct run *run, slice charset, struct charset_cache *cache)
+{
+	struct out none = out_fixed(NULL, 0);
+
+	charset_begin(&run->decoder, charset, cache);
+	run->open = run->decoder.known;
+	run->charset = charset;
+	if (!run->open)
+		charset_end(&run->decoder, &none);
+	return run->open;
 }
 
 /* Length of what is no encoded word: up to a blank, or to where one may begin. */
@@ -132,30 +128,50 @@ static size_t plain_len(slice in)
 	return len;
 }
 
-void word_decode(slice value, struct out *o)
+static size_t blanks_len(slice in)
 {
-	bool after_word = false;
+	size_t len = 0;
+
+	while (len < in.len && (in.ptr[len] == ' ' || in.ptr[len] == '\t'))
+		len++;
+	return len;
+}
+
+void word_decode_with(slice value, struct charset_cache *cache, struct out *o)
+{
+	struct run run = { .open = false };
 	struct word word;
 
 	while (value.len) {
-		size_t gap = 0;
+		slice blanks = slice_sub(value, 0, blanks_len(value));
+		slice rest = slice_skip(value, blanks.len);
+		bool is_word = find_word(rest, &word), after_word = run.open;
 
-		while (gap < value.len && (value.ptr[gap] == ' ' || value.ptr[gap] == '\t'))
-			gap++;
-		slice blanks = slice_sub(value, 0, gap), rest = slice_skip(value, gap);
-
-		if (find_word(rest, &word) && put_word(&word, after_word ? SLICE("") : blanks, o)) {
-			after_word = true;
+		if (is_word && run.open && slice_eq_nocase(run.charset, word.charset)) {
+			put_word(&word, &run.decoder, o);
+			value = slice_skip(rest, word.len);
+			continue;
+		}
+		end_run(&run, o);
+		is_word = is_word && begin_run(&run, word.charset, cache);
+		if (!is_word || !after_word)
+			out_slice(o, blanks);
+		if (is_word) {
+			put_word(&word, &run.decoder, o);
 			value = slice_skip(rest, word.len);
 			continue;
 		}
 		size_t len = plain_len(rest);
 
-		out_slice(o, blanks);
 		out_slice(o, slice_sub(rest, 0, len));
 		value = slice_skip(rest, len);
-		after_word = false;
 	}
+	end_run(&run, o);
+}
+
+void word_decode(slice value, struct out *o)
+{
+	word_decode_with(value, NULL, o);
 }
 
 /* Encoding ------------------------------------------------------------------------------------ */
