@@ -189,13 +189,14 @@ static bool read_domain(struct addrlist *l, struct addrlist_item *out, slice *ou
 	return !s.bad && !s.adjacent && out->domain.len > 0 && slice_find(s.raw, '"') < 0;
 }
 
-/* Skip "@a,@b:" of RFC 5322 4.4. */
-static bool skip_route(struct addrlist *l)
+/* "@a,@b:" of RFC 5322 4.4. */
+static bool read_route(struct addrlist *l, struct addrlist_item *out)
 {
 	if (l->rest.len == 0 || l->rest.ptr[0] != '@')
 		return true;
 	ptrdiff_t colon = slice_find(l->rest, ':');
 
+	out->route = slice_trim(slice_sub(l->rest, 0, colon < 0 ? 0 : (size_t)colon));
 	l->rest = slice_skip(l->rest, colon < 0 ? l->rest.len : (size_t)colon + 1);
 	return colon >= 0;
 }
@@ -212,7 +213,7 @@ static bool read_angle(struct addrlist *l, struct addrlist_item *out)
 	slice comment;
 
 	if (s.raw.len == 0) {
-		if (!skip_route(l))
+		if (!read_route(l, out))
 			return false;
 		s = scan(&l->rest);
 	}
@@ -255,26 +256,58 @@ static bool read_item(struct addrlist *l, struct scan *s, struct addrlist_item *
 	return true;
 }
 
-/* Separators, group ends and group names before the next address. False at the end. */
-static bool skip_to_item(struct addrlist *l, struct scan *s)
+static struct addrlist_item group_begin(struct addrlist *l, slice raw)
+{
+	l->group = text_of(raw, true, l->arena);
+	l->groups++;
+	return (struct addrlist_item){
+		.kind = ADDRLIST_GROUP, .name = l->group, .group = l->group
+	};
+}
+
+static struct addrlist_item group_end(struct addrlist *l)
+{
+	l->group = (slice){ 0 };
+	return (struct addrlist_item){ .kind = ADDRLIST_GROUP_END };
+}
+
+enum found { FOUND_END, FOUND_MARK, FOUND_ITEM };
+
+/* Separators, group ends and group names before the next address. */
+static enum found skip_to_item(struct addrlist *l, struct scan *s, struct addrlist_item *mark)
 {
 	for (;;) {
+		bool marked = false;
+
 		*s = scan(&l->rest);
 		if (starts_with(l, ':') && !s->bad && s->raw.len) {
-			l->group = text_of(s->raw, true, l->arena);
-			l->groups++;
+			/* A group inside a group ends the first one. */
+			if (l->marks && l->group.ptr) {
+				l->rest = slice_of(s->raw.ptr,
+					(size_t)(l->rest.ptr + l->rest.len - s->raw.ptr));
+				*mark = group_end(l);
+				return FOUND_MARK;
+			}
+			*mark = group_begin(l, s->raw);
+			marked = true;
 		} else if (s->raw.len || s->bad) {
-			return true;
+			return FOUND_ITEM;
 		} else if (starts_with(l, ';')) {
-			l->bad |=
-				!l->group.ptr; /* Outlook's separator; RFC 5322 has none but the comma */
-			l->group = (slice){ 0 };
+			/* Outlook's separator; RFC 5322 has none but the comma. */
+			l->bad |= !l->group.ptr;
+			marked = l->group.ptr;
+			*mark = group_end(l);
 		} else if (l->rest.len == 0) {
-			return false;
+			if (!l->marks || !l->group.ptr)
+				return FOUND_END;
+			*mark = group_end(l);
+			return FOUND_MARK;
 		} else if (!starts_with(l, ',')) {
-			return true;
+			return FOUND_ITEM;
 		}
 		l->rest = slice_skip(l->rest, 1);
+		if (marked && l->marks)
+			return FOUND_MARK;
 	}
 }
 
@@ -285,10 +318,14 @@ static bool at_separator(const struct addrlist *l)
 
 bool addrlist_next(struct addrlist *l, struct addrlist_item *out)
 {
+	enum found found;
 	struct scan s;
 
-	while (skip_to_item(l, &s)) {
+	while ((found = skip_to_item(l, &s, out)) != FOUND_END) {
 		struct addrlist_item item = { .group = l->group };
+
+		if (found == FOUND_MARK)
+			return true;
 
 		if (read_item(l, &s, &item) && at_separator(l)) {
 			*out = item;

@@ -14,12 +14,17 @@
 struct addrlist {
 	slice rest;
 	struct arena *arena;
+	bool marks;      /* set it first: the begin and the end of a group are items too */
 	bool bad;        /* something was no address */
 	slice group;     /* display name of the group we are in; ptr NULL outside of groups */
 	unsigned groups; /* groups begun so far, empty ones too */
 };
 
+enum addrlist_kind { ADDRLIST_ADDRESS, ADDRLIST_GROUP, ADDRLIST_GROUP_END };
+
 struct addrlist_item {
+	enum addrlist_kind kind; /* with `marks`; a group has its name in `name` */
+	slice route;             /* "@a,@b" of RFC 5322 4.4 */
 	slice name; /* display name, unquoted, encoded words left alone; the comment of "a@b (c)" */
 	slice local;  /* unquoted: quote it again when it is rendered */
 	slice domain; /* "[...]" for a literal; empty when the address has none */

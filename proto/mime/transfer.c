@@ -160,13 +160,31 @@ static void qp_escaped(struct qp_decoder *q, char c, struct out *o)
 	qp_plain(q, c, o);
 }
 
+/* How many bytes stand for themselves. */
+static size_t literal_len(slice in)
+{
+	size_t len = 0;
+
+	while (len < in.len && in.ptr[len] != '=' && in.ptr[len] != ' ' && in.ptr[len] != '\t' &&
+		in.ptr[len] != '\r' && in.ptr[len] != '\n')
+		len++;
+	return len;
+}
+
 void qp_decode(struct qp_decoder *q, slice in, struct out *o)
 {
-	for (size_t i = 0; i < in.len; i++) {
-		if (q->state == PLAIN)
-			qp_plain(q, in.ptr[i], o);
-		else
-			qp_escaped(q, in.ptr[i], o);
+	while (in.len) {
+		size_t run = q->state == PLAIN ? literal_len(in) : 0;
+
+		if (run) {
+			qp_flush(q, o);
+			out_slice(o, slice_sub(in, 0, run));
+		} else if (q->state == PLAIN) {
+			qp_plain(q, in.ptr[0], o);
+		} else {
+			qp_escaped(q, in.ptr[0], o);
+		}
+		in = slice_skip(in, run ? run : 1);
 	}
 }
 
@@ -207,31 +225,96 @@ void b64_encode_end(struct b64_encoder *b, struct out *o)
 		b64_line(b, o);
 }
 
-static int b64_value(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (text_is_digit(c))
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
+/* 0: not a byte of base64; else its value and 1. */
+static const unsigned char b64_values[256] = {
+	['A'] = 1,
+	2,
+	3,
+	4,
+	5,
+	6,
+	7,
+	8,
+	9,
+	10,
+	11,
+	12,
+	13,
+	14,
+	15,
+	16,
+	17,
+	18,
+	19,
+	20,
+	21,
+	22,
+	23,
+	24,
+	25,
+	26,
+	['a'] = 27,
+	28,
+	29,
+	30,
+	31,
+	32,
+	33,
+	34,
+	35,
+	36,
+	37,
+	38,
+	39,
+	40,
+	41,
+	42,
+	43,
+	44,
+	45,
+	46,
+	47,
+	48,
+	49,
+	50,
+	51,
+	52,
+	['0'] = 53,
+	54,
+	55,
+	56,
+	57,
+	58,
+	59,
+	60,
+	61,
+	62,
+	['+'] = 63,
+	['/'] = 64,
+};
 
 void b64_decode(struct b64_decoder *b, slice in, struct out *o)
 {
-	for (size_t i = 0; i < in.len && !b->ended; i++) {
-		int value = b64_value(in.ptr[i]);
+	unsigned char bytes[192];
+	size_t len = 0;
 
-		if (in.ptr[i] == '=')
-			b->ended = true;
-		if (value < 0)
-			continue;
-		b->bits = b->bits << 6 | (uint32_t)value;
-		b->count += 6;
+	for (size_t i = 0; i < in.len && !b->ended; i++) {
+		unsigned value = b64_values[(unsigned char)in.ptr[i]];
+
+		if (value) {
+			b->bits = b->bits << 6 | (value - 1);
+			b->count += 6;
+		} else {
+			b->ended = in.ptr[i] == '=';
+		}
 		if (b->count >= 8) {
 			b->count -= 8;
-			out_u8(o, (uint8_t)(b->bits >> b->count));
+			bytes[len++] = (unsigned char)(b->bits >> b->count);
+		}
+		if (len == sizeof(bytes)) {
+			out_bytes(o, bytes, len);
+			len = 0;
 		}
 	}
+	out_bytes(o, bytes, len);
 }
