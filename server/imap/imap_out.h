@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* imap_out.h - big answers, a piece at a time.
+ *
+ * A piece is rendered on a helper thread into a buffer that lives for the call, sent, and the next is
+ * begun when the client has taken most of it: so an answer of any size needs a fixed amount of
+ * memory, and a slow reader costs only himself and, in the end, his connection (option imap.send). */
+#ifndef SERVER_IMAP_IMAP_OUT_H
+#define SERVER_IMAP_IMAP_OUT_H
+
+#include "core/base/base.h"
+
+struct imap_session;
+
+enum {
+	IMAP_OUT_CHUNK = 64 * 1024,   /* end a piece here */
+	IMAP_OUT_CHUNK_MAX = 1 << 20, /* more than this fits into none: the call fails */
+};
+
+struct imap_flow {
+	/* On a helper thread: writes to `o`, which is empty, until it is full enough (imap_flow_full)
+	 * or nothing is left. *more: call again. May call what waits elsewhere (message_scan_here);
+	 * must not touch the session. */
+	enum err (*render)(struct imap_flow *flow, struct out *o, bool *more);
+	void *arg;
+};
+static inline bool imap_flow_full(const struct out *o)
+{
+	return o->len >= IMAP_OUT_CHUNK;
+}
+
+/* (fiber) Until render says it was all. Its error, or why the connection cannot be written to. Bytes
+ * written before an error stay written. */
+enum err imap_out_flow(struct imap_session *s, struct imap_flow *flow) must_use;
+/* (fiber) The same for one piece that was rendered by the caller: sends and waits. */
+enum err imap_out_bytes(struct imap_session *s, slice bytes) must_use;
+/* (fiber) Wait until there is room for more, after writing to imap_out(s) oneself. */
+enum err imap_out_wait(struct imap_session *s) must_use;
+
+#endif
