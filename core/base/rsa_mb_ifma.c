@@ -76,6 +76,8 @@ LANES_INLINE void multiply(int digits, row *out, const row *a, const row *b,
 		sums[j] = zero;
 #pragma GCC unroll 1
 	for (int i = 0; i < digits; i++) {
+		a = lanes_afresh(a);
+		n = lanes_afresh(n);
 		lanes by = lanes_load(&b[i]), aj = lanes_load(&a[0]), nj = lanes_load(&n[0]);
 		lanes lowest = lanes_low(sums[0], aj, by), m = lanes_low(zero, lowest, k0);
 		lanes carry = carry_of_cleared(lowest);
@@ -121,20 +123,25 @@ LANES_INLINE void reduce(int digits, row *out, const row *wide, const struct mod
 	UNROLL
 	for (int j = 0; j < digits; j++)
 		sums[j] = lanes_load(&wide[j]);
+	lanes m = lanes_low(zero, sums[0], k0);
+
 #pragma GCC unroll 1
 	for (int i = 0; i < digits; i++) {
-		lanes m = lanes_low(zero, sums[0], k0), carry = carry_of_cleared(sums[0]);
-		lanes nj = lanes_load(&n[0]);
+		n = lanes_afresh(n);
+		lanes nj = lanes_held(lanes_load(&n[1])), by = m;
+		lanes lowest = lanes_low(lanes_high(sums[1], by, lanes_load(&n[0])), by, nj);
 
+		/* The next m at once: it would hold up the next round. */
+		sums[0] = lanes_held(lanes_add(lowest, carry_of_cleared(sums[0])));
+		m = lanes_held(lanes_low(zero, sums[0], k0));
 		UNROLL
-		for (int j = 0; j < digits - 1; j++) {
-			lanes sum = lanes_high(sums[j + 1], m, nj);
+		for (int j = 1; j < digits - 1; j++) {
+			lanes sum = lanes_high(sums[j + 1], by, nj);
 
 			nj = lanes_held(lanes_load(&n[j + 1]));
-			sums[j] = lanes_low(sum, m, nj);
+			sums[j] = lanes_low(sum, by, nj);
 		}
-		sums[digits - 1] = lanes_high(lanes_load(&wide[digits + i]), m, nj);
-		sums[0] = lanes_add(sums[0], carry);
+		sums[digits - 1] = lanes_high(lanes_load(&wide[digits + i]), by, nj);
 		if (scan)
 			scan_row(scan, hits, i);
 	}
