@@ -14,8 +14,11 @@
  *   T                                  -> totals over all domains of the shard
  *   D domain                           -> domain
  *   A domain 0 local                   -> account
+ *   O domain 0 local                   -> alias; an empty local part takes what is left
  *   K domain 0 selector 0 piece        -> signing key, in pieces
- *   G table 0 key                      -> setting                                            */
+ *   G table 0 key                      -> setting
+ *
+ * Those of mailboxes stand in keys_mailbox.h: E F H I L N P R U V W X Y Z. */
 #ifndef STORE_KEYS_H
 #define STORE_KEYS_H
 
@@ -33,8 +36,24 @@ enum keys_kind {
 	KEYS_TOTAL = 'T',
 	KEYS_DOMAIN = 'D',
 	KEYS_ACCOUNT = 'A',
+	KEYS_ALIAS = 'O',
 	KEYS_KEY = 'K',
 	KEYS_SETTING = 'G',
+	/* keys_mailbox.h */
+	KEYS_USAGE = 'U',
+	KEYS_DOMAIN_USAGE = 'V',
+	KEYS_MAILBOX_NAME = 'L',
+	KEYS_SUBSCRIBED = 'N',
+	KEYS_MAILBOX = 'X',
+	KEYS_KEYWORDS = 'W',
+	KEYS_MESSAGE = 'I',
+	KEYS_BODY = 'E',
+	KEYS_REFERENCE = 'R',
+	KEYS_REFERENCE_EARLY = 'F',
+	KEYS_CHANGE_LOG = 'Y',
+	KEYS_HOLE = 'P',
+	KEYS_THREAD = 'H',
+	KEYS_PURGE = 'Z',
 };
 
 struct keys_buf {
@@ -72,7 +91,7 @@ bool keys_parse_early(slice key, struct keys_early_row *out) must_use;
 
 /* One letter and one name (M, C, D), or a bare letter with an empty one. */
 void keys_name(struct keys_buf *out, enum keys_kind kind, slice name);
-/* One letter, a name, NUL, and a second name (A, G); K adds NUL and the piece's number itself. */
+/* One letter, a name, NUL, and a second name (A, O, G); K adds NUL and the piece's number itself. */
 struct keys_pair {
 	enum keys_kind kind;
 	slice first, second;

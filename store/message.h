@@ -59,8 +59,8 @@ struct deliver {
 	size_t thread_key_count;
 	const struct deliver_target *targets;
 	size_t target_count;
-	uint64_t blob; /* message_deliver only: a stored body, with its size */
-	uint64_t size;
+	/* message_deliver_many only: the stored body, as its struct blob_ref says. */
+	uint64_t blob, low, size;
 };
 /* What became of one target: waits until it was applied. */
 struct delivered {
