@@ -3,6 +3,12 @@
  * is decided when the index applies it, in journal order, and waited for. */
 #include "store/account_int.h"
 
+#include "core/entropy.h"
+#include "store/mailbox.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
 enum { CHANGE_BYTES = KEY_PEM_MAX + 1024, LIST_MAX = 4096, TABLE_MAX = 32, SETTING_KEY_MAX = 255 };
 
 static bool is_name(slice s, size_t max)
@@ -63,20 +69,6 @@ enum err domain_put(struct store *st, const struct domain *d, enum row_mode mode
 	return put(st, &key, &o, mode);
 }
 
-enum err domain_remove(struct store *st, slice name, bool with_accounts)
-{
-	struct keys_buf key;
-
-	if (!is_name(name, SCHEDULE_DOMAIN_MAX))
-		return ERR_NOT_FOUND;
-	keys_name(&key, KEYS_DOMAIN, name);
-	struct keys_row row = { .key = keys_slice(&key),
-		.value = { "", 0 },
-		.act = KEYS_ACT_DELETE_DOMAIN,
-		.mode = with_accounts };
-	return change(st, &row, 0);
-}
-
 static bool account_key(struct keys_buf *key, slice local, slice domain)
 {
 	if (!is_name(local, ACCOUNT_LOCAL_MAX) || !is_name(domain, SCHEDULE_DOMAIN_MAX))
@@ -86,7 +78,164 @@ static bool account_key(struct keys_buf *key, slice local, slice domain)
 	return true;
 }
 
-enum err account_put(struct store *st, const struct account *acc, enum row_mode mode)
+/* --- Mailboxes of accounts that go --- */
+
+/* A note outlives a crash between the end of an account and that of its mailboxes: its key is the
+ * id, its value the name. */
+static const slice gone_table = SLICE_INIT("account.gone");
+
+struct note {
+	char key[2 * sizeof(uint64_t) + 1];
+	char value[ACCOUNT_LOCAL_MAX + SCHEDULE_DOMAIN_MAX + 1];
+	struct setting row;
+};
+
+static void make_note(struct note *note, uint64_t id, slice local, slice domain)
+{
+	struct out o = out_fixed(note->value, sizeof(note->value));
+
+	snprintf(note->key, sizeof(note->key), "%016llx", (unsigned long long)id);
+	out_slice(&o, local);
+	out_char(&o, '\0');
+	out_slice(&o, domain);
+	note->row = (struct setting){
+		.table = gone_table, .key = slice_str(note->key), .value = out_written(&o)
+	};
+}
+
+static enum err drop_mailboxes(struct store *st, uint64_t id, slice key)
+{
+	enum err err = mailbox_account_drop(st, id);
+
+	if (!err || err == ERR_NOT_FOUND)
+		err = setting_remove(st, gone_table, key);
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
+/* The account's id as it stands in its row, not in a cache. */
+struct id_read {
+	struct keys_buf key;
+	slice local, domain;
+	uint64_t id;
+};
+
+static enum err run_id(struct index_txn *txn, void *arg)
+{
+	struct id_read *r = arg;
+	struct account acc = { .local = r->local, .domain = r->domain };
+	slice value;
+	enum err err = index_get(txn, keys_slice(&r->key), &value);
+
+	if (err)
+		return err;
+	if (!row_get_account(value, &acc))
+		return ERR_CORRUPT;
+	r->id = acc.id;
+	return OK;
+}
+
+static enum err read_id(struct store *st, slice local, slice domain, uint64_t *out)
+{
+	struct id_read r = { .local = local, .domain = domain };
+	enum err err = account_key(&r.key, local, domain) ? OK : ERR_NOT_FOUND;
+
+	if (!err)
+		err = index_read(st->index, DIRECTORY_SHARD, run_id, &r);
+	if (!err)
+		*out = r.id;
+	return err;
+}
+
+enum err account_remove(struct store *st, slice local, slice domain)
+{
+	struct keys_buf key;
+	struct note note;
+	uint64_t id = 0;
+	enum err err = read_id(st, local, domain, &id);
+
+	if (err)
+		return err;
+	make_note(&note, id, local, domain);
+	err = setting_put(st, &note.row, ROW_PUT);
+	if (!err)
+		err = account_key(&key, local, domain) ? delete_row(st, &key) : ERR_NOT_FOUND;
+	return err ? err : drop_mailboxes(st, id, note.row.key);
+}
+
+/* The row may still be there: then it was the removal that did not happen. */
+static enum err finish_removal(struct store *st, const struct setting *note, struct arena *a)
+{
+	uint64_t id = strtoull(arena_str(a, note->key), NULL, 16), now = 0;
+	slice domain = note->value, local;
+	enum err err =
+		slice_cut(&domain, '\0', &local) ? read_id(st, local, domain, &now) : ERR_NOT_FOUND;
+
+	if (err && err != ERR_NOT_FOUND)
+		return err;
+	if (!err && now == id)
+		return setting_remove(st, gone_table, note->key);
+	return drop_mailboxes(st, id, note->key);
+}
+
+enum err account_finish_removals(struct store *st)
+{
+	struct setting_query query = { .table = gone_table, .limit = 64 };
+	struct setting_page page = { .more = true };
+	struct arena a = { 0 };
+	enum err err = OK;
+
+	while (!err && page.more) {
+		arena_reset(&a);
+		err = setting_list(st, &query, &a, &page);
+		for (size_t i = 0; !err && i < page.len; i++)
+			err = finish_removal(st, &page.rows[i], &a);
+	}
+	arena_done(&a);
+	return err;
+}
+
+static enum err remove_accounts(struct store *st, slice domain)
+{
+	struct account_query query = { .domain = domain, .limit = 64 };
+	struct account_page page = { .more = true };
+	struct arena a = { 0 };
+	enum err err = OK;
+
+	while (!err && page.more) {
+		arena_reset(&a);
+		err = account_list(st, &query, &a, &page);
+		for (size_t i = 0; !err && i < page.len; i++) {
+			err = account_remove(st, page.rows[i].local, domain);
+			if (err == ERR_NOT_FOUND)
+				err = OK;
+		}
+	}
+	arena_done(&a);
+	return err;
+}
+
+enum err domain_remove(struct store *st, slice name, bool with_accounts)
+{
+	struct keys_buf key;
+	enum err err = OK;
+
+	if (!is_name(name, SCHEDULE_DOMAIN_MAX))
+		return ERR_NOT_FOUND;
+	if (with_accounts)
+		err = remove_accounts(st, name);
+	if (err)
+		return err;
+	keys_name(&key, KEYS_DOMAIN, name);
+	struct keys_row row = { .key = keys_slice(&key),
+		.value = { "", 0 },
+		.act = KEYS_ACT_DELETE_DOMAIN,
+		.mode = with_accounts };
+	return change(st, &row, 0);
+}
+
+/* --- Accounts --- */
+
+static enum err put_row(struct store *st, const struct account *acc, enum row_mode mode)
 {
 	char buf[INDEX_VALUE_MAX];
 	struct out o = out_fixed(buf, sizeof(buf));
@@ -94,17 +243,79 @@ enum err account_put(struct store *st, const struct account *acc, enum row_mode 
 
 	if (!account_key(&key, acc->local, acc->domain))
 		return ERR_INVALID;
-	if (acc->hash.len > ACCOUNT_HASH_MAX || acc->from_domains.len > ACCOUNT_FROM_MAX)
-		return ERR_TOO_LARGE;
 	row_put_account(&o, acc);
 	return put(st, &key, &o, mode);
 }
 
-enum err account_remove(struct store *st, slice local, slice domain)
+/* With its own id, which whoever changes it need not know; or made, with a new one. A row that comes
+ * or goes in between is looked at again. */
+static enum err put_with_id(struct store *st, struct account *acc, enum row_mode mode,
+	bool *out_made)
+{
+	enum err err = ERR_NOT_FOUND;
+
+	if (mode != ROW_CREATE)
+		err = read_id(st, acc->local, acc->domain, &acc->id);
+	if (!err)
+		return put_row(st, acc, ROW_REPLACE);
+	if (err != ERR_NOT_FOUND || mode == ROW_REPLACE)
+		return err;
+	while (!acc->id)
+		acc->id = entropy_u64();
+	err = put_row(st, acc, ROW_CREATE);
+	*out_made = !err;
+	return err;
+}
+
+enum err account_put(struct store *st, const struct account *acc, enum row_mode mode)
+{
+	struct account row = *acc;
+	struct keys_buf key;
+	bool made = false;
+	enum err err;
+
+	if (!account_key(&key, acc->local, acc->domain))
+		return ERR_INVALID;
+	if (acc->hash.len > ACCOUNT_HASH_MAX || acc->from_domains.len > ACCOUNT_FROM_MAX ||
+		acc->forward.len > ACCOUNT_FORWARD_MAX)
+		return ERR_TOO_LARGE;
+	do {
+		row.id = acc->id;
+		err = put_with_id(st, &row, mode, &made);
+	} while (mode == ROW_PUT && (err == ERR_EXISTS || err == ERR_NOT_FOUND));
+	return err || !made ? err : mailbox_account_init(st, row.id, row.domain);
+}
+
+/* --- Aliases --- */
+
+static bool alias_key(struct keys_buf *key, slice local, slice domain)
+{
+	if ((local.len && !is_name(local, ACCOUNT_LOCAL_MAX)) ||
+		!is_name(domain, SCHEDULE_DOMAIN_MAX))
+		return false;
+	keys_two(key, &(struct keys_pair){ .kind = KEYS_ALIAS, .first = domain, .second = local });
+	return true;
+}
+
+enum err alias_put(struct store *st, const struct alias *alias, enum row_mode mode)
+{
+	char buf[INDEX_VALUE_MAX];
+	struct out o = out_fixed(buf, sizeof(buf));
+	struct keys_buf key;
+
+	if (!alias_key(&key, alias->local, alias->domain) || !alias->targets.len)
+		return ERR_INVALID;
+	if (alias->targets.len > ALIAS_TARGETS_MAX)
+		return ERR_TOO_LARGE;
+	row_put_alias(&o, alias);
+	return put(st, &key, &o, mode);
+}
+
+enum err alias_remove(struct store *st, slice local, slice domain)
 {
 	struct keys_buf key;
 
-	return account_key(&key, local, domain) ? delete_row(st, &key) : ERR_NOT_FOUND;
+	return alias_key(&key, local, domain) ? delete_row(st, &key) : ERR_NOT_FOUND;
 }
 
 static bool key_key(struct keys_buf *key, slice domain, slice selector)
@@ -261,6 +472,30 @@ enum err account_list(struct store *st, const struct account_query *query, struc
 	enum err err = list(st, &l, query->limit, query->after);
 	if (!err)
 		*out = (struct account_page){ .rows = l.rows, .len = l.len, .more = l.more };
+	return err;
+}
+
+static bool add_alias(struct listing *l, slice key, slice value)
+{
+	struct alias *alias = (struct alias *)l->rows + l->len;
+
+	return keys_split(key, &alias->domain, &alias->local) && row_get_alias(value, alias);
+}
+
+enum err alias_list(struct store *st, const struct account_query *query, struct arena *a,
+	struct alias_page *out)
+{
+	/* The first row may have an empty name, behind which no page can go on: at least two. */
+	size_t limit = query->limit ? MAX(query->limit, (size_t)2) : 64;
+	struct listing l = { .a = a, .add = add_alias };
+
+	if (!is_name(query->domain, SCHEDULE_DOMAIN_MAX))
+		return ERR_INVALID;
+	l.rows = arena_array(a, struct alias, MIN(MAX(limit, (size_t)64), (size_t)LIST_MAX));
+	keys_two(&l.prefix, &(struct keys_pair){ .kind = KEYS_ALIAS, .first = query->domain });
+	enum err err = list(st, &l, limit, query->after);
+	if (!err)
+		*out = (struct alias_page){ .rows = l.rows, .len = l.len, .more = l.more };
 	return err;
 }
 

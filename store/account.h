@@ -25,6 +25,7 @@ enum {
 	ACCOUNT_LOCAL_MAX = 128,
 	ACCOUNT_HASH_MAX = 512,
 	ACCOUNT_FROM_MAX = 1024,
+	ACCOUNT_FORWARD_MAX = 1024,
 	KEY_PEM_MAX = 8192,
 	ALIAS_TARGETS_MAX = 1900
 };
@@ -55,8 +56,8 @@ enum account_flags {
 
 struct account {
 	slice local, domain;
-	uint64_t
-		id; /* names its mailboxes; 0 in account_put of a new one: one is made. Kept by a change */
+	/* Names its mailboxes. Of a new one 0: it is made; a change keeps it, whatever stands here. */
+	uint64_t id;
 	slice hash; /* of the password, in crypt(3) form; empty: no password login */
 	/* SCRAM-SHA-256; iterations 0: none. */
 	slice scram_salt;
@@ -103,7 +104,10 @@ enum err domain_put(struct store *st, const struct domain *d, enum row_mode mode
 /* ERR_BUSY while it has accounts, unless `with_accounts`; its keys go too. */
 enum err domain_remove(struct store *st, slice name, bool with_accounts) must_use;
 enum err account_put(struct store *st, const struct account *acc, enum row_mode mode) must_use;
+/* With its mailboxes. */
 enum err account_remove(struct store *st, slice local, slice domain) must_use;
+/* After a start: mailboxes of removed accounts that a crash left behind. */
+enum err account_finish_removals(struct store *st) must_use;
 enum err alias_put(struct store *st, const struct alias *alias, enum row_mode mode) must_use;
 enum err alias_remove(struct store *st, slice local, slice domain) must_use;
 enum err domain_key_put(struct store *st, const struct domain_key *key,

@@ -23,6 +23,7 @@ struct cached {
 	union {
 		struct domain domain;
 		struct account account;
+		struct alias alias;
 		struct {
 			struct domain_key *rows;
 			size_t len;
@@ -143,6 +144,11 @@ static enum err fill(struct index_txn *txn, void *arg)
 		e->domain.name = first;
 		return row_get_domain(value, &e->domain) ? OK : ERR_CORRUPT;
 	}
+	if (e->key.ptr[0] == KEYS_ALIAS) {
+		e->alias.domain = first;
+		e->alias.local = second;
+		return row_get_alias(value, &e->alias) ? OK : ERR_CORRUPT;
+	}
 	e->account.domain = first;
 	e->account.local = second;
 	return row_get_account(value, &e->account) ? OK : ERR_CORRUPT;
@@ -216,6 +222,20 @@ const struct account *account_find(struct store *st, slice local, slice domain, 
 		&(struct keys_pair){ .kind = KEYS_ACCOUNT, .first = domain, .second = local });
 	struct cached *e = find(st, keys_slice(&key), failed);
 	return e ? &e->account : NULL;
+}
+
+const struct alias *alias_find(struct store *st, slice local, slice domain, enum err *failed)
+{
+	struct keys_buf key;
+
+	if (failed)
+		*failed = OK;
+	if ((local.len && !is_name(local, ACCOUNT_LOCAL_MAX)) ||
+		!is_name(domain, SCHEDULE_DOMAIN_MAX))
+		return NULL;
+	keys_two(&key, &(struct keys_pair){ .kind = KEYS_ALIAS, .first = domain, .second = local });
+	struct cached *e = find(st, keys_slice(&key), failed);
+	return e ? &e->alias : NULL;
 }
 
 const struct domain_key *domain_keys(struct store *st, slice domain, size_t *out_count)

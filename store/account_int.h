@@ -16,6 +16,8 @@ void row_put_domain(struct out *o, const struct domain *d);
 bool row_get_domain(slice value, struct domain *out);
 void row_put_account(struct out *o, const struct account *acc);
 bool row_get_account(slice value, struct account *out);
+void row_put_alias(struct out *o, const struct alias *alias);
+bool row_get_alias(slice value, struct alias *out);
 void row_put_key(struct out *o, const struct domain_key *key);
 bool row_get_key(slice value, struct domain_key *out);
 

@@ -2,13 +2,21 @@
 /* Rows of the directory as bytes. A version byte first; fields are added at the end only. */
 #include "store/account_int.h"
 
-enum { VERSION = 1 };
+#include "core/base/crypt.h"
+
+/* 1 ended behind `extra`, and knows no quotas, forwards and ids. */
+enum { VERSION = 2, VERSION_BEFORE_MAILBOXES = 1 };
+
+static bool take_version_of(slice *in, uint8_t *out)
+{
+	return take_u8(in, out) && *out >= 1 && *out <= VERSION;
+}
 
 static bool take_version(slice *in)
 {
 	uint8_t version;
 
-	return take_u8(in, &version) && version == VERSION;
+	return take_version_of(in, &version);
 }
 
 static bool take_flags(slice *in, uint32_t *out)
@@ -46,12 +54,24 @@ void row_put_domain(struct out *o, const struct domain *d)
 	out_varint(o, d->flags);
 	out_u64(o, (uint64_t)d->created);
 	out_field(o, d->extra);
+	out_varint(o, d->quota_bytes);
+	out_varint(o, d->quota_messages);
+	out_varint(o, d->account_quota_bytes);
+	out_varint(o, d->account_quota_messages);
 }
 
 bool row_get_domain(slice in, struct domain *out)
 {
-	return take_version(&in) && take_flags(&in, &out->flags) && take_time(&in, &out->created) &&
-		take_field(&in, &out->extra) && !in.len;
+	uint8_t version;
+
+	if (!take_version_of(&in, &version) || !take_flags(&in, &out->flags) ||
+		!take_time(&in, &out->created) || !take_field(&in, &out->extra))
+		return false;
+	if (version == VERSION_BEFORE_MAILBOXES)
+		return !in.len;
+	return take_varint(&in, &out->quota_bytes) && take_varint(&in, &out->quota_messages) &&
+		take_varint(&in, &out->account_quota_bytes) &&
+		take_varint(&in, &out->account_quota_messages) && !in.len;
 }
 
 void row_put_account(struct out *o, const struct account *acc)
@@ -67,16 +87,61 @@ void row_put_account(struct out *o, const struct account *acc)
 	out_bytes(o, acc->scram_server, sizeof(acc->scram_server));
 	out_field(o, acc->from_domains);
 	out_field(o, acc->extra);
+	out_u64(o, acc->id);
+	out_varint(o, acc->quota_bytes);
+	out_varint(o, acc->quota_messages);
+	out_field(o, acc->forward);
+}
+
+/* An account from before there were mailboxes has the same id each time it is read, and keeps it. */
+static uint64_t id_of_name(const struct account *acc)
+{
+	unsigned char digest[SHA256_BYTES];
+	struct sha256 h;
+	uint64_t id;
+
+	sha256_init(&h);
+	sha256_add(&h, acc->local);
+	sha256_add(&h, SLICE("@"));
+	sha256_add(&h, acc->domain);
+	sha256_end(&h, digest);
+	memcpy(&id, digest, sizeof(id));
+	return id ? id : 1;
+}
+
+static bool take_mailboxes(slice *in, struct account *out)
+{
+	return take_u64(in, &out->id) && take_varint(in, &out->quota_bytes) &&
+		take_varint(in, &out->quota_messages) && take_field(in, &out->forward);
 }
 
 bool row_get_account(slice in, struct account *out)
 {
-	return take_version(&in) && take_flags(&in, &out->flags) && take_time(&in, &out->created) &&
-		take_time(&in, &out->changed) && take_field(&in, &out->hash) &&
-		take_flags(&in, &out->scram_iterations) && take_field(&in, &out->scram_salt) &&
-		take_raw(&in, out->scram_stored, sizeof(out->scram_stored)) &&
-		take_raw(&in, out->scram_server, sizeof(out->scram_server)) &&
-		take_field(&in, &out->from_domains) && take_field(&in, &out->extra) && !in.len;
+	uint8_t version;
+
+	if (!take_version_of(&in, &version) || !take_flags(&in, &out->flags) ||
+		!take_time(&in, &out->created) || !take_time(&in, &out->changed) ||
+		!take_field(&in, &out->hash) || !take_flags(&in, &out->scram_iterations) ||
+		!take_field(&in, &out->scram_salt) ||
+		!take_raw(&in, out->scram_stored, sizeof(out->scram_stored)) ||
+		!take_raw(&in, out->scram_server, sizeof(out->scram_server)) ||
+		!take_field(&in, &out->from_domains) || !take_field(&in, &out->extra))
+		return false;
+	if (version != VERSION_BEFORE_MAILBOXES)
+		return take_mailboxes(&in, out) && !in.len;
+	out->id = id_of_name(out);
+	return !in.len;
+}
+
+void row_put_alias(struct out *o, const struct alias *alias)
+{
+	out_u8(o, VERSION);
+	out_field(o, alias->targets);
+}
+
+bool row_get_alias(slice in, struct alias *out)
+{
+	return take_version(&in) && take_field(&in, &out->targets) && !in.len;
 }
 
 void row_put_key(struct out *o, const struct domain_key *key)

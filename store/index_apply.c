@@ -365,11 +365,12 @@ static enum err delete_row(struct apply *ap, const struct keys_row *row)
 static enum err delete_domain(struct apply *ap, const struct keys_row *row, enum err *outcome)
 {
 	slice name = slice_skip(row->key, 1);
-	struct keys_buf accounts, keys;
+	struct keys_buf accounts, aliases, keys;
 	bool there;
 	size_t gone;
 
 	keys_two(&accounts, &(struct keys_pair){ .kind = KEYS_ACCOUNT, .first = name });
+	keys_two(&aliases, &(struct keys_pair){ .kind = KEYS_ALIAS, .first = name });
 	keys_two(&keys, &(struct keys_pair){ .kind = KEYS_KEY, .first = name });
 	enum err err = has_prefix(ap, keys_slice(&accounts), &there);
 	if (!err && there && !row->mode) {
@@ -378,6 +379,8 @@ static enum err delete_domain(struct apply *ap, const struct keys_row *row, enum
 	}
 	if (!err)
 		err = delete_prefix(ap, keys_slice(&accounts), &gone);
+	if (!err)
+		err = delete_prefix(ap, keys_slice(&aliases), &gone);
 	if (!err)
 		err = delete_prefix(ap, keys_slice(&keys), &gone);
 	return err ? err : delete_row(ap, row);

@@ -188,3 +188,67 @@ Test(account, bad_names_are_refused)
 	cr_expect_eq(account_put(box.st, &acc, ROW_PUT), ERR_INVALID);
 	cr_expect_null(account_find(box.st, SLICE(""), SLICE(""), NULL));
 }
+
+Test(account, an_id_is_made_once_and_kept)
+{
+	struct domain d = {
+		.name = SLICE("a.test"), .account_quota_bytes = 7, .quota_messages = 9
+	};
+	struct account acc = { .local = SLICE("alice"),
+		.domain = SLICE("a.test"),
+		.quota_bytes = 1 << 20,
+		.forward = SLICE("x@b.test\0y@c.test") };
+	uint64_t id;
+
+	cr_assert_eq(domain_put(box.st, &d, ROW_CREATE), OK);
+	cr_expect_eq(domain_find(box.st, d.name, NULL)->account_quota_bytes, 7u);
+	cr_expect_eq(domain_find(box.st, d.name, NULL)->quota_messages, 9u);
+	cr_expect_eq(account_put(box.st, &acc, ROW_REPLACE), ERR_NOT_FOUND);
+	cr_assert_eq(account_put(box.st, &acc, ROW_PUT), OK);
+	const struct account *found = account_find(box.st, acc.local, acc.domain, NULL);
+	cr_assert(found && found->id);
+	cr_expect(slice_eq(found->forward, acc.forward));
+	cr_expect_eq(found->quota_bytes, acc.quota_bytes);
+	id = found->id;
+	cr_assert_eq(account_put(box.st, &acc, ROW_PUT), OK);
+	cr_assert_eq(account_put(box.st, &acc, ROW_REPLACE), OK);
+	cr_expect_eq(account_put(box.st, &acc, ROW_CREATE), ERR_EXISTS);
+	found = account_find(box.st, acc.local, acc.domain, NULL);
+	cr_expect_eq(found->id, id);
+	/* Another one of the same name is somebody else. */
+	cr_assert_eq(account_remove(box.st, acc.local, acc.domain), OK);
+	cr_expect_eq(account_remove(box.st, acc.local, acc.domain), ERR_NOT_FOUND);
+	cr_assert_eq(account_put(box.st, &acc, ROW_CREATE), OK);
+	found = account_find(box.st, acc.local, acc.domain, NULL);
+	cr_expect_neq(found->id, id);
+	cr_expect_eq(account_finish_removals(box.st), OK);
+}
+
+Test(account, aliases_are_found_listed_and_go_with_their_domain)
+{
+	struct domain d = { .name = SLICE("a.test") };
+	struct alias all = { .domain = d.name, .targets = SLICE("z@b.test") };
+	struct alias one = {
+		.local = SLICE("sales"), .domain = d.name, .targets = SLICE("x@a.test\0y@b.test")
+	};
+	struct account_query query = { .domain = d.name, .limit = 1 };
+	struct alias_page page;
+	struct arena a = { 0 };
+
+	cr_assert_eq(domain_put(box.st, &d, ROW_CREATE), OK);
+	cr_expect_null(alias_find(box.st, one.local, d.name, NULL));
+	cr_assert_eq(alias_put(box.st, &one, ROW_CREATE), OK);
+	cr_expect_eq(alias_put(box.st, &one, ROW_CREATE), ERR_EXISTS);
+	cr_assert_eq(alias_put(box.st, &all, ROW_PUT), OK);
+	cr_assert(slice_eq(alias_find(box.st, one.local, d.name, NULL)->targets, one.targets));
+	cr_assert(slice_eq(alias_find(box.st, SLICE(""), d.name, NULL)->targets, all.targets));
+	cr_assert_eq(alias_list(box.st, &query, &a, &page), OK);
+	cr_assert_eq(page.len, 2u);
+	cr_expect_eq(page.rows[0].local.len, 0u);
+	cr_expect(slice_eq(page.rows[1].local, one.local));
+	cr_expect_eq(alias_remove(box.st, SLICE(""), d.name), OK);
+	cr_expect_eq(alias_remove(box.st, SLICE(""), d.name), ERR_NOT_FOUND);
+	cr_expect_eq(domain_remove(box.st, d.name, false), OK);
+	cr_expect_null(alias_find(box.st, one.local, d.name, NULL));
+	arena_done(&a);
+}
