@@ -13,16 +13,19 @@ enum {
 	HAS_HEADER_8BIT = 4,
 	HAS_TLS = 8,
 	HAS_HASH = 16,
-	FLAGS_ALL = 31,
+	HAS_PRIORITY = 32,
+	FLAGS_ALL = 63,
 };
 
+enum { PRIORITY_MAX = 9 };
 enum { RCPT_BYTES_MIN = 4 }; /* two lengths, one byte of address, notify */
 
 static uint8_t flags_of(const struct envelope *e)
 {
 	return (uint8_t)((e->smtputf8 ? HAS_SMTPUTF8 : 0) | (e->has_8bit ? HAS_8BIT : 0) |
 		(e->header_8bit ? HAS_HEADER_8BIT : 0) | (e->tls ? HAS_TLS : 0) |
-		(e->body_hash_form != ENVELOPE_HASH_NONE ? HAS_HASH : 0));
+		(e->body_hash_form != ENVELOPE_HASH_NONE ? HAS_HASH : 0) |
+		(e->has_priority ? HAS_PRIORITY : 0));
 }
 
 void envelope_encode(const struct envelope *e, struct out *o)
@@ -33,6 +36,8 @@ void envelope_encode(const struct envelope *e, struct out *o)
 	out_u8(o, (uint8_t)(e->body | e->ret << 2 | e->origin << 4));
 	out_u8(o, (uint8_t)(e->lane | e->body_hash_form << 2));
 	out_u8(o, e->hops);
+	if (e->has_priority)
+		out_u8(o, (uint8_t)(e->priority + PRIORITY_MAX));
 	out_varint(o, (uint64_t)e->received_at);
 	out_varint(o, (uint64_t)e->hold_until);
 	out_varint(o, e->size);
@@ -88,6 +93,19 @@ static bool take_kinds(slice *in, uint8_t flags, struct envelope *e)
 		((flags & HAS_HASH) != 0) == (e->body_hash_form != ENVELOPE_HASH_NONE);
 }
 
+static bool take_priority(slice *in, uint8_t flags, struct envelope *e)
+{
+	uint8_t above;
+
+	if (!(flags & HAS_PRIORITY))
+		return true;
+	if (!take_u8(in, &above) || above > 2 * PRIORITY_MAX)
+		return false;
+	e->has_priority = true;
+	e->priority = (int8_t)(above - PRIORITY_MAX);
+	return true;
+}
+
 static bool take_head(slice *in, struct envelope *e)
 {
 	uint8_t flags;
@@ -99,8 +117,8 @@ static bool take_head(slice *in, struct envelope *e)
 	e->has_8bit = flags & HAS_8BIT;
 	e->header_8bit = flags & HAS_HEADER_8BIT;
 	e->tls = flags & HAS_TLS;
-	if (!take_kinds(in, flags, e) || !take_time(in, &e->received_at) ||
-		!take_time(in, &e->hold_until))
+	if (!take_kinds(in, flags, e) || !take_priority(in, flags, e) ||
+		!take_time(in, &e->received_at) || !take_time(in, &e->hold_until))
 		return false;
 	if (!take_varint(in, &e->size) || !take_varint(in, &header_bytes) ||
 		header_bytes > e->size || header_bytes > UINT32_MAX)

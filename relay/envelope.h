@@ -70,6 +70,8 @@ struct envelope {
 	bool has_8bit;               /* an octet over 127 stands behind the header */
 	bool header_8bit;            /* an octet over 127 stands in the header */
 	bool tls;                    /* it came in over TLS */
+	bool has_priority;           /* MT-PRIORITY was given, and goes on with the message */
+	int8_t priority;             /* -9 to 9 */
 	uint8_t hops;                /* Received fields counted at intake, ours included */
 	unsigned char body_hash[32]; /* SHA-256 of the body bytes as stored */
 	struct envelope_rcpt *rcpts;

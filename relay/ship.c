@@ -228,6 +228,10 @@ static void fill_mail(struct ship *s, bool utf8)
 	}
 	if (utf8)
 		mail->given |= SMTP_P_SMTPUTF8;
+	if (e->has_priority) { /* RFC 6710 4.1: to whoever offers it, as it came */
+		mail->given |= SMTP_P_MT_PRIORITY;
+		mail->mt_priority = e->priority;
+	}
 	/* RFC 4954 5: we vouch for nobody, which must be said where we logged in ourselves. */
 	if (s->hop->client.login) {
 		mail->given |= SMTP_P_AUTH;

@@ -202,6 +202,8 @@ static void fill_envelope(struct smtp_session *s, struct smtp_transaction *mail,
 	env->ret = rets[args->ret];
 	env->origin = smtp_is_submission(s) ? ENVELOPE_SUBMISSION : ENVELOPE_RELAYED;
 	env->lane = args->mt_priority > 0 ? ENVELOPE_TRANSACTIONAL : ENVELOPE_BULK;
+	env->has_priority = args->given & SMTP_P_MT_PRIORITY;
+	env->priority = (int8_t)args->mt_priority;
 	env->smtputf8 = args->given & SMTP_P_SMTPUTF8;
 	env->tls = s->tls;
 	if (args->given & SMTP_P_HOLDFOR)

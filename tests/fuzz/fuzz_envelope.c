@@ -15,6 +15,7 @@ static void must_match(const struct envelope *x, const struct envelope *y)
 	must(x->trace == y->trace && x->size == y->size && x->rcpt_count == y->rcpt_count);
 	must(x->body == y->body && x->ret == y->ret && x->origin == y->origin);
 	must(x->lane == y->lane && x->hops == y->hops && x->smtputf8 == y->smtputf8);
+	must(x->has_priority == y->has_priority && x->priority == y->priority);
 	must(slice_eq(x->sender, y->sender) && slice_eq(x->envid, y->envid));
 	for (uint32_t i = 0; i < x->rcpt_count; i++) {
 		must(slice_eq(x->rcpts[i].address, y->rcpts[i].address));

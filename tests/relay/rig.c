@@ -162,6 +162,8 @@ enum err rig_send(struct rig *rig, struct worker *w, const struct rig_mail *mail
 		.smtputf8 = mail->smtputf8,
 		.header_8bit = !text_is_ascii(slice_sub(text, 0, blank < 0 ? 0 : (size_t)blank)),
 		.lane = mail->bulk ? ENVELOPE_BULK : ENVELOPE_TRANSACTIONAL,
+		.has_priority = mail->priority != 0,
+		.priority = mail->priority,
 		.trace = queue_trace_new(w),
 		.hold_until = mail->hold_ms ? worker_wall(w) + mail->hold_ms : 0,
 		.rcpts = rows,

@@ -47,6 +47,7 @@ struct rig_mail {
 	const char *from, *to, *text;
 	uint8_t notify, origin, ret;
 	bool eight_bit, smtputf8, bulk;
+	int8_t priority; /* 0: none was given */
 	msec hold_ms;
 };
 enum err rig_send(struct rig *rig, struct worker *w, const struct rig_mail *mail, queue_id *out);

@@ -617,3 +617,35 @@ Test(deliver, never_means_never)
 	cr_assert_eq(atomic_load(&peer->mails), 1u);
 	finish();
 }
+
+static void send_urgent(struct rig *rig, struct worker *w)
+{
+	struct rig_mail mail = { .from = "a@s.test", .to = "b@d.test", .text = hello };
+
+	check(rig_send(rig, w, &mail, NULL) == OK);
+	check(rig_idle(w, 20000));
+	mail.priority = -4;
+	check(rig_send(rig, w, &mail, NULL) == OK);
+	check(rig_idle(w, 20000));
+}
+
+Test(deliver, priority_goes_on_to_who_offers_it)
+{
+	begin(1);
+	peer->ehlo = "250-MT-PRIORITY\r\n250 PIPELINING";
+	rig_run(&the, route("", ""), send_urgent);
+	cr_assert_eq(atomic_load(&peer->count), 2u);
+	cr_assert(!strstr(peer->messages[0].mail, "PRIORITY"), "none was given");
+	cr_assert(strstr(peer->messages[1].mail, "MT-PRIORITY=-4"), "%s", peer->messages[1].mail);
+	finish();
+}
+
+Test(deliver, priority_is_kept_from_who_does_not_offer_it)
+{
+	begin(1);
+	peer->ehlo = "250 PIPELINING";
+	rig_run(&the, route("", ""), send_urgent);
+	cr_assert_eq(atomic_load(&peer->count), 2u);
+	cr_assert(!strstr(peer->messages[1].mail, "PRIORITY"));
+	finish();
+}

@@ -27,6 +27,8 @@ static struct envelope sample(void)
 		.body_hash_form = ENVELOPE_HASH_RELAXED,
 		.smtputf8 = true,
 		.tls = true,
+		.has_priority = true,
+		.priority = -9,
 		.hops = 3,
 		.body_hash = { 1, 2, 3 },
 		.rcpts = rcpts,
@@ -57,6 +59,7 @@ Test(envelope, comes_back_as_it_was)
 	cr_assert(slice_eq(e.sender, want.sender) && slice_eq(e.envid, want.envid));
 	cr_assert_eq(e.size, want.size);
 	cr_assert_eq(e.header_bytes, want.header_bytes);
+	cr_assert(e.has_priority && e.priority == want.priority);
 	cr_assert(e.body == want.body && e.ret == want.ret && e.origin == want.origin);
 	cr_assert(e.lane == want.lane && e.body_hash_form == want.body_hash_form);
 	cr_assert(e.smtputf8 && e.tls && !e.has_8bit && !e.header_8bit);
