@@ -3,7 +3,7 @@
 #include "relay/event.h"
 
 static const struct event_row rows[RELAY_EVENT_COUNT] = {
-	[RELAY_ACCEPTED] = { "accepted", LOG_INFO, EVENT_EXPORT, "a message is on disk" },
+	[RELAY_ACCEPTED] = { "accepted", LOG_DEBUG, EVENT_EXPORT, "a message is on disk" },
 	[RELAY_DELIVERED] = { "delivered", LOG_INFO, EVENT_EXPORT, "a next hop took a recipient" },
 	[RELAY_DEFERRED] = { "deferred", LOG_INFO, EVENT_EXPORT, "an attempt failed for now" },
 	[RELAY_BOUNCED] = { "bounced", LOG_INFO, EVENT_EXPORT, "a recipient failed for good" },

@@ -21,7 +21,7 @@ struct worker;
 enum { QUEUE_ID_TEXT = 14 }; /* longest text form of an id, without terminator */
 
 /* A name for a message that is about to arrive, to stand in its Received field (its id does not
- * exist yet). The `accepted` event shows both. */
+ * exist yet). The `received` and `accepted` events show both. */
 uint64_t queue_trace_new(struct worker *w);
 /* Lower-case base32 without padding, as in logs and the 250 reply; for trace names too. */
 void queue_id_put(struct out *o, queue_id id);

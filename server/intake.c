@@ -122,7 +122,10 @@ static slice received_field(struct intake *in)
 	out_str(&o, "Received: ");
 	if (t->peer) {
 		out_printf(&o, "from %.*s (", SLICE_ARG(t->helo));
-		addr_put_literal(&o, t->peer);
+		if (t->peer->kind == ADDR_UNIX) /* no address: a comment, not a literal */
+			out_str(&o, "local");
+		else
+			addr_put_literal(&o, t->peer);
 		out_str(&o, ")\r\n\t");
 	}
 	out_printf(&o, "by %.*s with %s", SLICE_ARG(host), t->with);

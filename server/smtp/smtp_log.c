@@ -83,13 +83,15 @@ void smtp_log_refused(struct smtp_session *s, enum fault fault, slice what)
 void smtp_log_message(struct smtp_session *s, enum fault fault)
 {
 	const struct envelope *env = &s->mail->env;
-	char buf[QUEUE_ID_TEXT + 1];
-	struct out id = out_fixed(buf, sizeof(buf));
+	char id_buf[QUEUE_ID_TEXT + 1], trace_buf[QUEUE_ID_TEXT + 1];
+	struct out id = out_fixed(id_buf, sizeof(id_buf));
+	struct out trace = out_fixed(trace_buf, sizeof(trace_buf));
 
-	queue_id_put(&id, fault ? env->trace : env->id);
+	queue_id_put(&id, env->id);
+	queue_id_put(&trace, env->trace);
 	if (fault) {
 		count_fault(fault);
-		event_emit(&smtp_events, SMTP_E_REJECTED, log_slice("trace", out_written(&id)),
+		event_emit(&smtp_events, SMTP_E_REJECTED, log_slice("trace", out_written(&trace)),
 			log_str("fault", fault_name(fault)), log_slice("from", env->sender),
 			log_uint("rcpts", env->rcpt_count), log_addr("client", conn_peer(s->conn)),
 			some("account", s->account));
@@ -99,10 +101,10 @@ void smtp_log_message(struct smtp_session *s, enum fault fault)
 	metric_add(&smtp_metrics, SMTP_METRIC_BYTES, (int64_t)env->size);
 	metric_add(&smtp_metrics, SMTP_METRIC_RCPTS, env->rcpt_count);
 	event_emit(&smtp_events, SMTP_E_RECEIVED, log_slice("id", out_written(&id)),
-		log_slice("from", env->sender), log_uint("rcpts", env->rcpt_count),
-		log_uint("size", env->size), log_str("service", service_name(s)),
-		log_addr("client", conn_peer(s->conn)), some("helo", s->helo),
-		some("account", s->account));
+		log_slice("trace", out_written(&trace)), log_slice("from", env->sender),
+		log_uint("rcpts", env->rcpt_count), log_uint("size", env->size),
+		log_str("service", service_name(s)), log_addr("client", conn_peer(s->conn)),
+		some("helo", s->helo), some("account", s->account));
 }
 
 void smtp_log_login(struct smtp_session *s, slice mechanism)

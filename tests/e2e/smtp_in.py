@@ -78,7 +78,7 @@ def split_received(data):
 
 
 def check_received(field, protocol, **more):
-    assert re.fullmatch(r"Received: (from \S+ \(\[(?:[0-9.]+|unix)\]\) )?by mx\.example\.test with (\S+)"
+    assert re.fullmatch(r"Received: (from \S+ \((?:\[[0-9.]+\]|local)\) )?by mx\.example\.test with (\S+)"
                         r"( \(TLS\S* \S+\))? id [0-9a-z]+( for <[^>]+>)?; (.+)\r\n", field), field
     assert f" with {protocol} " in field, field
     date = email.utils.parsedate_to_datetime(field.rsplit(";", 1)[1].strip())
