@@ -77,6 +77,8 @@ struct ram_look {
 	/* To change rather than to look. */
 	int action; /* enum queue_action, or -1 */
 	uint64_t changed;
+	void (*take)(struct relay_here *r, struct parcel *p); /* out of what is being walked */
+	struct list taken;
 };
 
 static void row_of_item(struct ram_look *look, const struct parcel *p, const struct item *it)
@@ -97,7 +99,7 @@ static void row_of_item(struct ram_look *look, const struct parcel *p, const str
 						   SLICE("the domain's name servers"),
 		.received_at = e->received_at,
 		.due_at = worker_wall(look->r->w),
-		.expires_at = envelope_began(e) + look->r->gen->retry.expire_ms,
+		.expires_at = result_expires(look->r, p),
 		.size = e->size,
 		.attempts = it->attempts,
 		.lane = p->lane,
@@ -162,21 +164,25 @@ static const struct {
 	[QUEUE_REMOVE] = { OUTCOME_REMOVED, "", "removed by an operator" },
 };
 
-static bool change_parcel(void *arg, struct parcel *p)
+static bool take_parcel(void *arg, struct parcel *p)
 {
 	struct ram_look *look = arg;
-	struct reason why, parked;
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < p->count; i++)
 		count += item_fits(look, p, &p->items[i]);
-	if (count == 0)
-		return true;
-	look->changed += count;
-	if (look->r->gen->still)
-		site_take_resting(look->r, p);
-	else
-		path_take(look->r, p);
+	if (count > 0) {
+		look->take(look->r, p);
+		list_push(&look->taken, &p->link);
+		look->changed += count;
+	}
+	return true;
+}
+
+static void change_parcel(struct ram_look *look, struct parcel *p)
+{
+	struct reason why, parked;
+
 	reason_words(&why, OK, ends[look->action].status, slice_str(ends[look->action].words));
 	reason_words(&parked, OK, "", SLICE("beside one that an operator changed"));
 	for (uint32_t i = 0; i < p->count; i++) {
@@ -188,16 +194,22 @@ static bool change_parcel(void *arg, struct parcel *p)
 		item_reason(&p->items[i], hit ? &why : &parked);
 	}
 	result_parcel(look->r, p);
-	return true;
 }
 
+/* First everything is taken out, then it ends: a report may bring new mail into what is walked. */
 static void change_here(struct worker *w, void *arg)
 {
 	struct ram_look *look = arg;
 
 	look->r = relay_here(w);
-	site_walk_resting(look->r, change_parcel, look);
-	path_walk(look->r, change_parcel, look);
+	list_init(&look->taken);
+	look->take = site_take;
+	site_walk_resting(look->r, take_parcel, look);
+	site_walk(look->r, take_parcel, look);
+	look->take = path_take;
+	path_walk(look->r, take_parcel, look);
+	for (struct list_link *link; (link = list_pop(&look->taken));)
+		change_parcel(look, container_of(link, struct parcel, link));
 }
 
 /* Disk ----------------------------------------------------------------------------------------- */
@@ -407,6 +419,8 @@ enum err queue_list(struct worker *w, const struct queue_filter *f, struct queue
 	page->count = 0;
 	if (!place_get(cursor, &place))
 		return ERR_INVALID;
+	if (cursor->len == 0)
+		result_settle(relay_here(w));
 	if (place.worker < workers_count())
 		list_ram(f, &place, page);
 	else
@@ -430,8 +444,10 @@ static enum err count_all(struct worker *w, struct queue_counts *out)
 {
 	struct relay_stats stats;
 	struct schedule_totals totals = { 0 };
-	enum err err = schedule_totals(relay_here(w)->st, &totals);
+	enum err err;
 
+	result_settle(relay_here(w));
+	err = schedule_totals(relay_here(w)->st, &totals);
 	relay_stats(&stats);
 	out->by_state[QUEUE_READY] = stats.rcpts_ready;
 	out->by_state[QUEUE_ACTIVE] = stats.rcpts_active;
@@ -599,6 +615,21 @@ static void wake_here(struct worker *w, void *arg)
 	sched_wake_all(relay_here(w));
 }
 
+/* Twice: what was on its way from one worker to another during the first round is there by now. */
+static uint64_t change_ram(struct relay_here *r, const struct queue_filter *f,
+	enum queue_action action)
+{
+	uint64_t changed = 0;
+
+	for (unsigned i = 0; i < 2 * r->workers; i++) {
+		struct ram_look look = { .f = f, .action = (int)action };
+
+		post_call(i % r->workers, change_here, &look);
+		changed += look.changed;
+	}
+	return changed;
+}
+
 enum err queue_act(struct worker *w, const struct queue_filter *f, enum queue_action action,
 	uint64_t *out)
 {
@@ -608,13 +639,9 @@ enum err queue_act(struct worker *w, const struct queue_filter *f, enum queue_ac
 
 	*out = 0;
 	/* What is ready in RAM is on its way already: retry and release have nothing to do there. */
-	for (unsigned i = 0; action != QUEUE_RETRY && action != QUEUE_RELEASE && i < r->workers;
-		i++) {
-		struct ram_look look = { .f = f, .action = (int)action };
-
-		post_call(i, change_here, &look);
-		*out += look.changed;
-	}
+	if (action != QUEUE_RETRY && action != QUEUE_RELEASE)
+		*out = change_ram(r, f, action);
+	result_settle(r);
 	for (unsigned i = 0; action == QUEUE_RETRY && i < r->workers; i++)
 		post_call(i, wake_here, NULL);
 	while (!err && !from.end) {

@@ -100,8 +100,7 @@ static void describe(struct report *rep, const struct item *it, struct dsn_rcpt 
 			out->explanation = SLICE("It was tried until its time was over.");
 	}
 	if (rep->kind == KIND_DELAYED)
-		out->will_retry_until =
-			envelope_began(&rep->p->m->env) + rep->r->gen->retry.expire_ms;
+		out->will_retry_until = result_expires(rep->r, rep->p);
 }
 
 static enum err put(struct report *rep, slice bytes)

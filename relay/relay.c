@@ -293,7 +293,7 @@ enum err relay_reload(struct worker *w, const struct relay_setup *setup, struct 
 
 static bool busy(const struct relay_here *r)
 {
-	return r->fibers > 0 || r->results > 0;
+	return r->fibers > 0 || result_open(r) > 0;
 }
 
 enum err relay_settle(struct worker *w)
@@ -311,7 +311,7 @@ static void forget_resting(struct relay_here *r)
 	for (struct list_link *link; (link = list_first(&r->resting));) {
 		struct parcel *p = container_of(link, struct parcel, link);
 
-		site_take_resting(r, p);
+		site_take(r, p);
 		parcel_free(r, p);
 	}
 }
@@ -352,9 +352,9 @@ void relay_drain(struct worker *w, msec ms)
 	/* Results wait for as long as the disk is full or fails. A stop gives it a few tries more; then the
 	 * journal tells them at its close, and the recipients are tried again after the next start. */
 	until = worker_now(w) + RESULTS_GRACE_MS;
-	while (r->fibers > 0 || (r->results > 0 && worker_now(w) < until))
+	while (r->fibers > 0 || (result_open(r) > 0 && worker_now(w) < until))
 		(void)!fiber_sleep(DRAIN_STEP_MS);
-	uint64_t open = r->results;
+	uint64_t open = result_open(r);
 
 	for (const struct list_link *at = list_first(&r->failed_results); at;
 		at = list_next(&r->failed_results, at))

@@ -56,7 +56,7 @@ struct relay_counts {
 struct relay_here {
 	struct worker *w;
 	struct store *st;
-	unsigned index, workers;
+	unsigned index, workers, free_result_count;
 	struct relay_gen *gen;
 	struct resolver *resolver;
 	struct map_seed seed; /* the same everywhere: it chooses owners */
@@ -67,7 +67,7 @@ struct relay_here {
 	struct map out_items; /* id.n -> what sched.c gave out */
 	struct list path_list, outlet_list, hop_list;
 	struct list free_results, failed_results, resting; /* resting: see site.h */
-	unsigned free_result_count, results; /* results: on their way to the journal */
+	_Atomic uint64_t results_sent, results_back;       /* to the journal; written here only */
 	struct timer sweep, retry_results;
 	struct host_memory *hosts;
 	struct sign_ring *sign;

@@ -14,8 +14,9 @@
 #include "core/entropy.h"
 #include "relay/event.h"
 #include "relay/sched.h"
+#include "relay/shape.h"
 
-enum { RESULTS_POOLED = 1024, RETRY_FAILED_MS = 1000 };
+enum { RESULTS_POOLED = 1024, RETRY_FAILED_MS = 1000, SETTLE_STEP_MS = 2, SETTLE_MAX_MS = 1000 };
 
 struct result {
 	struct schedule_op sop;
@@ -86,6 +87,43 @@ static void again_later(struct relay_here *r, struct result *res, enum err err)
 		timer_arm_in(r->w, &r->retry_results, RETRY_FAILED_MS);
 }
 
+uint64_t result_open(const struct relay_here *r)
+{
+	return atomic_load_explicit(&r->results_sent, memory_order_relaxed) -
+		atomic_load_explicit(&r->results_back, memory_order_relaxed);
+}
+
+struct under_way {
+	struct relay_here *r;
+	uint64_t sent;
+};
+
+static void ask_under_way(struct worker *w, void *arg)
+{
+	struct under_way *ask = arg;
+
+	ask->r = relay_here(w);
+	ask->sent = atomic_load_explicit(&ask->r->results_sent, memory_order_relaxed);
+}
+
+void result_settle(struct relay_here *r)
+{
+	msec until = worker_now(r->w) + SETTLE_MAX_MS;
+
+	for (unsigned i = 0; i < r->workers; i++) {
+		struct under_way ask = { 0 };
+
+		post_call(i, ask_under_way, &ask);
+		while (atomic_load_explicit(&ask.r->results_back, memory_order_acquire) <
+				ask.sent &&
+			worker_now(r->w) < until)
+			if (fiber_sleep(SETTLE_STEP_MS))
+				return;
+	}
+	/* If the index cannot be written, the listing shows what it has. */
+	(void)!store_show(r->st);
+}
+
 void result_retry_failed(struct relay_here *r)
 {
 	struct list failed;
@@ -105,7 +143,7 @@ static void result_done(struct journal_op *op, enum err err)
 	struct parcel *p = res->p;
 
 	schedule_op_free(sop);
-	r->results--;
+	atomic_fetch_add_explicit(&r->results_back, 1, memory_order_release);
 	if (err) {
 		again_later(r, res, err);
 		return;
@@ -153,7 +191,7 @@ static enum err submit_park(struct result *res)
 		.domain = p->domain,
 		.due = it->due,
 		.first_seen = p->m->env.received_at,
-		.expires = envelope_began(&p->m->env) + res->r->gen->retry.expire_ms,
+		.expires = result_expires(res->r, p),
 		.reply = out_written(&o),
 		.tail = tail_of(p, it, &tail),
 	};
@@ -182,7 +220,7 @@ static void submit(struct result *res)
 	if (err)
 		again_later(res->r, res, err);
 	else
-		res->r->results++;
+		atomic_fetch_add_explicit(&res->r->results_sent, 1, memory_order_relaxed);
 }
 
 static void submit_all(struct relay_here *r, struct parcel *p)
@@ -206,37 +244,45 @@ static void submit_all(struct relay_here *r, struct parcel *p)
 
 /* What an outcome means -------------------------------------------------------------------------*/
 
-static const struct retry_times *times_of(struct relay_here *r, const struct parcel *p,
-	struct retry_times *buf)
+/* Those of the domain's route, also while it is not yet known where that leads. */
+static struct retry_times times_of(struct relay_here *r, const struct parcel *p)
 {
-	*buf = r->gen->retry;
-	if (p->target) {
-		buf->first_ms = p->target->limits.retry_first_ms;
-		buf->max_ms = p->target->limits.retry_max_ms;
-		buf->expire_ms = p->target->limits.expire_ms;
-	}
-	return buf;
+	struct retry_times times = r->gen->retry;
+	struct route_limits limits;
+
+	if (p->target)
+		limits = p->target->limits;
+	else
+		shape_limits(&r->gen->o->limits, route_find(r->gen->routes, p->domain), &limits);
+	times.first_ms = limits.retry_first_ms;
+	times.max_ms = limits.retry_max_ms;
+	times.expire_ms = limits.expire_ms;
+	return times;
+}
+
+wall_ms result_expires(struct relay_here *r, const struct parcel *p)
+{
+	return envelope_began(&p->m->env) + times_of(r, p).expire_ms;
 }
 
 static void settle_deferred(struct relay_here *r, struct parcel *p, struct item *it)
 {
 	const struct envelope_rcpt *rcpt = parcel_rcpt(p, it);
-	struct retry_times buf;
-	const struct retry_times *times = times_of(r, p, &buf);
+	const struct retry_times times = times_of(r, p);
 	wall_ms now = worker_wall(r->w), received = envelope_began(&p->m->env);
 
 	if (!it->no_attempt)
 		it->attempts++;
-	if (!it->no_attempt && retry_expired(times, received, now)) {
+	if (!it->no_attempt && retry_expired(&times, received, now)) {
 		it->outcome = OUTCOME_FAILED;
 		it->expired = true;
 		relay_count(r, expired, 1);
 		return;
 	}
 	if (!it->due || !it->no_attempt)
-		it->due = retry_due(times, received, now,
-			retry_backoff(times, MAX(it->attempts, 1u), entropy_u64()));
-	if (!it->warned && retry_warns(times, received, now) && p->m->env.sender.len > 0 &&
+		it->due = retry_due(&times, received, now,
+			retry_backoff(&times, MAX(it->attempts, 1u), entropy_u64()));
+	if (!it->warned && retry_warns(&times, received, now) && p->m->env.sender.len > 0 &&
 		(rcpt->notify == 0 || rcpt->notify & ENVELOPE_NOTIFY_DELAY))
 		it->notify_warn = it->warned = true;
 }
@@ -273,7 +319,8 @@ static void tell(struct relay_here *r, const struct parcel *p, const struct item
 		log_slice(why->text_len ? "reply" : NULL, slice_of(why->text, why->text_len)),
 		log_err(why->err), log_ms("delay", now - p->m->env.received_at),
 		log_uint("attempts", it->attempts + last),
-		log_ms(stays(it) ? "retry_in" : NULL, it->due - now));
+		log_ms(stays(it) && it->outcome != OUTCOME_HELD ? "retry_in" : NULL,
+			MAX(it->due - now, 0)));
 }
 
 static void settle(struct relay_here *r, struct parcel *p, struct item *it)

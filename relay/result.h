@@ -11,10 +11,18 @@
 struct parcel;
 struct relay_here;
 
+/* When the recipients of a parcel fail by their age: as their route says. */
+wall_ms result_expires(struct relay_here *r, const struct parcel *p);
+
 /* Make the outcomes durable, then free the parcel or give it to sched.c. Never waits. */
 void result_parcel(struct relay_here *r, struct parcel *p);
 /* Submit again what the journal refused. */
 void result_retry_failed(struct relay_here *r);
+/* Results on their way to the journal. */
+uint64_t result_open(const struct relay_here *r);
+/* (fiber) What was on its way on any worker is durable, and the index shows it: for listings. A disk
+ * that fails is not waited for. */
+void result_settle(struct relay_here *r);
 /* At the very end: nothing is on its way any more. */
 void result_free_pool(struct relay_here *r);
 

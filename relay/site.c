@@ -410,7 +410,7 @@ void site_walk_resting(struct relay_here *r, bool (*each)(void *arg, struct parc
 		link) if (!each(arg, container_of(link, struct parcel, link))) return;
 }
 
-void site_take_resting(struct relay_here *r, struct parcel *p)
+void site_take(struct relay_here *r, struct parcel *p)
 {
 	list_remove(&p->link);
 	relay_count(r, ready, -(int64_t)p->count);

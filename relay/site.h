@@ -22,12 +22,13 @@ struct target *site_target(struct relay_here *r, const struct route *route,
 
 /* Drop what the cache holds and nobody waits for: at reload, and when it grows. */
 void site_trim(struct relay_here *r, bool all);
-/* Every parcel that waits for an answer: for listings. */
+/* Every parcel that waits for an answer; site_take may be called from inside `each`. */
 void site_walk(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), void *arg);
 
 /* When the relay stands still (struct relay_setup) a parcel goes nowhere: into a list, and out. */
 void site_rest(struct relay_here *r, struct parcel *p);
 void site_walk_resting(struct relay_here *r, bool (*each)(void *arg, struct parcel *p), void *arg);
-void site_take_resting(struct relay_here *r, struct parcel *p);
+/* Out of either: to end it otherwise. */
+void site_take(struct relay_here *r, struct parcel *p);
 
 #endif

@@ -372,6 +372,13 @@ bool store_accepting(const struct store *st, enum err *why)
 	return !err;
 }
 
+enum err store_show(struct store *st)
+{
+	journal_pos end = journal_durable(st->journal);
+
+	return end ? index_wait(st->index, end - 1, 0) : OK;
+}
+
 enum err store_snapshot(struct store *st)
 {
 	return snapshot_take(st);

@@ -125,6 +125,10 @@ journal_pos store_oldest_pressure(const struct store *st);
  * ERR_BUSY, ERR_STOPPED. */
 bool store_accepting(const struct store *st, enum err *why);
 
+/* (fiber) Until the index has committed all that is durable now, so that what is read next shows it.
+ * An error: the index cannot be written. */
+enum err store_show(struct store *st) must_use;
+
 /* --- Care --- */
 /* A consistent copy of the index and its position into <path>/snapshot; replaces the last one when
  * it is whole. Waits. Also done by itself every snapshot_interval_ms. */
