@@ -85,6 +85,9 @@ enum header_flag {
 	X(CONTENT_DISPOSITION, "Content-Disposition", HEADER_ONCE | HEADER_MIME)    \
 	X(CONTENT_ID, "Content-ID", HEADER_ONCE | HEADER_MIME)                      \
 	X(CONTENT_DESCRIPTION, "Content-Description", HEADER_ONCE | HEADER_MIME)    \
+	X(CONTENT_MD5, "Content-MD5", HEADER_MIME)                                  \
+	X(CONTENT_LANGUAGE, "Content-Language", HEADER_MIME)                        \
+	X(CONTENT_LOCATION, "Content-Location", HEADER_MIME)                        \
 	X(AUTO_SUBMITTED, "Auto-Submitted", HEADER_ONCE)                            \
 	X(LIST_ID, "List-Id", HEADER_ONCE)                                          \
 	X(LIST_UNSUBSCRIBE, "List-Unsubscribe", HEADER_ONCE)                        \

@@ -33,9 +33,23 @@ static void find_longest(struct part_walker *w)
 			w->longest = MAX(w->longest, w->frames[i].boundary_len);
 }
 
+/* Most messages are flat: an arena gives room for a few open parts first. */
+static void grow_frames(struct part_walker *w)
+{
+	unsigned more = MIN(w->limits.depth_max, MAX(w->open_max * 2, 4u));
+	struct part_frame *frames = arena_array(w->memory, struct part_frame, more);
+
+	if (w->open)
+		memcpy(frames, w->frames, w->open * sizeof(*frames));
+	w->frames = frames;
+	w->open_max = more;
+}
+
 /* A part begins; its header comes next. */
 static void push(struct part_walker *w)
 {
+	if (w->open == w->open_max)
+		grow_frames(w);
 	struct part_frame *frame = &w->frames[w->open];
 
 	*frame = (struct part_frame){ .part = { .number = w->count, .depth = w->open } };
@@ -47,7 +61,7 @@ static void push(struct part_walker *w)
 	w->fresh = true;
 }
 
-void part_init(struct part_walker *w, const struct part_limits *limits)
+static void set_limits(struct part_walker *w, const struct part_limits *limits)
 {
 	*w = (struct part_walker){ .limits = *limits };
 	if (!w->limits.header_max)
@@ -56,14 +70,29 @@ void part_init(struct part_walker *w, const struct part_limits *limits)
 		w->limits.depth_max = PART_DEPTH_DEFAULT;
 	if (!w->limits.count_max)
 		w->limits.count_max = PART_COUNT_DEFAULT;
+}
+
+void part_init(struct part_walker *w, const struct part_limits *limits)
+{
+	set_limits(w, limits);
 	w->frames = calloc(w->limits.depth_max, sizeof(*w->frames));
 	must(w->frames);
+	w->open_max = w->limits.depth_max;
 	w->header = out_heap(w->limits.header_max);
+	push(w);
+}
+
+void part_init_in(struct part_walker *w, const struct part_limits *limits, struct arena *a)
+{
+	set_limits(w, limits);
+	w->memory = a;
+	w->header = out_arena(a);
 	push(w);
 }
 
 void part_done(struct part_walker *w)
 {
+	must(!w->memory);
 	free(w->frames);
 	out_heap_done(&w->header);
 	arena_done(&w->arena);
@@ -151,11 +180,13 @@ static void read_type(struct part_walker *w, slice block, struct part *part)
 {
 	struct header_field field;
 	bool digest = w->open > 1 && w->frames[w->open - 2].digest;
+	struct arena *a = w->memory ? w->memory : &w->arena;
 
-	arena_reset(&w->arena);
+	if (!w->memory)
+		arena_reset(&w->arena);
 	part->type = (struct ctype){ .type = SLICE("text"), .subtype = SLICE("plain") };
 	if (header_find(block, SLICE("Content-Type"), &field))
-		part->has_type = ctype_parse(field.value, &w->arena, &part->type);
+		part->has_type = ctype_parse(field.value, a, &part->type);
 	else if (digest)
 		part->type = (struct ctype){ .type = SLICE("message"), .subtype = SLICE("rfc822") };
 	if (header_find(block, SLICE("Content-Transfer-Encoding"), &field))
@@ -242,13 +273,14 @@ static bool step_header(struct part_walker *w, slice *in, bool end, enum part_ev
 		*out = end_header(w, w->header.len, true, bytes);
 		return true;
 	}
-	out_slice(&w->header, piece);
 	*in = slice_skip(*in, piece.len);
-	if (!out_ok(&w->header)) {
+	if (piece.len > w->limits.header_max - w->header.len) {
 		w->state = FAILED;
+		*bytes = slice_of(w->header.buf, w->line_at);
 		*out = PART_LIMIT;
 		return true;
 	}
+	out_slice(&w->header, piece);
 	return lf >= 0 && judge_line(w, out, bytes);
 }
 

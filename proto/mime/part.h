@@ -19,7 +19,7 @@ enum part_event {
 	PART_RAW,    /* preamble, boundary line, epilogue; `part` is the multipart it belongs to */
 	PART_END,    /* the part is over (no bytes); its parent is `part` at the next event */
 	PART_DONE,   /* the message is over */
-	PART_LIMIT,  /* a header block over the limit: sticky, nothing follows */
+	PART_LIMIT, /* a header block over the limit, its whole lines so far: sticky, nothing follows */
 };
 
 enum part_kind { PART_LEAF, PART_MULTIPART, PART_MESSAGE };
@@ -63,8 +63,9 @@ struct part_walker {
 	/* private */
 	struct part_limits limits;
 	struct part_frame *frames; /* the open parts, outermost first */
-	unsigned open, pop_to;
-	struct arena arena; /* of the header block at hand */
+	unsigned open, open_max, pop_to;
+	struct arena *memory; /* NULL: the heap */
+	struct arena arena;   /* of the header block at hand, unless `memory` is */
 	struct out header;
 	size_t line_at;            /* where its last line begins */
 	slice replay;              /* a line that ended a header without belonging to it */
@@ -77,6 +78,18 @@ struct part_walker {
 
 void part_init(struct part_walker *w, const struct part_limits *limits);
 void part_done(struct part_walker *w);
+/* The same with all memory from an arena, taken as it is needed: there is no part_done. Between two
+ * calls of part_next the arena may be rolled back to a mark made before the first of them, unless
+ * what part_memory says has changed since. */
+void part_init_in(struct part_walker *w, const struct part_limits *limits, struct arena *a);
+/* Where the walker's lasting memory is: differs when it was taken anew. */
+struct part_memory {
+	const void *frames, *header;
+};
+static inline struct part_memory part_memory(const struct part_walker *w)
+{
+	return (struct part_memory){ .frames = w->frames, .header = w->header.buf };
+}
 
 /* Cuts what it used off the front of *in. With `last` *in is the end of the message: then PART_DONE
  * comes instead of PART_MORE. *bytes stays valid until the next call. */

@@ -4,7 +4,7 @@
  *
  * A builder takes the message in pieces as they arrive, cut anywhere, and at the end writes one
  * opaque row. Its memory is the caller's arena: nothing to free, an abandoned builder costs nothing,
- * and SUMMARY_MEMORY_MAX bounds it. What passes a limit is left out or flattened to a leaf, and the
+ * bounded by the limits below. What passes a limit is left out or flattened to a leaf, and the
  * row says `truncated`: whoever needs more parses the body again. No input makes a builder fail.
  *
  * A view is a row opened: a few numbers at once, the rest on demand, every slice inside the row. Rows
@@ -16,8 +16,8 @@
 
 enum {
 	SUMMARY_VERSION = 1,
-	SUMMARY_MEMORY_MAX = 2 << 20,   /* taken of the arena by one builder, about */
 	SUMMARY_HEADER_MAX = 256 << 10, /* header block of one part */
+	SUMMARY_HEADERS_MAX = 1 << 20,  /* all header blocks together */
 	SUMMARY_DEPTH_MAX = 50,         /* open parts */
 	SUMMARY_PARTS_MAX = 1000,
 	SUMMARY_ROW_MAX = 256 << 10,  /* part tree of one row; envelope and preview come on top */
@@ -64,8 +64,9 @@ struct summary {
 	bool reply;          /* base subject extraction took a "Re:" or "Fwd:" off (RFC 5256 2.1) */
 	bool has_attachment; /* a part that a reader would offer for saving */
 	wall_ms sent;        /* UTC; 0 unless has_sent */
-	uint64_t size;       /* bytes of the message, and its line ends */
-	uint64_t lines;
+	int sent_zone;  /* minutes east of UTC that the field states: SENTON asks for its own day */
+	uint64_t size;  /* bytes of the message */
+	uint64_t lines; /* and its line ends */
 	uint32_t header_len; /* with the blank line */
 	uint64_t base_hash;  /* of base_key, never 0 */
 	uint64_t id_hash;    /* of Message-ID, 0: none */

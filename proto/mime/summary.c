@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reading rows. Nothing is copied; every length is checked against what is left, and that is all:
+ * what a damaged row says of the message may be wrong, but lies inside the row. */
+#include "proto/mime/summary_int.h"
+
+static uint64_t get_be(slice s, size_t at, size_t bytes)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		n = n << 8 | (unsigned char)s.ptr[at + i];
+	return n;
+}
+
+static slice cut(slice *s, size_t len)
+{
+	slice head = slice_sub(*s, 0, len);
+
+	*s = slice_skip(*s, len);
+	return head;
+}
+
+bool summary_open(slice row, struct summary *out)
+{
+	struct summary s = { 0 };
+	slice rest = slice_skip(row, QUICK_LEN);
+	uint64_t refs, key, preview, envelope, parts;
+	unsigned flags;
+
+	if (row.len < QUICK_LEN || row.ptr[QUICK_VERSION] != SUMMARY_VERSION)
+		return false;
+	refs = get_be(row, QUICK_REFS, 1);
+	key = get_be(row, QUICK_KEY, 1);
+	preview = get_be(row, QUICK_PREVIEW, 2);
+	envelope = get_be(row, QUICK_ENVELOPE, 4);
+	parts = get_be(row, QUICK_PARTS, 4);
+	if (refs > SUMMARY_REFS_MAX || refs * 8 + key + preview + envelope + parts != rest.len)
+		return false;
+	flags = (unsigned char)row.ptr[QUICK_FLAGS];
+	s.truncated = flags & ROW_TRUNCATED;
+	s.has_sent = flags & ROW_HAS_SENT;
+	s.reply = flags & ROW_REPLY;
+	s.has_attachment = flags & ROW_HAS_ATTACHMENT;
+	s.sent_zone = (int16_t)get_be(row, QUICK_ZONE, 2);
+	s.header_len = (uint32_t)get_be(row, QUICK_HEADER, 4);
+	s.sent = (wall_ms)get_be(row, QUICK_SENT, 8);
+	s.size = get_be(row, QUICK_SIZE, 8);
+	s.lines = get_be(row, QUICK_LINES, 8);
+	s.base_hash = get_be(row, QUICK_BASE, 8);
+	s.id_hash = get_be(row, QUICK_ID, 8);
+	s.refs = (unsigned)refs;
+	s.ref_bytes = cut(&rest, refs * 8);
+	s.base_key = cut(&rest, key);
+	s.preview = cut(&rest, preview);
+	s.envelope = cut(&rest, envelope);
+	s.parts = cut(&rest, parts);
+	*out = s;
+	return true;
+}
+
+uint64_t summary_ref(const struct summary *s, unsigned i)
+{
+	must(i < s->refs);
+	return get_be(s->ref_bytes, (size_t)i * 8, 8);
+}
+
+unsigned summary_thread_keys(const struct summary *s, uint64_t out[SUMMARY_REFS_MAX + 1])
+{
+	unsigned count = 0;
+
+	if (s->id_hash)
+		out[count++] = summary_thread_key(s->id_hash, s->base_hash);
+	for (unsigned i = 0; i < s->refs; i++)
+		out[count++] = summary_thread_key(summary_ref(s, i), s->base_hash);
+	return count;
+}
+
+/* Strings and lists --------------------------------------------------------------------------- */
+
+static bool take_text(slice *in, struct summary_text *out)
+{
+	uint64_t n;
+
+	*out = (struct summary_text){ 0 };
+	if (!take_varint(in, &n))
+		return false;
+	if (n == 0)
+		return true;
+	n--;
+	if (n >> 2 > in->len)
+		return false;
+	out->safe = (enum summary_safe)(n & 3);
+	out->text = cut(in, (size_t)(n >> 2));
+	return true;
+}
+
+static bool take_list(slice *in, slice *out)
+{
+	uint64_t n;
+
+	*out = (slice){ 0 };
+	if (!take_varint(in, &n) || (n && n - 1 > in->len))
+		return false;
+	if (n)
+		*out = cut(in, (size_t)n - 1);
+	return true;
+}
+
+bool summary_text_next(slice *list, struct summary_text *out)
+{
+	struct summary_text text;
+
+	if (list->len == 0 || !take_text(list, &text))
+		return false;
+	*out = text;
+	return true;
+}
+
+bool summary_param(slice params, slice name, struct summary_text *out)
+{
+	struct summary_text key, value;
+
+	while (summary_text_next(&params, &key) && summary_text_next(&params, &value)) {
+		slice bare = key.text;
+
+		if (bare.len && bare.ptr[bare.len - 1] == '*')
+			bare.len--;
+		if (slice_eq_nocase(bare, name)) {
+			*out = value;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Envelope ------------------------------------------------------------------------------------ */
+
+static bool read_envelope(slice in, struct summary_envelope *out)
+{
+	struct summary_envelope e;
+	bool good = take_text(&in, &e.date) && take_text(&in, &e.subject) &&
+		take_text(&in, &e.message_id) && take_text(&in, &e.in_reply_to) &&
+		take_text(&in, &e.references) && take_text(&in, &e.list_id);
+
+	for (size_t i = 0; good && i < SUMMARY_LISTS; i++)
+		good = take_list(&in, &e.lists[i]);
+	if (good)
+		*out = e;
+	return good;
+}
+
+bool summary_envelope(const struct summary *s, struct summary_envelope *out)
+{
+	return read_envelope(s->envelope, out);
+}
+
+bool summary_part_envelope(const struct summary_part *part, struct summary_envelope *out)
+{
+	return part->envelope.ptr && read_envelope(part->envelope, out);
+}
+
+bool summary_address_next(slice *list, struct summary_address *out)
+{
+	struct summary_address item = { 0 };
+	uint8_t kind;
+
+	if (!take_u8(list, &kind) || kind > SUMMARY_GROUP_END)
+		return false;
+	item.kind = (enum summary_address_kind)kind;
+	if (kind != SUMMARY_GROUP_END && !take_text(list, &item.name))
+		return false;
+	if (kind == SUMMARY_ADDRESS &&
+		(!take_text(list, &item.route) || !take_text(list, &item.local) ||
+			!take_text(list, &item.host)))
+		return false;
+	*out = item;
+	return true;
+}
+
+/* Parts --------------------------------------------------------------------------------------- */
+
+slice summary_parts(const struct summary *s)
+{
+	return s->parts;
+}
+
+static bool read_strings(slice in, struct summary_part *p)
+{
+	return take_text(&in, &p->type) && take_text(&in, &p->subtype) && take_text(&in, &p->id) &&
+		take_text(&in, &p->description) && take_text(&in, &p->encoding) &&
+		take_text(&in, &p->md5) && take_text(&in, &p->disposition) &&
+		take_text(&in, &p->location) && take_list(&in, &p->params) &&
+		take_list(&in, &p->disposition_params) && take_list(&in, &p->languages) &&
+		take_list(&in, &p->envelope) && in.len == 0;
+}
+
+bool summary_part_next(slice *parts, struct summary_part *out)
+{
+	slice in = *parts, strings;
+	struct summary_part p = { 0 };
+	unsigned kind;
+
+	if (in.len < RECORD_LEN)
+		return false;
+	kind = (unsigned char)in.ptr[RECORD_KIND];
+	strings = slice_skip(in, RECORD_LEN);
+	if ((kind & 3) > PART_MESSAGE || get_be(in, RECORD_STRINGS, 4) > strings.len)
+		return false;
+	strings.len = get_be(in, RECORD_STRINGS, 4);
+	p.kind = (enum part_kind)(kind & 3);
+	p.root = kind & 4;
+	p.coding = (enum part_encoding)MIN(get_be(in, RECORD_CODING, 1),
+		(uint64_t)PART_UNKNOWN_ENCODING);
+	p.depth = (unsigned)get_be(in, RECORD_DEPTH, 2);
+	p.header_at = get_be(in, RECORD_AT, 8);
+	p.body_at = p.header_at + get_be(in, RECORD_HEADER_LEN, 4);
+	p.children = (unsigned)get_be(in, RECORD_CHILDREN, 4);
+	p.body_len = get_be(in, RECORD_BODY, 8);
+	p.lines = get_be(in, RECORD_LINES, 8);
+	if (!read_strings(strings, &p))
+		return false;
+	*parts = slice_skip(in, RECORD_LEN + strings.len);
+	*out = p;
+	return true;
+}
