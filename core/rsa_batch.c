@@ -3,7 +3,12 @@
  *
  * A job lives on the stack of the fiber that waits for it. The hook runs once per turn. A batch that
  * is neither full nor due lets the loop sleep until it is due; after each batch fibers are awake, so
- * the loop comes back for the rest without sleeping. */
+ * the loop comes back for the rest without sleeping.
+ *
+ * A worker whose batch is longer than another's by a pass hands new jobs over, for the lanes only: a
+ * key's form for them is read by any thread, wolfCrypt's belongs to one. A job is handed over once;
+ * what the lanes got wrong goes home unmade. Its fiber waits through, so key, digest and the place
+ * of the signature stay, whatever is closed or loaded anew. */
 #include <wolfssl/options.h>
 
 #include "core/rsa_batch.h"
@@ -11,10 +16,12 @@
 #include "core/base/sigkey.h"
 #include "core/entropy.h"
 #include "core/fiber.h"
+#include "core/post.h"
 #include "core/rsa_batch_int.h"
 #include "core/worker.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <wolfssl/wolfcrypt/random.h>
 
@@ -25,6 +32,8 @@ enum { PER_TURN = 4 };
 struct job {
 	struct list_link link;
 	struct fiber_wait wait;
+	struct post post; /* to another worker, and back */
+	unsigned home;    /* where the fiber waits */
 	struct rsa_key *key;
 	struct sigkey *sigkey; /* instead of `key` */
 	const struct rsa_mb_key *lanes;
@@ -47,10 +56,31 @@ struct batch {
 /* Kept over the end of a worker for the next one with its number; *worker_slot() says whether
  * this worker has hooked it up. */
 static struct batch *batches[WORKERS_MAX];
+/* What each worker has before it, with what is on its way there. A glance for those who choose, so
+ * relaxed; on a cache line of its own. */
+static struct {
+	_Alignas(64) atomic_uint jobs;
+} loads[WORKERS_MAX];
 static unsigned slot;
 static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
 /* The generator of a thread that is no worker; freed with it. */
 static pthread_key_t own_rng;
+
+static void add_load(unsigned worker, int jobs)
+{
+	atomic_fetch_add_explicit(&loads[worker].jobs, (unsigned)jobs, memory_order_relaxed);
+}
+
+static unsigned load_of(unsigned worker)
+{
+	return atomic_load_explicit(&loads[worker].jobs, memory_order_relaxed);
+}
+
+/* Written by the worker alone, read by anybody. */
+static void tally(uint64_t *counter, int by)
+{
+	__atomic_store_n(counter, *counter + (uint64_t)by, __ATOMIC_RELAXED);
+}
 
 /* --- Making signatures --- */
 
@@ -92,22 +122,64 @@ static void use_lanes(struct batch *b, struct job **jobs, size_t count)
 	rsa_lanes_sign(b->work, wanted, taken);
 	for (size_t i = 0; i < taken; i++) {
 		jobs[of[i]]->made = wanted[i].good;
-		b->stats.in_lanes += wanted[i].good;
-		b->stats.redone += !wanted[i].good;
+		tally(&b->stats.in_lanes, wanted[i].good);
+		tally(&b->stats.redone, !wanted[i].good);
 	}
+}
+
+static void enqueue(struct batch *b, struct job *job)
+{
+	list_push(&b->waiting, &job->link);
+	tally(&b->stats.waiting, 1);
+}
+
+/* Home again. Unmade: wolfCrypt's turn. */
+static void came_back(struct worker *w, struct post *post)
+{
+	struct job *job = container_of(post, struct job, post);
+
+	if (job->made) {
+		fiber_wake(&job->wait, OK);
+		return;
+	}
+	job->lanes = NULL;
+	job->due_us = 0;
+	add_load(worker_index(w), 1);
+	enqueue(batches[worker_index(w)], job);
+}
+
+static void send_home(struct job *job)
+{
+	job->post.run = came_back;
+	post_to(job->home, &job->post);
+}
+
+static void finish(struct worker *w, struct batch *b, struct job *job)
+{
+	unsigned here = worker_index(w);
+	enum err err = OK;
+
+	add_load(here, -1);
+	if (job->home != here && !job->made) {
+		send_home(job);
+		return;
+	}
+	if (!job->made)
+		err = sign_one(job, here, &b->rng);
+	tally(&b->stats.signatures, !err);
+	tally(&b->stats.failed, err != OK);
+	if (job->home == here)
+		fiber_wake(&job->wait, err);
+	else
+		send_home(job);
 }
 
 static void make_batch(struct worker *w, struct batch *b, struct job **jobs, size_t count)
 {
 	use_lanes(b, jobs, count);
-	for (size_t i = 0; i < count; i++) {
-		enum err err = jobs[i]->made ? OK : sign_one(jobs[i], worker_index(w), &b->rng);
-
-		b->stats.signatures += !err;
-		b->stats.failed += err != OK;
-		fiber_wake(&jobs[i]->wait, err);
-	}
-	b->stats.batches++;
+	for (size_t i = 0; i < count; i++)
+		finish(w, b, jobs[i]);
+	tally(&b->stats.batches, 1);
 }
 
 /* Due when full, or when the oldest is. False: the loop was told when to come back. */
@@ -133,7 +205,7 @@ static void on_turn_end(struct worker *w, struct worker_hook *hook)
 		return;
 	while (count < PER_TURN && !list_empty(&b->waiting)) {
 		jobs[count++] = container_of(list_pop(&b->waiting), struct job, link);
-		b->stats.waiting--;
+		tally(&b->stats.waiting, -1);
 	}
 	if (count) {
 		make_batch(w, b, jobs, count);
@@ -223,22 +295,73 @@ struct WC_RNG *rsa_batch_rng(struct worker *w)
 	return NULL;
 }
 
-/* What the lanes cannot make gains nothing by waiting. */
-static enum err wait_for(struct batch *b, struct job *job)
+static void arrived(struct worker *w, struct post *post)
+{
+	struct job *job = container_of(post, struct job, post);
+	struct batch *b = batch_of(w);
+
+	if (b && b->work) {
+		enqueue(b, job);
+		return;
+	}
+	add_load(worker_index(w), -1);
+	send_home(job);
+}
+
+/* Who makes it: this worker, unless its next pass is full and another's batch is shorter by a pass
+ * at least. Less would not be worth the wake. The search begins with the neighbour, so that not all
+ * choose the same one, and ends with one that has nothing to do. */
+static unsigned shortest(unsigned here)
+{
+	unsigned best = here, count = workers_count(), limit = load_of(here);
+
+	if (limit < PER_TURN)
+		return here;
+	limit -= PER_TURN;
+	for (unsigned i = 1; i < count; i++) {
+		unsigned there = (here + i) % count, load = load_of(there);
+
+		if (load > limit)
+			continue;
+		best = there;
+		if (!load)
+			break;
+		limit = load - 1;
+	}
+	return best;
+}
+
+/* What the lanes cannot make gains nothing by waiting, nor by moving. */
+static void prepare(struct batch *b, struct job *job)
 {
 	if (b->work)
 		job->lanes = job->sigkey ? sigkey_lanes(job->sigkey, rsa_lanes_hide) :
 					   rsa_key_lanes(job->key);
 	if (job->lanes && rsa_lanes_wait_us())
 		job->due_us = clock_now_us() + rsa_lanes_wait_us();
-	list_push(&b->waiting, &job->link);
-	b->stats.waiting++;
+}
+
+static enum err wait_for(struct worker *w, struct batch *b, struct job *job)
+{
+	prepare(b, job);
+	job->home = worker_index(w);
+	unsigned maker = job->lanes ? shortest(job->home) : job->home;
+
+	add_load(maker, 1);
+	if (maker != job->home) {
+		tally(&b->stats.handed_over, 1);
+		job->post.run = arrived;
+		post_to(maker, &job->post);
+		return fiber_wait_through(&job->wait);
+	}
+	enqueue(b, job);
 	enum err err = fiber_wait(&job->wait, FIBER_FOREVER);
 
 	/* A cancel while it still waits in the queue. */
 	if (list_has(&job->link)) {
 		list_remove(&job->link);
-		b->stats.waiting--;
+		tally(&b->stats.waiting, -1);
+		add_load(job->home, -1);
 	}
 	return err;
 }
@@ -251,7 +374,7 @@ static enum err run(struct worker *w, struct job *job)
 		return ERR_NOMEM;
 	if (!w || !fiber_self())
 		return sign_one(job, w ? worker_index(w) : RSA_NO_WORKER, rng);
-	return wait_for(batch_of(w), job);
+	return wait_for(w, batch_of(w), job);
 }
 
 enum err rsa_batch_sign(struct worker *w, struct rsa_key *key, enum rsa_padding padding,
@@ -291,4 +414,5 @@ void rsa_batch_stats(struct worker *w, struct rsa_batch_stats *out)
 	out->failed = __atomic_load_n(&b->stats.failed, __ATOMIC_RELAXED);
 	out->in_lanes = __atomic_load_n(&b->stats.in_lanes, __ATOMIC_RELAXED);
 	out->redone = __atomic_load_n(&b->stats.redone, __ATOMIC_RELAXED);
+	out->handed_over = __atomic_load_n(&b->stats.handed_over, __ATOMIC_RELAXED);
 }

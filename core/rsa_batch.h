@@ -6,9 +6,11 @@
  * their share), in the vector lanes of core/base/rsa_mb.h where the processor has them and the
  * key fits, else by wolfCrypt one by one. Each is verified before it is given back (a faulty CRT
  * result would give the key away); one that the lanes got wrong is made again by wolfCrypt, and
- * counted. A key may be shared by all workers; whoever waits holds a reference. A cancel ends the
- * wait with its error and takes the job back. Ed25519 and everything outside a fiber is signed at
- * once. */
+ * counted. A worker whose next pass is full hands what comes then to the worker with the shortest
+ * batch, if that is shorter by a pass. A key may be shared by all workers; whoever waits holds a
+ * reference. A cancel ends the wait with its error and takes the job back, but for one that another
+ * worker has: that is waited for, some milliseconds. Ed25519 and everything outside a fiber is
+ * signed at once. */
 #ifndef CORE_RSA_BATCH_H
 #define CORE_RSA_BATCH_H
 
@@ -73,8 +75,9 @@ enum err rsa_batch_self_test(void) must_use;
 
 struct rsa_batch_stats {
 	uint64_t signatures, batches, waiting, failed;
-	uint64_t in_lanes; /* of the signatures */
-	uint64_t redone;   /* made wrong by the lanes: not one should be */
+	uint64_t in_lanes;    /* of the signatures */
+	uint64_t redone;      /* made wrong by the lanes: not one should be */
+	uint64_t handed_over; /* asked for here, and given to another worker to make */
 };
 /* From any thread; a glance. */
 void rsa_batch_stats(struct worker *w, struct rsa_batch_stats *out);

@@ -71,6 +71,8 @@ static const struct number_row rows[] = {
 	COUNTER("rsa_redone_total", rsa.redone,
 		"Signatures the lanes made wrong, found so and made again by wolfCrypt; above 0, "
 		"suspect the hardware"),
+	COUNTER("rsa_handed_over_total", rsa.handed_over,
+		"Signatures that a worker with a long batch gave to another to make"),
 	COUNTER("rsa_batches_total", rsa.batches, "Batches they were made in"),
 	COUNTER("rsa_failures_total", rsa.failed, "Signatures that could not be made"),
 	GAUGE("rsa_waiting", rsa.waiting, "Signatures asked for and not made yet"),
