@@ -46,7 +46,21 @@ static size_t comment_len(slice in)
 /* RFC 5322 3.2.3, RFC 6532 3.2. Lenient: '[' and the like inside a name are taken as text. */
 static bool is_atom(char c)
 {
-	return (unsigned char)c > 32 && c != 127 && !strchr("()<>@,;:\\\".", c);
+	static const bool others[256] = { [0 ... 32] = true,
+		[127] = true,
+		['('] = true,
+		[')'] = true,
+		['<'] = true,
+		['>'] = true,
+		['@'] = true,
+		[','] = true,
+		[';'] = true,
+		[':'] = true,
+		['\\'] = true,
+		['"'] = true,
+		['.'] = true };
+
+	return !others[(unsigned char)c];
 }
 
 /* Skip one blank or comment; false when neither is next. */
@@ -111,9 +125,11 @@ static struct scan scan(slice *in)
 static bool is_plain(slice raw, bool name)
 {
 	for (size_t i = 0; i < raw.len; i++) {
-		if (strchr("\"(\t\r\n", raw.ptr[i]))
+		char c = raw.ptr[i];
+
+		if (c == '"' || c == '(' || c == '\t' || c == '\r' || c == '\n' || c == '\0')
 			return false;
-		if (raw.ptr[i] == ' ' && (!name || (i && raw.ptr[i - 1] == ' ')))
+		if (c == ' ' && (!name || (i && raw.ptr[i - 1] == ' ')))
 			return false;
 	}
 	return true;

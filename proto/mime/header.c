@@ -36,16 +36,21 @@ unsigned header_flags(enum header_id id)
 	return rows[id].flags;
 }
 
-bool header_is_name_byte(unsigned char c)
+static inline bool is_name_byte(unsigned char c)
 {
 	return c > 32 && c < 127 && c != ':';
+}
+
+bool header_is_name_byte(unsigned char c)
+{
+	return is_name_byte(c);
 }
 
 bool header_line_is_field(slice line)
 {
 	size_t i = 0;
 
-	while (i < line.len && header_is_name_byte((unsigned char)line.ptr[i]))
+	while (i < line.len && is_name_byte((unsigned char)line.ptr[i]))
 		i++;
 	if (i == 0)
 		return false;
@@ -154,10 +159,10 @@ static slice without_line_end(slice s)
 
 bool header_next(slice *rest, struct header_field *out)
 {
-	if (!header_line_is_field(slice_sub(*rest, 0, line_len(*rest))))
-		return false;
 	size_t len = line_len(*rest);
 
+	if (!header_line_is_field(slice_sub(*rest, 0, len)))
+		return false;
 	while (len < rest->len && (rest->ptr[len] == ' ' || rest->ptr[len] == '\t'))
 		len += line_len(slice_skip(*rest, len));
 

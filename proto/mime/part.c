@@ -176,21 +176,36 @@ static void begin_boundary(struct part_walker *w, int at)
 
 /* Header -------------------------------------------------------------------------------------- */
 
-static void read_type(struct part_walker *w, slice block, struct part *part)
+/* The first of each, in one pass: most headers have other things to say. */
+static void find_fields(slice block, slice *type, slice *encoding)
 {
 	struct header_field field;
+
+	while (header_next(&block, &field) && !(type->ptr && encoding->ptr)) {
+		if (!type->ptr && slice_eq_nocase(field.name, SLICE("Content-Type")))
+			*type = field.value;
+		else if (!encoding->ptr &&
+			slice_eq_nocase(field.name, SLICE("Content-Transfer-Encoding")))
+			*encoding = field.value;
+	}
+}
+
+static void read_type(struct part_walker *w, slice block, struct part *part)
+{
 	bool digest = w->open > 1 && w->frames[w->open - 2].digest;
 	struct arena *a = w->memory ? w->memory : &w->arena;
+	slice type = { 0 }, encoding = { 0 };
 
 	if (!w->memory)
 		arena_reset(&w->arena);
 	part->type = (struct ctype){ .type = SLICE("text"), .subtype = SLICE("plain") };
-	if (header_find(block, SLICE("Content-Type"), &field))
-		part->has_type = ctype_parse(field.value, a, &part->type);
+	find_fields(block, &type, &encoding);
+	if (type.ptr)
+		part->has_type = ctype_parse(type, a, &part->type);
 	else if (digest)
 		part->type = (struct ctype){ .type = SLICE("message"), .subtype = SLICE("rfc822") };
-	if (header_find(block, SLICE("Content-Transfer-Encoding"), &field))
-		part->encoding = part_encoding_of(field.value);
+	if (encoding.ptr)
+		part->encoding = part_encoding_of(encoding);
 }
 
 /* What may have parts inside, and may be looked into within the limits. */

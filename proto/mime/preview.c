@@ -142,10 +142,53 @@ static void strip_byte(struct preview_strip *s, char c, struct out *o)
 	}
 }
 
+/* Bytes at the front that are kept as they are: words with one space between. */
+static size_t words_len(slice in)
+{
+	size_t len = 0;
+
+	while (len < in.len && in.ptr[len] != '<' &&
+		((unsigned char)in.ptr[len] > ' ' ||
+			(in.ptr[len] == ' ' && len && in.ptr[len - 1] != ' ')))
+		len++;
+	return len;
+}
+
 static void strip(struct preview_strip *s, slice in, struct out *o)
 {
-	for (size_t i = 0; i < in.len && out_ok(o); i++)
-		strip_byte(s, in.ptr[i], o);
+	while (in.len && out_ok(o)) {
+		size_t words = s->state == TEXT ? words_len(in) : 0;
+
+		if (words) {
+			out_slice(o, slice_sub(in, 0, words));
+			s->blank = in.ptr[words - 1] == ' ';
+		} else {
+			strip_byte(s, in.ptr[0], o);
+		}
+		in = slice_skip(in, words ? words : 1);
+	}
+}
+
+/* Characters, about: bytes that go on with one of UTF-8 are none. */
+static size_t count_chars(slice text)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < text.len; i++)
+		count += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
+	return count;
+}
+
+/* Markup holds references and padding, so that it takes more of it. */
+static bool is_enough(const struct preview *p)
+{
+	slice text = out_written(&p->text);
+
+	if (!out_ok(&p->text) || p->scanned >= PREVIEW_SCAN)
+		return true;
+	if (p->late || text.len < PREVIEW_CHARS)
+		return false;
+	return count_chars(text) >= (p->strip.html ? PREVIEW_CHARS * 4u : PREVIEW_CHARS);
 }
 
 /* Collecting ---------------------------------------------------------------------------------- */
@@ -186,7 +229,7 @@ void preview_add(struct preview *p, struct arena *a, slice piece)
 		else
 			strip(&p->strip, text, &p->text);
 		p->scanned += some.len;
-		p->full = !out_ok(&p->text) || p->scanned >= PREVIEW_SCAN;
+		p->full = is_enough(p);
 		piece = slice_skip(piece, some.len);
 	}
 }
@@ -284,6 +327,18 @@ static size_t take_reference(slice in, uint32_t *out)
 	return 0;
 }
 
+/* ASCII that is seen and means itself, words with one space between; no space at the end. */
+static size_t plain_len(slice text, bool html)
+{
+	size_t len = 0;
+
+	while (len < text.len && text.ptr[len] >= ' ' && text.ptr[len] != 127 &&
+		!(html && text.ptr[len] == '&') &&
+		(text.ptr[len] != ' ' || (len && text.ptr[len - 1] != ' ')))
+		len++;
+	return len && text.ptr[len - 1] == ' ' ? len - 1 : len;
+}
+
 /* The characters of a preview, and no more of them than wanted. */
 static void put_chars(slice text, bool html, size_t max_chars, struct out *o)
 {
@@ -293,7 +348,15 @@ static void put_chars(slice text, bool html, size_t max_chars, struct out *o)
 
 	while (text.len && max_chars) {
 		uint32_t c;
-		size_t used = html && text.ptr[0] == '&' ? take_reference(text, &c) : 0;
+		size_t plain = gap ? 0 : plain_len(slice_sub(text, 0, max_chars), html), used;
+
+		if (plain) {
+			out_slice(o, slice_sub(text, 0, plain));
+			text = slice_skip(text, plain);
+			max_chars -= plain;
+			continue;
+		}
+		used = html && text.ptr[0] == '&' ? take_reference(text, &c) : 0;
 
 		if (!used)
 			used = utf8_take(text, &c);

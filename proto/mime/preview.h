@@ -4,7 +4,8 @@
  * Takes the body of a text/plain or text/html part as it arrives, still encoded, and keeps the first
  * PREVIEW_KEEP bytes of its text: markup, style sheets and scripts are dropped on the way, runs of
  * blanks become one. At the end the charset is undone. Memory is the caller's arena, at most
- * PREVIEW_KEEP; what lies behind PREVIEW_SCAN bytes is not looked at. Nothing fails. */
+ * PREVIEW_KEEP; what lies behind PREVIEW_SCAN bytes is not looked at, nor, of plain text, what lies behind about
+ * PREVIEW_CHARS characters. Nothing fails. */
 #ifndef PROTO_MIME_PREVIEW_H
 #define PROTO_MIME_PREVIEW_H
 
@@ -12,7 +13,7 @@
 #include "proto/mime/part.h"
 #include "proto/mime/transfer.h"
 
-enum { PREVIEW_KEEP = 2048, PREVIEW_SCAN = 64 << 10, PREVIEW_NAME = 10 };
+enum { PREVIEW_KEEP = 2048, PREVIEW_SCAN = 64 << 10, PREVIEW_CHARS = 256, PREVIEW_NAME = 10 };
 
 /* Text out of markup, byte by byte; a zeroed one is ready. */
 struct preview_strip {

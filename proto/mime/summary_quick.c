@@ -26,7 +26,7 @@ uint64_t summary_hash_id(slice id)
 
 	/* Some mailers fold inside an id. */
 	for (size_t i = 0; i < id.len && len < sizeof(flat); i++)
-		if (!strchr(" \t\r\n", id.ptr[i]) || !id.ptr[i])
+		if ((unsigned char)id.ptr[i] > ' ')
 			flat[len++] = id.ptr[i];
 	return hash(slice_of(flat, len));
 }
