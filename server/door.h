@@ -56,7 +56,7 @@ struct door {
 	const struct binding *binding; /* whose sockets it listens on */
 	struct store *store;
 	struct login *login;
-	struct rate *rate;    /* the worker's: new connections by client */
+	struct rate *rate;    /* new connections by client, of all workers */
 	struct arena scratch; /* of the verb that is running; empty between two */
 	struct list sessions; /* struct door_session */
 	unsigned session_count;

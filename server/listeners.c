@@ -343,7 +343,7 @@ static enum err open_door(struct service *svc, struct worker *w, struct binding 
 		.service = b->service,
 		.store = svc->store,
 		.login = svc->login,
-		.rate = st->rate,
+		.rate = svc->rate,
 		.binding = b };
 	list_init(&door->sessions);
 	list_push(&st->doors, &door->link);

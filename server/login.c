@@ -3,7 +3,8 @@
  *
  * Order of a check: locked? known? remembered? then the hash on a helper thread. The last step is
  * made for unknown names too, against a hash nobody knows the password of. Which worker counts the
- * failures of a name follows from the name, so that many workers do not mean many more tries. */
+ * failures of a name follows from the name, and which one remembers a password that was right follows
+ * from its mark: many workers mean neither more tries nor more hashes. */
 #include "server/login.h"
 
 #include <stdatomic.h>
@@ -34,11 +35,11 @@ static const struct metric_row metric_rows[] = {
 };
 struct metric_table login_metrics = METRIC_TABLE("login", metric_rows);
 
-/* A check in progress; on the stack of the fiber that makes it. */
+/* A check in progress, at the worker that owns the question. */
 struct pending {
 	struct map_link link;
 	login_mark mark;
-	struct fiber_gate waiting; /* others with the very same question */
+	struct list waiting; /* asks with the very same question */
 };
 
 struct tables {
@@ -276,45 +277,116 @@ static struct pending *find_pending(struct tables *t, const login_mark *mark, ui
 	return NULL;
 }
 
-/* Make the check; whoever asks the same meanwhile waits for this answer. A sender that opens a
- * hundred connections at once costs one hash. */
-static bool check_once(struct login *l, struct tables *t, slice password, const char *stored,
-	struct pending *own)
-{
-	uint64_t hash = own->link.hash;
-	bool listed = map_insert(&t->pending, &own->link, hash), right;
+/* One question, put to the worker that owns it: it knows the answer, or somebody is finding it out and
+ * this one waits for it too, or the asker is to find it out and tell. So a sender that opens a thousand
+ * connections costs one hash, on however many workers they land. Each worker remembers what it was
+ * told, and asks no more. On the stack of the asking fiber. */
+struct question {
+	struct post post;
+	struct list_link link;
+	struct fiber_wait told;
+	struct login *login;
+	const struct login_try *try;
+	unsigned asker;
+	login_mark mark;
+	uint64_t hash; /* of the mark, which is keyed: nobody's choice */
+	enum { KNOWN, WAITS, OPEN } state;
+	bool right;
+	msec until; /* how long the answer may be remembered */
+};
 
-	list_init(&own->waiting.waiting);
-	right = hash_is_right(l, stored, password);
-	if (listed)
-		map_remove(&t->pending, &own->link);
-	fiber_gate_wake_all(&own->waiting, right ? OK : ERR_AUTH);
-	return right;
+static void put_question(struct worker *w, void *arg)
+{
+	struct question *q = arg;
+	struct tables *t = tables_of(q->login, w);
+	struct pending *p = find_pending(t, &q->mark, q->hash);
+
+	if (q->try->options->cache_ms)
+		q->until = login_table_until(&t->cache, &q->mark, worker_now(w));
+	if (q->until) {
+		q->state = KNOWN;
+		q->right = true;
+		return;
+	}
+	if (p) {
+		q->state = WAITS;
+		list_push(&p->waiting, &q->link);
+		return;
+	}
+	q->state = OPEN;
+	p = calloc(1, sizeof(*p));
+	if (!p) /* then others find out for themselves */
+		return;
+	p->mark = q->mark;
+	list_init(&p->waiting);
+	if (!map_insert(&t->pending, &p->link, q->hash))
+		free(p);
 }
 
-/* Remembered, being found out, or found right by its hash. */
+static void tell_waiting(struct worker *w, struct post *post)
+{
+	(void)w;
+	fiber_wake(&container_of(post, struct question, post)->told, OK);
+}
+
+static void put_answer(struct worker *w, void *arg)
+{
+	const struct question *q = arg;
+	struct tables *t = tables_of(q->login, w);
+	struct pending *p = find_pending(t, &q->mark, q->hash);
+
+	if (q->right && q->until)
+		login_table_add(&t->cache, &q->mark, q->until);
+	if (!p)
+		return;
+	for (struct list_link *link; (link = list_pop(&p->waiting));) {
+		struct question *other = container_of(link, struct question, link);
+
+		other->right = q->right;
+		other->until = q->until;
+		other->post.run = tell_waiting;
+		post_to(other->asker, &other->post);
+	}
+	map_remove(&t->pending, &p->link);
+	free(p);
+}
+
+static void find_out(struct question *q, struct worker *w, slice stored)
+{
+	unsigned owner = (unsigned)(q->hash % workers_count());
+
+	post_call(owner, put_question, q);
+	if (q->state == WAITS)
+		fiber_wait_through(&q->told);
+	if (q->state != OPEN)
+		return;
+	q->right = hash_is_right(q->login, stored.ptr, q->try->password);
+	if (q->right && q->try->options->cache_ms)
+		q->until = worker_now(w) + q->try->options->cache_ms;
+	post_call(owner, put_answer, q);
+}
+
+/* Remembered here, known elsewhere, or found right by its hash. */
 static bool password_is_right(struct login *l, struct worker *w, const struct login_try *t,
 	slice stored)
 {
 	struct tables *tables = tables_of(l, w);
-	struct pending own = { .mark = login_mark_of(slice_of(l->key, KEY_BYTES), t->name, stored,
-				       t->password) },
-		       *other;
+	struct question q = { .login = l,
+		.try = t,
+		.asker = worker_index(w),
+		.mark = login_mark_of(slice_of(l->key, KEY_BYTES), t->name, stored, t->password) };
 
-	memcpy(&own.link.hash, own.mark.bytes,
-		sizeof(own.link.hash)); /* keyed, so nobody's choice */
-	if (t->options->cache_ms && login_table_has(&tables->cache, &own.mark, worker_now(w))) {
+	memcpy(&q.hash, q.mark.bytes, sizeof(q.hash));
+	if (t->options->cache_ms && login_table_until(&tables->cache, &q.mark, worker_now(w))) {
 		metric_add(&login_metrics, M_CACHED, 1);
 		return true;
 	}
-	other = find_pending(tables, &own.mark, own.link.hash);
-	if (other)
-		return fiber_gate_wait(&other->waiting, FIBER_FOREVER) == OK;
-	if (!check_once(l, tables, t->password, stored.ptr, &own))
-		return false;
-	if (t->options->cache_ms)
-		login_table_add(&tables->cache, &own.mark, worker_now(w) + t->options->cache_ms);
-	return true;
+	find_out(&q, w, stored);
+	if (q.state == KNOWN)
+		metric_add(&login_metrics, M_CACHED, 1);
+	if (q.right && q.until)
+		login_table_add(&tables->cache, &q.mark, q.until);
+	return q.right;
 }
 
 /* The account in use, or NULL. Its slices live until the next wait. */

@@ -107,7 +107,7 @@ login_mark login_mark_of(slice key, slice name, slice stored, slice password)
 	return mark;
 }
 
-bool login_table_has(struct login_table *t, const login_mark *mark, msec now)
+msec login_table_until(struct login_table *t, const login_mark *mark, msec now)
 {
 	struct entry *e = find(t, mark);
 
@@ -115,7 +115,7 @@ bool login_table_has(struct login_table *t, const login_mark *mark, msec now)
 		drop(t, e);
 		e = NULL;
 	}
-	return e != NULL;
+	return e ? e->until : 0;
 }
 
 void login_table_add(struct login_table *t, const login_mark *mark, msec until)

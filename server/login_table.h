@@ -28,7 +28,8 @@ typedef struct login_mark {
 	unsigned char bytes[SHA256_BYTES];
 } login_mark;
 login_mark login_mark_of(slice key, slice name, slice stored, slice password);
-bool login_table_has(struct login_table *t, const login_mark *mark, msec now);
+/* Until when it is remembered; 0: it is not. */
+msec login_table_until(struct login_table *t, const login_mark *mark, msec now);
 void login_table_add(struct login_table *t, const login_mark *mark, msec until);
 
 /* Failures of one account from one client (an IPv4 address, or a /64). */

@@ -120,7 +120,6 @@ static enum err open_side_doors(struct service *svc, struct worker *w)
 static enum err start_worker(struct worker *w, void *arg)
 {
 	struct service *svc = arg;
-	struct station *st = &svc->stations[worker_index(w)];
 	enum err err;
 
 	log_thread_start();
@@ -136,8 +135,7 @@ static enum err start_worker(struct worker *w, void *arg)
 	}
 	if (err)
 		return err;
-	st->rate = rate_new();
-	err = st->rate ? login_worker_start(svc->login, w, svc->setup->auth) : ERR_NOMEM;
+	err = login_worker_start(svc->login, w, svc->setup->auth);
 	if (!err)
 		err = relay_start(w, svc->store);
 	if (err) {
@@ -242,8 +240,7 @@ static void free_service(struct service *svc)
 		close(svc->control_fd);
 	if (svc->scrape_fd >= 0)
 		close(svc->scrape_fd);
-	for (unsigned i = 0; i < svc->workers; i++)
-		rate_free(svc->stations[i].rate);
+	rate_free(svc->rate);
 	login_close(svc->login);
 	setup_put(svc->setup);
 	pthread_mutex_destroy(&svc->setup_lock);
@@ -296,7 +293,8 @@ enum err service_start(struct setup *setup, struct out *why, struct service **ou
 	list_init(&svc->bindings);
 	for (unsigned i = 0; i < svc->workers; i++)
 		list_init(&svc->stations[i].doors);
-	err = listeners_bind(svc, setup, why);
+	svc->rate = rate_new();
+	err = svc->rate ? listeners_bind(svc, setup, why) : ERR_NOMEM;
 	if (!err)
 		err = bind_side_doors(svc, why);
 	if (!err)

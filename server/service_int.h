@@ -34,7 +34,6 @@ struct binding {
 /* What each worker has. */
 struct station {
 	struct list doors;
-	struct rate *rate;
 	uint64_t sessions; /* written by the worker, read by anybody */
 };
 
@@ -43,6 +42,7 @@ struct service {
 	pthread_mutex_t setup_lock;
 	struct store *store;
 	struct login *login;
+	struct rate *rate;
 	struct control *control;
 	struct scrape *scrape;
 	struct list bindings; /* also those no longer wanted, until the end */

@@ -6,6 +6,7 @@ import contextlib
 import email.utils
 import re
 import smtplib
+import socket
 import ssl
 import time
 
@@ -417,6 +418,50 @@ def connections_of_a_client_are_bounded():
                     return again.reply()[0] == 220
 
             until(free, "the place of the third")
+
+
+@suite.test
+def the_rate_of_a_client_is_one_over_all_workers():
+    config = {"workers": 4, "limits": {"client_rate": 10}}
+    with Place() as place, Ringpost(place, config) as server:
+        began = time.monotonic()
+        taken = 0
+        for _ in range(60):
+            with Talk(server.ports["smtp"], greet=False) as talk:
+                code, text = talk.reply()
+                assert code == 220 or (code, text[:5]) == (421, "4.7.0"), (code, text)
+                taken += code == 220
+        assert 10 <= taken <= 11 + (time.monotonic() - began) / 6, taken
+
+
+def metric(path, name):
+    with socket.socket(socket.AF_UNIX) as scrape:
+        scrape.connect(path)
+        scrape.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        with scrape.makefile() as answer:
+            return int(re.search(rf"(?m)^{name} (\d+)$", answer.read())[1])
+
+
+@suite.test
+def a_password_costs_one_hash_over_all_workers():
+    with Place() as place:
+        path = place.file("metrics.sock")
+        hashes = lambda: metric(path, "ringpost_login_hashes_total")
+        with submission(place, {"workers": 4, "metrics": "unix:" + path}) as server, contextlib.ExitStack() as stack:
+            talks = [stack.enter_context(Talk(server.ports["submissions"], tls=True)) for _ in range(24)]
+            login = base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode()
+            for talk in talks:
+                talk.ehlo()
+            for talk in talks:  # none waits for the answer of another
+                talk.send(f"AUTH PLAIN {login}\r\n")
+            for talk in talks:
+                talk.expect(235)
+            assert hashes() == 1, hashes()
+            wrong = base64.b64encode(f"\0{USER}\0wrong".encode()).decode()
+            with Talk(server.ports["submissions"], tls=True) as talk:
+                talk.ehlo()
+                talk.expect(535, f"AUTH PLAIN {wrong}")
+            assert hashes() == 2, hashes()
 
 
 # --- SCRAM ------------------------------------------------------------------------------------------------
