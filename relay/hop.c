@@ -6,6 +6,8 @@
  * opportunistic handshake that fails is repeated in clear at once, at the same address. */
 #include "relay/hop.h"
 
+#include <stdlib.h>
+
 #include "core/conn.h"
 #include "core/dial.h"
 #include "core/entropy.h"
@@ -214,6 +216,34 @@ static enum err try_once(struct hop *h, bool broken, bool *tls_broke)
 	return err;
 }
 
+struct host_news {
+	struct post post;
+	struct addr host;
+};
+
+static void host_news_arrived(struct worker *w, struct post *post)
+{
+	struct host_news *news = container_of(post, struct host_news, post);
+
+	host_remember(relay_here(w)->hosts, &news->host, HOST_TLS_BROKEN, worker_now(w));
+	free(news);
+}
+
+/* A handshake that failed is every worker's to know, or each would try it once an hour. */
+static void tls_is_broken(struct relay_here *r, const struct addr *host)
+{
+	host_remember(r->hosts, host, HOST_TLS_BROKEN, worker_now(r->w));
+	for (unsigned i = 0; i < r->workers; i++) {
+		struct host_news *news = i == r->index ? NULL : malloc(sizeof(*news));
+
+		if (!news) /* without memory it finds out for itself */
+			continue;
+		*news = (struct host_news){ .post = { .run = host_news_arrived }, .host = *host };
+		news->host.path = NULL;
+		post_to(i, &news->post);
+	}
+}
+
 static enum err try_addr(struct hop *h)
 {
 	struct relay_here *r = h->r;
@@ -222,7 +252,7 @@ static enum err try_addr(struct hop *h)
 	enum err err = try_once(h, broken, &tls_broke);
 
 	if (err && tls_broke && tlspol_may_fall_back((enum route_tls)h->target->tls)) {
-		host_remember(r->hosts, &h->peer, HOST_TLS_BROKEN, worker_now(r->w));
+		tls_is_broken(r, &h->peer);
 		err = try_once(h, true, &tls_broke);
 	}
 	if (err && err != ERR_STOPPED)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* tlspol.h - which TLS a connection uses, and what we remember of hosts that failed us.
  *
- * The memory is one per worker and bounded: when full, it forgets everything and begins anew, which
- * costs a few repeated failures and never a message. Times are monotonic. Nothing here fails. */
+ * The memory is one per worker, bounded, and told by hop.c what other workers learn of handshakes: when
+ * full, it forgets everything and begins anew, which costs a few repeated failures and never a message. Times are monotonic. Nothing here fails. */
 #ifndef RELAY_TLSPOL_H
 #define RELAY_TLSPOL_H
 

@@ -3,7 +3,12 @@
 #include "tests/relay/peer.h"
 #include "tests/relay/rig.h"
 
+#include <netinet/in.h>
+
 #include "core/fiber.h"
+#include "core/post.h"
+#include "relay/relay_int.h"
+#include "relay/tlspol.h"
 
 #define HEADER "From: a@s.test\r\nTo: b@d.test\r\nSubject: hi\r\n"
 static const char hello[] = HEADER "\r\n.dot\r\nbody\r\n";
@@ -452,6 +457,34 @@ Test(deliver, broken_handshake_goes_on_in_clear_and_is_remembered)
 	cr_assert_eq(atomic_load(&peer->count), 2u);
 	/* One that broke, and one in clear for each message. */
 	cr_assert_eq(atomic_load(&peer->sessions), 3u);
+	finish();
+}
+
+static void remembers(struct worker *w, void *arg)
+{
+	struct addr at = addr_ip4(INADDR_LOOPBACK, peer->port);
+
+	*(unsigned *)arg += host_remembers(relay_here(w)->hosts, &at, HOST_TLS_BROKEN, 0);
+}
+
+static void give_and_ask(struct rig *rig, struct worker *w)
+{
+	unsigned knowing = 0;
+
+	give(rig, w, "b@d.test", hello);
+	check(rig_idle(w, 20000));
+	for (unsigned i = 0; i < rig->workers; i++)
+		post_call(i, remembers, &knowing);
+	check(knowing == rig->workers);
+}
+
+Test(deliver, broken_handshake_is_known_to_all_workers)
+{
+	begin(3);
+	peer->ehlo = "250-PIPELINING\r\n250 STARTTLS";
+	peer->script = tls_broken;
+	rig_run(&the, route("  tls: opportunistic\n", ""), give_and_ask);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
 	finish();
 }
 
