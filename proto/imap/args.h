@@ -42,8 +42,9 @@ struct imap_mailbox { /* DELETE, SUBSCRIBE, UNSUBSCRIBE, GETQUOTAROOT */
 	slice name;
 };
 struct imap_create {
-	slice mailbox;
-	unsigned use; /* enum imap_use */
+	slice mailbox;    /* a hierarchy delimiter at its end is dropped, RFC 9051 6.3.4 */
+	unsigned use;     /* enum imap_use */
+	bool use_unknown; /* some attribute that we have no name for: NO [USEATTR] */
 };
 struct imap_rename {
 	slice from, to;
@@ -80,7 +81,7 @@ struct imap_append_item { /* in front of each message literal */
 	struct imap_date date;
 	bool utf8; /* UTF8 (~{...} */
 };
-struct imap_append { /* the command's first part */
+struct imap_append { /* the command's first part, which must have come with `message` */
 	slice mailbox;
 	struct imap_append_item item;
 };
@@ -143,9 +144,9 @@ imap_parser imap_parse_append, imap_parse_store, imap_parse_copy, imap_parse_exp
 imap_parser imap_parse_search, imap_parse_sort, imap_parse_thread;
 imap_parser imap_parse_getquota, imap_parse_setquota;
 
-/* A later part of APPEND: what stands behind a message. *more: another message literal follows (part
- * `message` must say the same), and *out is about it. */
-bool imap_parse_append_next(struct imap_lex *x, bool was_utf8, bool *more,
+/* A later part of APPEND, behind a message that had `was_utf8`. With `message` (of the part) *out is
+ * about the next one; without, it must be the end and *out is not written. */
+bool imap_parse_append_next(struct imap_lex *x, bool was_utf8, bool message,
 	struct imap_append_item *out);
 
 #endif

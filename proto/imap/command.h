@@ -18,15 +18,14 @@
 
 #include "proto/imap/limits.h"
 
+/* Private but for its being zeroed; some 40 bytes. */
 struct imap_reader {
-	uint64_t number;   /* of a literal's header while it is read */
-	uint64_t left;     /* of a message or of a literal that is swallowed */
-	uint32_t seen;     /* bytes of `in` that were looked at */
-	uint8_t at;        /* inside a quoted string, a literal's header...: command.c */
-	uint8_t mode;      /* collecting, in a message, swallowing */
-	bool plus, binary; /* of the literal's header */
-	bool later;        /* a part behind a message */
-	const char *why;   /* what is wrong with the command so far */
+	uint64_t number; /* of a literal's header while it is read */
+	uint64_t left;   /* of a literal: collected, message or swallowed */
+	const char *why; /* what is wrong with the command so far */
+	uint32_t seen;   /* bytes of `in` that were looked at */
+	uint8_t at, mode;
+	bool quoted, plus, binary, later;
 };
 
 struct imap_part {
@@ -42,9 +41,10 @@ struct imap_part {
 	uint64_t bytes;  /* of the literal in question; STEP_TOO_LONG: 0 when it was the line */
 };
 
-/* STEP_MORE: not yet (and `prompt` once per synchronising literal). STEP_DONE: a part. STEP_BAD and
- * STEP_TOO_LONG: answer it with BAD now, the rest of it will be swallowed; too long means the command
- * or a literal of `bytes` bytes, and a session may rather close than read so much. */
+/* STEP_MORE: not yet; with `prompt` (once per synchronising literal) or something used, call again at
+ * once. STEP_DONE: a part. STEP_BAD and STEP_TOO_LONG: answer with BAD now, the rest of the command will
+ * be swallowed; too long is the command, or a literal of `bytes` bytes, and a session may rather
+ * close than read so much. */
 enum step imap_command_take(struct imap_reader *r, slice in, const struct imap_limits *limits,
 	size_t *used, struct imap_part *out) must_use;
 

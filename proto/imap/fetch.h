@@ -49,7 +49,7 @@ struct imap_section {
 	enum imap_section_text text;
 	bool peek;    /* does not set \Seen */
 	bool partial; /* <first.bytes> was given */
-	uint32_t partial_first, partial_bytes;
+	uint64_t partial_first, partial_bytes;
 	uint16_t part_len;
 	uint32_t *part;            /* 1.2.3 */
 	struct imap_slices fields; /* as written */

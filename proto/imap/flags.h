@@ -31,7 +31,7 @@ bool imap_lex_keyword(struct imap_lex *x, slice *out);
 /* The bit of "\Seen" in any case, or 0. */
 unsigned imap_flag_bit(slice word);
 /* What a client may store as a keyword: an atom of at most IMAP_KEYWORD_MAX bytes. */
-enum { IMAP_KEYWORD_MAX = 128 };
+enum { IMAP_KEYWORD_MAX = 128, IMAP_KEYWORDS_MAX = 256 /* in one command */ };
 bool imap_is_keyword(slice word);
 /* The registered spelling of a well-known keyword ($MDNSent, $Forwarded, $Junk, $NotJunk, $Phishing,
  * $SubmitPending, $Submitted, $Important), else the word itself. */

@@ -63,6 +63,8 @@ bool imap_lex_nz(struct imap_lex *x, uint32_t *out);
 /* A mailbox name in UTF-8, INBOX in upper case; a wrong encoding or a name that no mailbox can have
  * is a fault. */
 bool imap_lex_mailbox(struct imap_lex *x, slice *out);
+/* The same for CREATE: a `/` at the end is dropped. */
+bool imap_lex_new_mailbox(struct imap_lex *x, slice *out);
 /* list-mailbox: wildcards are allowed, and the rules of names do not hold. UTF-8. */
 bool imap_lex_pattern(struct imap_lex *x, slice *out);
 

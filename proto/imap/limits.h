@@ -19,7 +19,7 @@ struct imap_limits {
 	((struct imap_limits){ .line_max = 65536, \
 		.literal_max = 65536,             \
 		.plus_max = UINT32_MAX,           \
-		.depth_max = 32,                  \
+		.depth_max = 100,                 \
 		.terms_max = 10000 })
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "core/base/base.h"
 
-/* name, spelling. Codes with arguments are written by imap_put_code and what the caller adds. */
+/* name, spelling. Arguments are the caller's to add. */
 #define IMAP_CODE_TABLE(X)                              \
 	X(ALERT, "ALERT")                               \
 	X(ALREADYEXISTS, "ALREADYEXISTS")               \
@@ -76,7 +76,7 @@ enum imap_use {
 /* 0: no such attribute. */
 unsigned imap_use_bit(slice attribute);
 /* "\Drafts \Sent", each with a space in front but the first; true if anything was written. */
-bool imap_put_uses(struct out *o, unsigned uses);
+bool imap_put_uses(struct out *o, unsigned set);
 
 enum imap_status_item {
 	IMAP_STATUS_MESSAGES = 1 << 0,
