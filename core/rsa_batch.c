@@ -5,10 +5,11 @@
  * is neither full nor due lets the loop sleep until it is due; after each batch fibers are awake, so
  * the loop comes back for the rest without sleeping.
  *
- * A worker whose batch is longer than another's by a pass hands new jobs over, for the lanes only: a
- * key's form for them is read by any thread, wolfCrypt's belongs to one. A job is handed over once;
- * what the lanes got wrong goes home unmade. Its fiber waits through, so key, digest and the place
- * of the signature stay, whatever is closed or loaded anew. */
+ * A worker that has two passes waiting gives one of them to a worker with nothing, or that much
+ * less, to do: whole passes only, since half a one costs as much. Only jobs for the lanes: a key's
+ * form for them may be read by any thread, wolfCrypt's belongs to one. A job is given once; what the
+ * lanes got wrong comes home unmade. Its fiber stays until it is back, and with it the key, the
+ * digest and the place of the signature, whatever is closed or loaded anew meanwhile. */
 #include <wolfssl/options.h>
 
 #include "core/rsa_batch.h"
@@ -32,8 +33,10 @@ enum { PER_TURN = 4 };
 struct job {
 	struct list_link link;
 	struct fiber_wait wait;
-	struct post post; /* to another worker, and back */
-	unsigned home;    /* where the fiber waits */
+	struct fiber_wait back; /* of a fiber that was cancelled while its job was away */
+	struct post post;       /* to another worker, and back */
+	unsigned home;          /* where the fiber waits */
+	bool away, given_up;
 	struct rsa_key *key;
 	struct sigkey *sigkey; /* instead of `key` */
 	const struct rsa_mb_key *lanes;
@@ -138,6 +141,11 @@ static void came_back(struct worker *w, struct post *post)
 {
 	struct job *job = container_of(post, struct job, post);
 
+	job->away = false;
+	if (job->given_up) {
+		fiber_wake(&job->back, OK);
+		return;
+	}
 	if (job->made) {
 		fiber_wake(&job->wait, OK);
 		return;
@@ -182,6 +190,84 @@ static void make_batch(struct worker *w, struct batch *b, struct job **jobs, siz
 	tally(&b->stats.batches, 1);
 }
 
+/* --- Sharing --- */
+
+static struct batch *batch_of(struct worker *w);
+
+static void arrived(struct worker *w, struct post *post)
+{
+	struct job *job = container_of(post, struct job, post);
+	struct batch *b = batch_of(w);
+
+	if (b && b->work) {
+		enqueue(b, job);
+		return;
+	}
+	add_load(worker_index(w), -1);
+	send_home(job);
+}
+
+/* The worker with the least before it, if that is two passes less than here; else this one. The
+ * search begins with the neighbour, so that not all choose the same, and ends with one that has
+ * nothing to do. */
+static unsigned shortest(unsigned here)
+{
+	unsigned best = here, count = workers_count(), limit = load_of(here) - 2 * PER_TURN;
+
+	for (unsigned i = 1; i < count; i++) {
+		unsigned there = (here + i) % count, load = load_of(there);
+
+		if (load > limit)
+			continue;
+		best = there;
+		if (!load)
+			break;
+		limit = load - 1;
+	}
+	return best;
+}
+
+/* A pass of what has waited longest. False: there is none for the lanes among it. */
+static bool pick_pass(const struct batch *b, unsigned here, struct job **jobs)
+{
+	unsigned seen = 0, count = 0;
+
+	for (struct list_link *l = list_first(&b->waiting);
+		l && seen < 2 * PER_TURN && count < PER_TURN;
+		l = list_next(&b->waiting, l), seen++) {
+		struct job *job = container_of(l, struct job, link);
+
+		if (job->lanes && job->home == here)
+			jobs[count++] = job;
+	}
+	return count == PER_TURN;
+}
+
+static void share(struct worker *w, struct batch *b)
+{
+	struct job *jobs[PER_TURN];
+	unsigned here = worker_index(w);
+
+	while (b->stats.waiting >= 2 * PER_TURN) {
+		unsigned there = shortest(here);
+
+		if (there == here || !pick_pass(b, here, jobs))
+			return;
+		for (size_t i = 0; i < PER_TURN; i++) {
+			list_remove(&jobs[i]->link);
+			jobs[i]->away = true;
+			jobs[i]->post.run = arrived;
+			add_load(here, -1);
+			add_load(there, 1);
+			post_to(there, &jobs[i]->post);
+		}
+		tally(&b->stats.waiting, -PER_TURN);
+		tally(&b->stats.handed_over, PER_TURN);
+	}
+}
+
+/* --- The end of a turn --- */
+
 /* Due when full, or when the oldest is. False: the loop was told when to come back. */
 static bool due(struct worker *w, const struct batch *b)
 {
@@ -201,6 +287,7 @@ static void on_turn_end(struct worker *w, struct worker_hook *hook)
 	struct job *jobs[PER_TURN];
 	size_t count = 0;
 
+	share(w, b);
 	if (!due(w, b))
 		return;
 	while (count < PER_TURN && !list_empty(&b->waiting)) {
@@ -295,43 +382,7 @@ struct WC_RNG *rsa_batch_rng(struct worker *w)
 	return NULL;
 }
 
-static void arrived(struct worker *w, struct post *post)
-{
-	struct job *job = container_of(post, struct job, post);
-	struct batch *b = batch_of(w);
-
-	if (b && b->work) {
-		enqueue(b, job);
-		return;
-	}
-	add_load(worker_index(w), -1);
-	send_home(job);
-}
-
-/* Who makes it: this worker, unless its next pass is full and another's batch is shorter by a pass
- * at least. Less would not be worth the wake. The search begins with the neighbour, so that not all
- * choose the same one, and ends with one that has nothing to do. */
-static unsigned shortest(unsigned here)
-{
-	unsigned best = here, count = workers_count(), limit = load_of(here);
-
-	if (limit < PER_TURN)
-		return here;
-	limit -= PER_TURN;
-	for (unsigned i = 1; i < count; i++) {
-		unsigned there = (here + i) % count, load = load_of(there);
-
-		if (load > limit)
-			continue;
-		best = there;
-		if (!load)
-			break;
-		limit = load - 1;
-	}
-	return best;
-}
-
-/* What the lanes cannot make gains nothing by waiting, nor by moving. */
+/* What the lanes cannot make gains nothing by waiting. */
 static void prepare(struct batch *b, struct job *job)
 {
 	if (b->work)
@@ -345,23 +396,18 @@ static enum err wait_for(struct worker *w, struct batch *b, struct job *job)
 {
 	prepare(b, job);
 	job->home = worker_index(w);
-	unsigned maker = job->lanes ? shortest(job->home) : job->home;
-
-	add_load(maker, 1);
-	if (maker != job->home) {
-		tally(&b->stats.handed_over, 1);
-		job->post.run = arrived;
-		post_to(maker, &job->post);
-		return fiber_wait_through(&job->wait);
-	}
+	add_load(job->home, 1);
 	enqueue(b, job);
 	enum err err = fiber_wait(&job->wait, FIBER_FOREVER);
 
-	/* A cancel while it still waits in the queue. */
+	/* A cancel while it still waits in the queue, or with another worker, who points to it. */
 	if (list_has(&job->link)) {
 		list_remove(&job->link);
 		tally(&b->stats.waiting, -1);
 		add_load(job->home, -1);
+	} else if (job->away) {
+		job->given_up = true;
+		(void)fiber_wait_through(&job->back);
 	}
 	return err;
 }

@@ -6,11 +6,10 @@
  * their share), in the vector lanes of core/base/rsa_mb.h where the processor has them and the
  * key fits, else by wolfCrypt one by one. Each is verified before it is given back (a faulty CRT
  * result would give the key away); one that the lanes got wrong is made again by wolfCrypt, and
- * counted. A worker whose next pass is full hands what comes then to the worker with the shortest
- * batch, if that is shorter by a pass. A key may be shared by all workers; whoever waits holds a
- * reference. A cancel ends the wait with its error and takes the job back, but for one that another
- * worker has: that is waited for, some milliseconds. Ed25519 and everything outside a fiber is
- * signed at once. */
+ * counted. A worker with two passes waiting gives one to the worker with the least to do. A key
+ * may be shared by all workers; whoever waits holds a reference. A cancel ends the wait with its
+ * error and takes the job back, from another worker within some milliseconds. Ed25519 and everything
+ * outside a fiber is signed at once. */
 #ifndef CORE_RSA_BATCH_H
 #define CORE_RSA_BATCH_H
 

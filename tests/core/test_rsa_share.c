@@ -8,33 +8,35 @@
 #include "core/rsa_batch.h"
 #include "tests/core/workers.h"
 
-enum { FIVE = 5 };
+enum { PASS = 4, TWO_PASSES = 2 * PASS };
 static struct rsa_key *key;
 static struct sigkey *own_key; /* the same */
 static const unsigned char digest[SIGKEY_DIGEST] = "what is signed";
-static struct rsa_sig sigs[FIVE];
+static struct rsa_sig sigs[TWO_PASSES];
 static unsigned signed_count;
 
-/* What is away waits there for company, long enough to be looked at. */
-static void set_up(int64_t wait_us)
+static void set_up(void)
 {
 	static unsigned char pem[4096];
 	struct out o = out_fixed(pem, sizeof(pem));
 
-	rsa_batch_configure(&(struct rsa_batch_options){ RSA_ENGINE_AUTO, wait_us });
 	if (!slice_eq(slice_str(rsa_batch_engine()), SLICE("ifma")))
 		cr_skip_test("this processor has no AVX-512 IFMA");
 	cr_assert_eq(sigkey_generate(SIGKEY_RSA, 2048, rsa_batch_rng(NULL), &own_key), OK);
 	sigkey_put_private(own_key, &o);
-	cr_assert_eq(rsa_key_parse(slice_of(pem, o.len), &key), OK);
+	cr_assert_eq(rsa_key_parse(out_written(&o), &key), OK);
 }
 
 static void tear_down(void)
 {
-	for (size_t i = 0; i < FIVE && signed_count; i++)
-		cr_expect(sigkey_verify(own_key, digest, slice_of(sigs[i].bytes, sigs[i].len)));
 	sigkey_free(own_key);
 	rsa_key_put(key);
+}
+
+static void check_sigs(unsigned first)
+{
+	for (unsigned i = first; i < TWO_PASSES; i++)
+		check(sigkey_verify(own_key, digest, slice_of(sigs[i].bytes, sigs[i].len)));
 }
 
 static void sign_one(void *arg)
@@ -45,73 +47,112 @@ static void sign_one(void *arg)
 	signed_count++;
 }
 
-/* Four fill the batch of this worker, one more goes to the other. */
-static void start_five(struct worker *w, void (*fifth)(void *arg))
+/* So many in one turn that a pass of them is given away: the first four. */
+static void start_two_passes(struct worker *w, void (*first)(void *arg))
 {
-	for (size_t i = 0; i < 4; i++)
+	check(fiber_start(w, first, &sigs[0]) == OK);
+	for (size_t i = 1; i < TWO_PASSES; i++)
 		check(fiber_start(w, sign_one, &sigs[i]) == OK);
-	check(fiber_start(w, fifth, &sigs[4]) == OK);
 }
 
 static void wait_for_signed(unsigned count)
 {
 	while (signed_count < count)
 		check(fiber_sleep(1) == OK);
-	for (size_t i = 1; i < count; i++)
-		check(memcmp(sigs[i].bytes, sigs[0].bytes, sigs[0].len) == 0);
 }
 
 static void the_other_helps(struct worker *w)
 {
 	struct rsa_batch_stats here, there;
 
-	start_five(w, sign_one);
-	/* Only the fibers hold the key now, and one of them is away. */
+	start_two_passes(w, sign_one);
+	/* Only the fibers hold the key now, and some of them wait for the other worker. */
 	rsa_key_put(key);
 	key = NULL;
-	wait_for_signed(5);
+	wait_for_signed(TWO_PASSES);
+	check_sigs(0);
 	rsa_batch_stats(w, &here);
 	rsa_batch_stats(worker_get(1), &there);
-	check(here.handed_over == 1 && here.signatures == 4 && here.in_lanes == 4);
-	check(there.signatures == 1 && there.in_lanes == 1 && there.handed_over == 0);
+	check(here.handed_over == PASS && here.signatures == PASS && here.in_lanes == PASS);
+	check(there.signatures == PASS && there.in_lanes == PASS && there.handed_over == 0);
 	check(here.waiting == 0 && there.waiting == 0);
 }
 
-Test(rsa_share, a_long_batch_hands_over)
+Test(rsa_share, a_long_batch_hands_over_a_pass)
 {
-	set_up(50000);
+	set_up();
 	run_on_workers(2, the_other_helps);
 	tear_down();
 }
 
-static struct fiber *away;
-
-static void sign_away(void *arg)
+static void seven_stay(struct worker *w)
 {
-	away = fiber_self();
-	sign_one(arg);
-	/* The cancel was kept for the next wait. */
-	check(fiber_sleep(1000) == ERR_CLOSED);
+	struct rsa_batch_stats here;
+
+	for (size_t i = 1; i < TWO_PASSES; i++)
+		check(fiber_start(w, sign_one, &sigs[i]) == OK);
+	wait_for_signed(TWO_PASSES - 1);
+	check_sigs(1);
+	rsa_batch_stats(w, &here);
+	check(here.handed_over == 0 && here.signatures == TWO_PASSES - 1);
+}
+
+Test(rsa_share, less_than_two_passes_stay)
+{
+	set_up();
+	run_on_workers(2, seven_stay);
+	tear_down();
+}
+
+/* --- A cancel --- */
+
+static struct fiber *victim;
+static _Atomic bool let_go;
+
+static void sign_and_be_cancelled(void *arg)
+{
+	victim = fiber_self();
+	check(rsa_batch_sign(worker_self(), key, RSA_PKCS1_SHA256, digest, arg) == ERR_CLOSED);
+	victim = NULL;
 	signed_count++;
+}
+
+/* Keeps the other worker from answering. */
+static void block(struct worker *w, struct post *post)
+{
+	while (!let_go)
+		;
 }
 
 static void cancel_away(struct worker *w)
 {
-	start_five(w, sign_away);
-	check(signed_count == 0);
-	fiber_cancel(away, ERR_CLOSED);
-	check(fiber_sleep(0) == OK);
-	wait_for_signed(5);
-	while (signed_count < 6)
+	struct post blocker = { .run = block };
+	struct rsa_batch_stats here = { 0 };
+
+	post_to(1, &blocker);
+	start_two_passes(w, sign_and_be_cancelled);
+	while (here.handed_over == 0) {
 		check(fiber_sleep(1) == OK);
+		rsa_batch_stats(w, &here);
+	}
+	fiber_cancel(victim, ERR_CLOSED);
+	check(fiber_sleep(1) == OK);
+	/* The other still points to its stack. */
+	check(victim != NULL);
+	let_go = true;
+	wait_for_signed(TWO_PASSES);
+	check(victim == NULL);
+	check_sigs(1);
 }
 
-Test(rsa_share, a_cancel_waits_for_what_is_away)
+Test(rsa_share, a_cancel_takes_the_job_back_from_another)
 {
-	set_up(50000);
+	set_up();
 	run_on_workers(2, cancel_away);
 	tear_down();
 }
+
+/* --- A fault --- */
 
 static void sign_by_own_key(void *arg)
 {
@@ -133,17 +174,18 @@ static void fail_away(struct worker *w)
 		(struct rsa_mb_key *)(uintptr_t)sigkey_lanes(own_key, hide_nothing);
 
 	lanes->p.digits[3] ^= 1;
-	start_five(w, sign_by_own_key);
-	wait_for_signed(5);
+	start_two_passes(w, sign_by_own_key);
+	wait_for_signed(TWO_PASSES);
+	check_sigs(0);
 	rsa_batch_stats(w, &here);
 	rsa_batch_stats(worker_get(1), &there);
-	check(there.redone == 1 && there.signatures == 0);
-	check(here.signatures == 5 && here.in_lanes == 4 && here.failed == 0);
+	check(there.redone == 1 && there.signatures == PASS - 1);
+	check(here.signatures == PASS + 1 && here.in_lanes == PASS && here.failed == 0);
 }
 
 Test(rsa_share, what_fails_away_is_made_at_home)
 {
-	set_up(50000);
+	set_up();
 	run_on_workers(2, fail_away);
 	tear_down();
 }
@@ -194,7 +236,7 @@ static void crowd(struct worker *w)
 
 Test(rsa_share, a_crowd_shares_the_work)
 {
-	set_up(300);
+	set_up();
 	run_on_workers(CROWD, crowd);
 	tear_down();
 }
