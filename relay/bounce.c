@@ -12,6 +12,7 @@
 #include "proto/mailauth/dkim_canon.h"
 #include "proto/mime/dsn.h"
 #include "proto/mime/header.h"
+#include "proto/mime/summary.h"
 #include "relay/event.h"
 #include "relay/relay_int.h"
 #include "relay/result.h"
@@ -58,6 +59,8 @@ struct report {
 	struct arena arena;
 	struct dsn dsn;
 	struct blob_writer body;
+	struct local local;
+	struct summary_builder *summary; /* NULL: nobody here gets it */
 	struct dkim_body hash;
 	uint64_t size;
 	uint32_t header_bytes;
@@ -108,6 +111,8 @@ static enum err put(struct report *rep, slice bytes)
 	for (size_t i = 0; i < bytes.len && !rep->has_8bit; i++)
 		rep->has_8bit = (unsigned char)bytes.ptr[i] > 127;
 	rep->size += bytes.len;
+	if (rep->summary)
+		summary_add(rep->summary, bytes);
 	return blob_write_wait(&rep->body, bytes);
 }
 
@@ -247,10 +252,50 @@ static enum err write_all(struct report *rep)
 	return err;
 }
 
+/* Who gets it: the sender may be one of ours, an alias, or forward their mail. Nobody any more: it goes
+ * to the queue as it is, whose attempt says so. */
+static void plan(struct report *rep)
+{
+	slice sender = rep->p->m->env.sender;
+
+	local_begin(&rep->local, rep->r->w, &rep->arena);
+	rep->local.usage = true;
+	enum err err = local_add(&rep->local, sender, 0);
+
+	if (err && err != ERR_QUOTA)
+		local_begin(&rep->local, rep->r->w, &rep->arena);
+	if (rep->local.target_count)
+		rep->summary = summary_begin(&rep->arena);
+}
+
+static enum err deliver_here(struct report *rep, struct queue_mail *out)
+{
+	struct out row = out_arena(&rep->arena);
+	struct local_mail mail = { .sender = SLICE(""), .received = rep->dsn.now };
+
+	summary_end(rep->summary, &row);
+	mail.summary = out_written(&row);
+	out->mailboxes = rep->local.target_count;
+	return local_deliver(&rep->local, &mail, &out->into);
+}
+
+/* The addresses for the queue. */
+static void fill_rcpts(struct report *rep, struct envelope *e)
+{
+	bool planned = rep->local.target_count || rep->local.remote_count;
+
+	e->rcpt_count = planned ? (uint32_t)rep->local.remote_count : 1;
+	e->rcpts = arena_array(&rep->arena, struct envelope_rcpt, e->rcpt_count);
+	for (uint32_t i = 0; i < e->rcpt_count; i++)
+		e->rcpts[i] = (struct envelope_rcpt){
+			.address = planned ? rep->local.remotes[i].address : rep->dsn.to,
+			.index = i,
+			.notify = ENVELOPE_NOTIFY_NEVER,
+		};
+}
+
 static enum err submit(struct report *rep)
 {
-	struct envelope_rcpt to = { .address = rep->p->m->env.sender,
-		.notify = ENVELOPE_NOTIFY_NEVER };
 	struct envelope e = {
 		.received_at = rep->dsn.now,
 		.size = rep->size,
@@ -261,14 +306,19 @@ static enum err submit(struct report *rep)
 		.has_8bit = rep->has_8bit,
 		.header_8bit = rep->has_8bit && rep->dsn.utf8,
 		.body_hash_form = ENVELOPE_HASH_RELAXED,
-		.rcpts = &to,
-		.rcpt_count = 1,
 	};
+	struct queue_mail mail = { .envelope = &e, .body = &rep->body };
 	queue_id id = 0;
+	enum err err = OK;
 
+	fill_rcpts(rep, &e);
+	if (rep->summary)
+		err = deliver_here(rep, &mail);
 	dkim_body_end(&rep->hash, e.body_hash);
-	enum err err = queue_submit(rep->r->w, &e, &rep->body, &id);
-
+	if (err)
+		blob_drop(&rep->body);
+	else
+		err = queue_submit(rep->r->w, &mail, &id);
 	if (!err) {
 		char text[32];
 		struct out o = out_fixed(text, sizeof(text));
@@ -278,7 +328,7 @@ static enum err submit(struct report *rep)
 		relay_count(rep->r, dsns, 1);
 		event_emit(&relay_events, RELAY_DSN_MADE, log_slice("id", rep->dsn.queue_id),
 			log_slice("dsn", out_written(&o)), log_str("kind", kinds[rep->kind]),
-			log_slice("to", to.address), log_uint("rcpts", rep->dsn.rcpt_count));
+			log_slice("to", rep->dsn.to), log_uint("rcpts", rep->dsn.rcpt_count));
 	}
 	return err;
 }
@@ -291,6 +341,7 @@ static enum err make(struct relay_here *r, const struct parcel *p, enum kind kin
 	blob_begin(&rep.body, r->st);
 	dkim_body_init(&rep.hash, DKIM_RELAXED);
 	fill(&rep);
+	plan(&rep);
 	err = write_all(&rep);
 	if (err)
 		blob_drop(&rep.body);

@@ -193,56 +193,74 @@ void queue_park(struct relay_here *r, struct parcel *p, wall_ms due, const char 
 
 /* Submit --------------------------------------------------------------------------------------- */
 
-static void tell_accepted(struct relay_here *r, const struct envelope *e, const struct message *m)
+static void tell_accepted(struct relay_here *r, const struct queue_mail *mail, uint64_t message_id)
 {
+	const struct envelope *e = mail->envelope;
 	char id[32], trace[32];
 	struct out o = out_fixed(id, sizeof(id)), t = out_fixed(trace, sizeof(trace));
 
-	queue_id_put(&o, m->ref.id);
+	queue_id_put(&o, message_id);
 	queue_id_put(&t, e->trace);
 	relay_count(r, accepted_messages, 1);
 	relay_count(r, accepted_rcpts, e->rcpt_count);
+	relay_count(r, stored, mail->mailboxes);
 	event_emit(&relay_events, RELAY_ACCEPTED, log_slice("id", out_written(&o)),
 		log_slice(e->trace ? "trace" : NULL, out_written(&t)), log_slice("from", e->sender),
 		log_uint("rcpts", e->rcpt_count), log_uint("size", e->size),
+		log_uint(mail->mailboxes ? "mailboxes" : NULL, mail->mailboxes),
 		log_slice(e->account.len ? "account" : NULL, e->account));
 }
 
-enum err queue_submit(struct worker *w, const struct envelope *e, struct blob_writer *body,
-	queue_id *out)
+static enum err may_submit(const struct relay_here *r, const struct queue_mail *mail)
+{
+	const struct envelope *e = mail->envelope;
+	if ((e->rcpt_count == 0 && !mail->into) || e->rcpt_count > ENVELOPE_RCPTS_MAX)
+		return ERR_TOO_LARGE;
+	return r->draining && e->origin != ENVELOPE_DSN ? ERR_STOPPED : OK;
+}
+
+/* From here on it is ours, whatever happens: without memory it waits in the journal, held, for the
+ * next start. */
+static void send_on(struct relay_here *r, const struct blob_ref *ref, slice meta)
+{
+	enum err err = OK;
+	struct message *m = message_new(ref, meta, &err);
+
+	must(m || err == ERR_NOMEM);
+	if (m)
+		cut_and_send(r, m, NULL);
+	message_put(m);
+}
+
+enum err queue_submit(struct worker *w, const struct queue_mail *mail, queue_id *out)
 {
 	struct relay_here *r = relay_here(w);
+	const struct envelope *e = mail->envelope;
 	struct out meta = out_heap(STORE_META_MAX);
 	struct blob_ref ref = { 0 };
-	struct message *m = NULL;
-	enum err err = OK;
+	enum err err = may_submit(r, mail);
 
-	envelope_encode(e, &meta);
-	if (!out_ok(&meta) || e->rcpt_count == 0 || e->rcpt_count > ENVELOPE_RCPTS_MAX)
+	if (!err && e->rcpt_count)
+		envelope_encode(e, &meta);
+	if (!out_ok(&meta))
 		err = ERR_TOO_LARGE;
-	else if (r->draining && e->origin != ENVELOPE_DSN)
-		err = ERR_STOPPED;
 	if (err) {
-		blob_drop(body);
+		blob_drop(mail->body);
 	} else {
-		struct store_message msg = {
-			.meta = out_written(&meta), .body = body, .at = e->received_at
-		};
+		struct store_message msg = { .meta = out_written(&meta),
+			.body = mail->body,
+			.deliver = mail->into,
+			.at = e->received_at };
 
 		err = store_message_append(r->st, &msg, &ref);
 	}
 	if (!err) {
-		/* From here on it is ours, whatever happens: without memory it waits in the
-		 * journal, held, for the next start. */
 		*out = ref.id;
-		m = message_new(&ref, out_written(&meta), &err);
-		must(m || err == ERR_NOMEM);
-		err = OK;
-	}
-	if (m) {
-		tell_accepted(r, e, m);
-		cut_and_send(r, m, NULL);
-		message_put(m);
+		tell_accepted(r, mail, ref.id);
+		if (e->rcpt_count)
+			send_on(r, &ref, out_written(&meta));
+		else /* the index rows hold it */
+			store_release(r->st, &ref);
 	}
 	out_heap_done(&meta);
 	return err;

@@ -15,6 +15,7 @@
 #include "relay/envelope.h"
 
 struct blob_writer;
+struct deliver;
 struct store_replay_ops;
 struct worker;
 
@@ -31,12 +32,18 @@ void queue_id_put_rcpt(struct out *o, queue_id id, uint32_t index);
 bool queue_id_parse(slice text, queue_id *out, uint32_t *out_index) must_use;
 #define QUEUE_ALL UINT32_MAX
 
-/* (fiber) Make the message durable and give its recipients to their paths. `body` holds all of its
- * bytes, trace fields included, and is consumed in every outcome. OK: it is on disk, it will be
- * delivered or bounced. Any error: nothing was accepted (ERR_NOSPACE, ERR_IO and ERR_BUSY are 452,
+/* (fiber) Make the message durable and give its recipients to their paths; `into` (may be NULL) are
+ * the mailboxes it is delivered into by the same record, and with them there may be no recipient for
+ * the queue. `body` holds all of its bytes, trace fields included, and is consumed in every outcome.
+ * OK: it is on disk, it will be delivered or bounced. Any error: nothing was accepted (ERR_NOSPACE, ERR_IO and ERR_BUSY are 452,
  * ERR_STOPPED is 421, ERR_TOO_LARGE: too many recipients). */
-enum err queue_submit(struct worker *w, const struct envelope *e, struct blob_writer *body,
-	queue_id *out) must_use;
+struct queue_mail {
+	const struct envelope *envelope;
+	struct blob_writer *body;
+	const struct deliver *into;
+	size_t mailboxes; /* targets of `into` */
+};
+enum err queue_submit(struct worker *w, const struct queue_mail *mail, queue_id *out) must_use;
 
 /* May a new message start? OK, or ERR_BUSY / ERR_NOSPACE / ERR_STOPPED: refuse MAIL with 452 (421)
  * before its body is sent. Never waits. */

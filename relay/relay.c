@@ -96,6 +96,7 @@ static enum err gen_new(const struct relay_setup *setup, struct out *why, struct
 		return ERR_NOMEM;
 	atomic_init(&gen->refs, 1);
 	gen->o = setup->options;
+	gen->local = setup->local ? setup->local : &local_options_default;
 	gen->hostname = arena_dup(&gen->arena, setup->hostname);
 	gen->ehlo = gen->o->ehlo.len > 0 ? gen->o->ehlo : gen->hostname;
 	gen->fields = arena_new(&gen->arena, struct dkim_fields);
@@ -244,6 +245,18 @@ static enum err start_scan(struct worker *w, void *arg)
 	return OK;
 }
 
+void local_begin(struct local *l, struct worker *w, struct arena *a)
+{
+	struct relay_here *r = relay_here(w);
+
+	*l = (struct local){ .store = r->st,
+		.options = r->gen->local,
+		.routes = r->gen->routes,
+		.arena = a,
+		.secret = slice_of(r->secret, sizeof(r->secret)),
+		.now = worker_wall(w) };
+}
+
 enum err relay_start(struct worker *w, struct store *st)
 {
 	struct relay_here *r = here_new(w, st);
@@ -253,6 +266,9 @@ enum err relay_start(struct worker *w, struct store *st)
 		return ERR_NOMEM;
 	*worker_slot(w, relay.slot) = r;
 	relay.here[r->index] = r;
+	err = local_read_secret(st, r->secret);
+	if (err)
+		return err;
 	if (!r->gen->still)
 		timer_arm_in(w, &r->sweep, MIN((msec)SWEEP_MS, r->gen->o->park_after_ms));
 	if (atomic_fetch_add(&relay.started, 1) + 1 == r->workers) {
@@ -428,6 +444,7 @@ static void add_counts(struct relay_stats *sum, const struct relay_counts *c)
 	sum->bounced += peek(&c->bounced);
 	sum->expired += peek(&c->expired);
 	sum->removed += peek(&c->removed);
+	sum->stored += peek(&c->stored);
 	sum->dsns += peek(&c->dsns);
 	sum->attempts += peek(&c->attempts);
 	sum->connections_opened += peek(&c->connections_opened);

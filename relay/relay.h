@@ -15,6 +15,7 @@
 
 struct conf;
 struct event_table;
+struct local_options;
 struct metric_table;
 struct store;
 struct tls_client;
@@ -45,6 +46,7 @@ extern const struct conf_table relay_conf;
 struct relay_setup {
 	struct conf *conf;
 	const struct relay_options *options; /* conf_options(conf, &relay_conf) */
+	const struct local_options *local;   /* conf_options(conf, &local_conf); NULL: defaults */
 	slice hostname; /* our name in EHLO, DSNs and loop detection; lives as long as conf */
 	struct tls_client *tls; /* for STARTTLS at next hops; held as well. NULL: no TLS at all */
 	const struct addr *own; /* where our port 25 listens; a next hop there is a loop. Copied */
@@ -88,6 +90,7 @@ extern struct metric_table relay_metrics;
 struct relay_stats {
 	uint64_t accepted_messages, accepted_rcpts;                    /* since start */
 	uint64_t delivered, deferred, bounced, expired, removed, dsns; /* recipients; DSNs made */
+	uint64_t stored;                                               /* into mailboxes here */
 	uint64_t attempts, connections_opened, connections_failed, tls_failed, dns_failed;
 	uint64_t signatures;
 	uint64_t rcpts_ready, rcpts_active, rcpts_parked, rcpts_held; /* now */

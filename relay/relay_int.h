@@ -17,6 +17,7 @@
 #include "core/timer.h"
 #include "core/worker.h"
 #include "relay/envelope.h"
+#include "relay/local.h"
 #include "relay/queue.h"
 #include "relay/relay.h"
 #include "relay/retry.h"
@@ -31,6 +32,7 @@ struct relay_gen {
 	_Atomic unsigned refs;
 	struct conf *conf;
 	const struct relay_options *o;
+	const struct local_options *local;
 	struct route_table *routes;
 	struct tls_client *tls;
 	struct dkim_fields *fields;
@@ -47,6 +49,7 @@ void relay_gen_put(struct relay_gen *gen);
 /* Counters of one worker; relay_stats sums them. Written here only, read anywhere. */
 struct relay_counts {
 	uint64_t accepted_messages, accepted_rcpts, delivered, deferred, bounced, expired, removed;
+	uint64_t stored; /* into mailboxes */
 	uint64_t dsns, attempts, connections_opened, connections_failed, tls_failed, dns_failed;
 	uint64_t signatures;
 	int64_t ready, active, connections, paths, ram_bytes; /* now; may be negative per worker */
@@ -72,8 +75,9 @@ struct relay_here {
 	struct host_memory *hosts;
 	struct sign_ring *sign;
 	struct relay_counts counts;
-	unsigned fibers;             /* that must end before the relay may */
-	struct fiber_wait scan_wait; /* sched.c: the scan sleeps here */
+	unsigned char secret[LOCAL_SECRET]; /* of forwarded senders */
+	unsigned fibers;                    /* that must end before the relay may */
+	struct fiber_wait scan_wait;        /* sched.c: the scan sleeps here */
 	bool draining, scanning;
 	uint64_t trace;
 };

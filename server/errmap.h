@@ -51,6 +51,9 @@
 	/* who may send what to whom */                                                      \
 	X(RELAY_DENIED, 550, "5.7.1", "Relaying denied")                                     \
 	X(NO_ROUTE, 550, "5.1.1", "No mailbox or route for this address")                    \
+	X(MAILBOX_DISABLED, 550, "5.2.1", "This mailbox takes no mail")                      \
+	X(MAILBOX_FULL, 552, "5.2.2", "Mailbox full")                                        \
+	X(ALIAS_LOOP, 550, "5.4.6", "This address leads nowhere, or to too many")            \
 	X(BAD_SENDER, 501, "5.1.7", "Bad sender address")                                    \
 	X(BAD_RCPT, 501, "5.1.3", "Bad recipient address")                                   \
 	X(SENDER_DENIED, 550, "5.7.1", "The sender address does not belong to this account") \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* intake.c - from the bytes of a client to a message in the queue.
+/* intake.c - from the bytes of a client to a message in mailboxes and in the queue.
  *
  * Rules by origin: a submitted message gets the Date and Message-ID it lacks and loses its Bcc
  * (RFC 6409 8, RFC 5322 3.6.3); Return-Path goes from every message, as only the last hop may write
@@ -11,6 +11,7 @@
 #include "core/worker.h"
 #include "proto/mime/addrlist.h"
 #include "proto/mime/edit.h"
+#include "proto/mime/summary.h"
 #include "relay/queue.h"
 #include "server/login.h"
 #include "store/store.h"
@@ -23,6 +24,37 @@ static void may_resume(struct blob_writer *blob)
 		in->resume(in);
 }
 
+/* --- Who gets it ---------------------------------------------------------------------------- */
+
+enum fault intake_rcpt_fault(const struct local *l, enum err err)
+{
+	switch (err) {
+	case ERR_NOT_FOUND:
+	case ERR_TIMEOUT: /* a report to a sender of long ago */
+		return FAULT_NO_ROUTE;
+	case ERR_DENIED:
+		return FAULT_MAILBOX_DISABLED;
+	case ERR_LIMIT:
+		return FAULT_ALIAS_LOOP;
+	case ERR_QUOTA:
+		return l->options->over_quota == LOCAL_DEFER ? FAULT_QUOTA : FAULT_MAILBOX_FULL;
+	case OK:
+		return FAULT_NONE;
+	default:
+		return FAULT_BUSY;
+	}
+}
+
+/* What RCPT promised may have changed since; that is for the end to say. */
+static void plan(struct intake *in)
+{
+	local_begin(&in->local, in->door->w, in->arena);
+	for (uint32_t i = 0; i < in->env->rcpt_count; i++)
+		(void)!local_add(&in->local, in->env->rcpts[i].address, i);
+	if (in->local.target_count)
+		in->summary = summary_begin(in->arena);
+}
+
 void intake_begin(struct intake *in)
 {
 	in->end = (struct header_end){ .max = (size_t)in->door->setup->smtp->header_max };
@@ -31,6 +63,7 @@ void intake_begin(struct intake *in)
 	in->env->received_at = worker_wall(in->door->w);
 	blob_begin(&in->blob, in->door->store);
 	in->blob.resume = may_resume;
+	plan(in);
 	if (in->env->origin != ENVELOPE_RELAYED) {
 		dkim_body_init(&in->hash, DKIM_RELAXED);
 		in->env->body_hash_form = ENVELOPE_HASH_RELAXED;
@@ -64,6 +97,8 @@ static bool keep(struct intake *in, slice bytes)
 
 	if (in->fault)
 		return false;
+	if (in->summary)
+		summary_add(in->summary, bytes);
 	err = blob_write(&in->blob, bytes);
 	if (err && err != ERR_BUSY)
 		intake_fail(in, fault_of_err(err));
@@ -94,11 +129,32 @@ static bool may_send_from(struct intake *in, slice block)
 	return found > 0 && !list.bad;
 }
 
+/* A field of ours says that it was delivered to, or sent on by, somebody it would go to again. */
+static bool came_back(struct intake *in, slice block)
+{
+	struct header_field field;
+
+	while (header_next(&block, &field)) {
+		struct out address = out_arena(in->arena);
+
+		if (!slice_eq_nocase(field.name, SLICE("Delivered-To")))
+			continue;
+		header_unfold(&address, field.value);
+		text_lower_all(address.buf, address.len);
+		if (local_passed(&in->local, out_written(&address)))
+			return true;
+	}
+	return false;
+}
+
 static enum fault check_header(struct intake *in, slice block, const struct header_facts *facts)
 {
 	const struct smtp_options *o = in->door->setup->smtp;
 
 	if (facts->hops >= (unsigned)o->hops_max)
+		return FAULT_LOOP;
+	if (facts->count[HEADER_DELIVERED_TO] && in->env->origin == ENVELOPE_RELAYED &&
+		came_back(in, block))
 		return FAULT_LOOP;
 	/* Well-formed UTF-8 without SMTPUTF8 is common and harmless: the relay knows what the next
 	 * hop can take. Anything else cannot be repaired by anybody behind us. */
@@ -161,6 +217,16 @@ static slice missing_fields(struct intake *in, const struct header_facts *facts)
 	return out_written(&o);
 }
 
+/* Forwarded mail carries the name it was forwarded by, or a circle over another host would go on
+ * until its hops are too many. Not where there are others who would learn it: what comes back does
+ * so alone, and is marked then. */
+static slice forward_field(struct intake *in)
+{
+	if (!in->local.forwarder.len || in->env->rcpt_count > 1)
+		return SLICE("");
+	return arena_printf(in->arena, "Delivered-To: %.*s\r\n", SLICE_ARG(in->local.forwarder));
+}
+
 /* Write the edited header; what of `block` lies behind its end goes on as body. */
 static bool header_is_whole(struct intake *in)
 {
@@ -169,6 +235,7 @@ static bool header_is_whole(struct intake *in)
 	struct edit edit = { .arena = in->arena };
 	struct edit_run run;
 	bool pause = false;
+	slice forward = forward_field(in);
 	enum fault fault = check_header(in, block, &facts);
 
 	in->header_done = true;
@@ -185,6 +252,8 @@ static bool header_is_whole(struct intake *in)
 		if (added.len)
 			edit_append(&edit, added);
 	}
+	if (forward.len)
+		edit_prepend(&edit, forward);
 	edit_prepend(&edit, received_field(in));
 	in->env->hops = (uint8_t)MIN(facts.hops + 1, 255u);
 	in->env->header_8bit = facts.eight_bit;
@@ -243,27 +312,118 @@ bool intake_add(struct intake *in, slice piece)
 	}
 }
 
+/* --- The end -------------------------------------------------------------------------------- */
+
+/* All recipients again: quotas may be used up by now, accounts be gone. The fault that refuses the
+ * message, or with rcpt_faults nobody is left for it. */
+static enum fault plan_again(struct intake *in)
+{
+	const struct envelope *env = in->env;
+	enum fault first = FAULT_NONE, other = FAULT_NONE;
+	uint32_t refused = 0;
+
+	local_begin(&in->local, in->door->w, in->arena);
+	in->local.usage = true;
+	for (uint32_t i = 0; i < env->rcpt_count; i++) {
+		enum err err = local_add(&in->local, env->rcpts[i].address, i);
+		enum fault fault = intake_rcpt_fault(&in->local, err);
+
+		first = first ? first : fault;
+		refused += fault != FAULT_NONE;
+		if (err && err != ERR_QUOTA)
+			other = fault;
+		if (in->rcpt_faults)
+			in->rcpt_faults[i] = fault;
+	}
+	if (refused == env->rcpt_count || in->rcpt_faults)
+		return first;
+	/* One answer for several: who is full gets this one message more; for who went away meanwhile
+	 * the client must ask again, and hears it at RCPT. */
+	return other ? FAULT_BUSY : FAULT_NONE;
+}
+
+/* Without those that are refused. */
+static void plan_for_the_rest(struct intake *in)
+{
+	local_begin(&in->local, in->door->w, in->arena);
+	in->local.usage = true;
+	for (uint32_t i = 0; i < in->env->rcpt_count; i++)
+		if (!in->rcpt_faults[i])
+			(void)!local_add(&in->local, in->env->rcpts[i].address, i);
+}
+
+/* The envelope of what is sent on: other recipients, and for what is forwarded another sender. */
+static struct envelope envelope_for_queue(struct intake *in)
+{
+	struct local *l = &in->local;
+	struct envelope env = *in->env;
+	struct envelope_rcpt *rows = arena_array(in->arena, struct envelope_rcpt, l->remote_count);
+
+	for (size_t i = 0; i < l->remote_count; i++) {
+		const struct local_remote *to = &l->remotes[i];
+
+		rows[i] = in->env->rcpts[to->rcpt];
+		/* RFC 3461 4.2: what the sender called the recipient is what reports name. */
+		if (to->forwarded && !rows[i].orcpt.len)
+			rows[i].orcpt =
+				arena_printf(in->arena, "rfc822;%.*s", SLICE_ARG(rows[i].address));
+		rows[i].address = to->address;
+		rows[i].index = (uint32_t)i;
+	}
+	env.rcpts = rows;
+	env.rcpt_count = (uint32_t)l->remote_count;
+	env.sender = local_sender(l, env.sender);
+	return env;
+}
+
+static enum err submit(struct intake *in)
+{
+	struct envelope env = envelope_for_queue(in);
+	struct queue_mail mail = { .envelope = &env, .body = &in->blob };
+	struct local_mail local = { .sender = in->env->sender, .received = in->env->received_at };
+	struct out row = out_arena(in->arena);
+	enum err err = OK;
+
+	if (in->local.target_count) {
+		if (in->summary)
+			summary_end(in->summary, &row);
+		local.summary = out_written(&row);
+		mail.mailboxes = in->local.target_count;
+		err = local_deliver(&in->local, &local, &mail.into);
+	}
+	if (err)
+		intake_drop(in);
+	else
+		err = queue_submit(in->door->w, &mail, &in->env->id);
+	return err;
+}
+
 enum fault intake_finish(struct intake *in)
 {
+	enum fault fault;
 	enum err err;
-	queue_id id;
 
 	if (!in->fault && !in->header_done) {
 		header_end_finish(&in->end);
 		(void)header_is_whole(in);
 		(void)add_body(in, slice_skip(out_written(&in->header), in->end.bytes));
 	}
-	if (in->fault) {
+	fault = in->fault ? in->fault : plan_again(in);
+	if (fault && !in->fault && in->rcpt_faults) {
+		plan_for_the_rest(in);
+		if (in->local.target_count || in->local.remote_count)
+			fault = FAULT_NONE;
+	}
+	if (fault) {
 		intake_drop(in);
-		return in->fault;
+		return fault;
 	}
 	if (in->env->body_hash_form)
 		dkim_body_end(&in->hash, in->env->body_hash);
 	in->env->size = in->blob.size;
-	err = queue_submit(in->door->w, in->env, &in->blob, &id);
+	err = submit(in);
 	if (err)
 		return fault_of_err(err);
-	in->env->id = id;
 	in->submitted = true;
 	return FAULT_NONE;
 }

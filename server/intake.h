@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* intake.h - the one road of a finished message: trace and header edits, body, queue.
+/* intake.h - the one road of a finished message: trace and header edits, body, mailboxes, queue.
  *
  * Bytes of a message enter as they arrive, from SMTP, LMTP or an API. The header is collected up to
  * its limit, checked and edited once it is whole; the body streams on into the store, hashed on the
@@ -13,6 +13,7 @@
 #include "proto/mailauth/dkim_canon.h"
 #include "proto/mime/header.h"
 #include "relay/envelope.h"
+#include "relay/local.h"
 #include "server/door.h"
 #include "server/errmap.h"
 #include "store/blob.h"
@@ -25,6 +26,8 @@ struct intake_trace {
 	const char *tls_version, *tls_cipher; /* NULL: in clear */
 };
 
+struct summary_builder;
+
 struct intake {
 	struct door *door;
 	struct envelope *env; /* the caller's: id and sizes are filled here */
@@ -34,6 +37,11 @@ struct intake {
 	struct header_end end;
 	struct out header;
 	struct dkim_body hash;
+	struct local local;              /* who gets it here, and whom it is sent on to */
+	struct summary_builder *summary; /* NULL: nobody here gets it */
+	/* LMTP alone: one for each recipient, set by intake_finish. NULL: the message is taken for all
+	 * of them or for none. */
+	enum fault *rcpt_faults;
 	enum fault fault; /* first one; sticky */
 	bool header_done, submitted;
 	/* Called from the loop after intake_add was true. May be NULL. */
@@ -46,11 +54,13 @@ void intake_begin(struct intake *in);
 bool intake_add(struct intake *in, slice piece) must_use;
 /* Refuse the message whatever else comes. The first fault counts. */
 void intake_fail(struct intake *in, enum fault fault);
-/* (fiber) The last byte was added: make it durable and give it to the queue. FAULT_NONE: it is
- * accepted, and its id is env->id. The intake has ended in every outcome. */
+/* (fiber) The last byte was added: make it durable, in the mailboxes of local recipients and in the
+ * queue for all others. FAULT_NONE: it is accepted (but for rcpt_faults), and its id is env->id. The intake has ended in every outcome. */
 enum fault intake_finish(struct intake *in) must_use;
 /* (fiber, if intake_busy) Forget it. Harmless when it has ended. */
 void intake_drop(struct intake *in);
+/* What local_add said of a recipient, as an answer. */
+enum fault intake_rcpt_fault(const struct local *l, enum err err);
 /* Dropping it would have to wait. */
 bool intake_busy(const struct intake *in);
 

@@ -19,6 +19,7 @@
 #include "core/rsa_batch.h"
 #include "core/tls.h"
 #include "relay/queue.h"
+#include "relay/local.h"
 #include "relay/relay.h"
 #include "server/control.h"
 #include "server/login.h"
@@ -197,6 +198,7 @@ static enum err start_relay(struct service *svc, struct out *why)
 	struct addr own[OWN_MAX];
 	struct relay_setup setup = { .conf = svc->setup->conf,
 		.options = conf_options(svc->setup->conf, &relay_conf),
+		.local = conf_options(svc->setup->conf, &local_conf),
 		.hostname = svc->setup->service->hostname,
 		.tls = svc->setup->tls_client,
 		.own = own };
@@ -395,6 +397,7 @@ static enum err apply_relay(struct service *svc, struct out *why)
 	struct addr own[OWN_MAX];
 	struct relay_setup relay = { .conf = svc->setup->conf,
 		.options = conf_options(svc->setup->conf, &relay_conf),
+		.local = conf_options(svc->setup->conf, &local_conf),
 		.hostname = svc->setup->service->hostname,
 		.tls = svc->setup->tls_client,
 		.own = own };

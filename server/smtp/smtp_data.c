@@ -59,6 +59,8 @@ static void begin_message(struct smtp_session *s, unsigned options)
 		in->trace.tls_version = info.version;
 		in->trace.tls_cipher = info.cipher;
 	}
+	if (smtp_is_lmtp(s))
+		in->rcpt_faults = arena_array(&mail->arena, enum fault, mail->env.rcpt_count);
 	intake_begin(in);
 	mail->begun = true;
 	mail->deadline = worker_now(s->head.door->w) + o->message_ms;
@@ -139,8 +141,12 @@ static void answer_message(struct smtp_session *s, enum fault fault)
 	uint32_t replies = smtp_is_lmtp(s) ? s->mail->env.rcpt_count : 1;
 
 	for (uint32_t i = 0; i < replies; i++) {
-		if (fault) {
-			const struct smtp_words *words = fault_smtp(fault);
+		enum fault one = fault  ? fault :
+			smtp_is_lmtp(s) ? s->mail->intake.rcpt_faults[i] :
+					  0;
+
+		if (one) {
+			const struct smtp_words *words = fault_smtp(one);
 
 			out_printf(o, "%u %s %s\r\n", words->code, words->enhanced, words->text);
 		} else {

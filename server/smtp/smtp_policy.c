@@ -8,6 +8,7 @@
 
 #include "core/worker.h"
 #include "proto/smtp/idn.h"
+#include "relay/local.h"
 #include "relay/queue.h"
 #include "relay/relay.h"
 #include "server/login.h"
@@ -46,17 +47,37 @@ static bool is_own_domain(struct smtp_session *s, slice domain, enum err *err)
 	return d && !(d->flags & DOMAIN_DISABLED);
 }
 
-/* An own domain with a way for its mail, or one that a route row accepts. */
+/* Is there somebody here for the address? Nothing of the walk is kept. */
+static enum fault local_fault(struct smtp_session *s, slice address)
+{
+	struct arena *a = &s->mail->arena;
+	struct arena_mark mark = arena_mark(a);
+	struct local l;
+	enum fault fault;
+
+	local_begin(&l, s->head.door->w, a);
+	l.usage = true;
+	fault = intake_rcpt_fault(&l, local_add(&l, address, 0));
+	arena_rollback(a, mark);
+	return fault;
+}
+
+/* An own domain where postmaster gets mail, by a route or here, or one that a route row accepts. */
 static bool takes_domain(struct smtp_session *s, slice domain)
 {
 	const struct route_table *routes = relay_routes(s->head.door->w);
+	struct arena *a = &s->mail->arena;
 	slice ascii;
 	enum err err = OK;
 
-	if (idn_to_ascii(&s->mail->arena, domain, &ascii))
+	if (idn_to_ascii(a, domain, &ascii))
 		return false;
-	return route_accepts(routes, ascii) ||
-		(route_exact(routes, ascii) && is_own_domain(s, ascii, &err));
+	if (route_accepts(routes, ascii))
+		return true;
+	if (!is_own_domain(s, ascii, &err))
+		return false;
+	return route_exact(routes, ascii) ||
+		!local_fault(s, arena_printf(a, "postmaster@%.*s", SLICE_ARG(ascii)));
 }
 
 /* RFC 5321 4.5.1: it reaches somebody wherever mail is taken at all. The host's own name comes first,
@@ -90,9 +111,9 @@ enum fault smtp_policy_rcpt(struct smtp_session *s, slice address)
 		return trusted ? FAULT_NONE : FAULT_RELAY_DENIED;
 	if (idn_to_ascii(&s->mail->arena, domain, &ascii))
 		return FAULT_BAD_RCPT;
-	/* Own domains have no mailboxes yet: a route of their own must say where the mail goes. */
+	/* Where an own domain has a route of its own, that says where its mail goes. */
 	if (is_own_domain(s, ascii, &err))
-		return route_exact(routes, ascii) ? FAULT_NONE : FAULT_NO_ROUTE;
+		return route_exact(routes, ascii) ? FAULT_NONE : local_fault(s, address);
 	if (err)
 		return FAULT_BUSY;
 	return trusted || route_accepts(routes, ascii) ? FAULT_NONE : FAULT_RELAY_DENIED;

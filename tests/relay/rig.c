@@ -178,7 +178,7 @@ enum err rig_send(struct rig *rig, struct worker *w, const struct rig_mail *mail
 		blob_drop(&body);
 		return err;
 	}
-	err = queue_submit(w, &e, &body, &id);
+	err = queue_submit(w, &(struct queue_mail){ .envelope = &e, .body = &body }, &id);
 	if (!err && out)
 		*out = id;
 	return err;

@@ -3,7 +3,9 @@
  *
  * house.c stands in for conn, queue, blob, login, directory, routes, TLS and clock, by defining the same
  * functions. Nothing waits: a fiber is a plain call. One house and one session at a time per process.
- * Known to it: the domains own.test (routed) and empty.test (own, without a route), the route
+ * Known to it: the domains own.test (routed), empty.test (own, without a route) and home.test (the
+ * same, with accounts: bob, carol who forwards to x@far.test, off who is disabled, full whom one
+ * message fills; aliases: team for bob, carol and y@far.test, round for itself), the route
  * accepted.test, the account alice@own.test with the password "secret". */
 #ifndef TESTS_SERVER_HOUSE_H
 #define TESTS_SERVER_HOUSE_H
@@ -18,7 +20,9 @@ struct house {
 	enum err write_err; /* what blob_write answers: ERR_BUSY pauses */
 	/* Of the last message given to the queue. */
 	struct out stored;
-	unsigned submitted, rcpts;
+	unsigned submitted, rcpts, mailboxes;
+	unsigned held[8];  /* messages of each account, by its number */
+	char splice[1024]; /* of the last one delivered */
 	bool hash_given;
 	char sender[320], first_rcpt[320];
 };

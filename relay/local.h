@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* local.h - who gets mail for an address of an own domain: accounts, aliases, forwards.
+ *
+ * A plan is made for one message: every recipient is added, and comes out as accounts to deliver into
+ * and as addresses that the queue must send to. It lives in its arena, needs no end, and each account
+ * and address is in it once however many ways lead there; aliases that name each other are walked
+ * once. Nothing waits: what is read are warm rows of the directory. A domain with a route of its
+ * own is not local, whatever accounts it has. */
+#ifndef RELAY_LOCAL_H
+#define RELAY_LOCAL_H
+
+#include "core/base/base.h"
+
+struct conf_table;
+struct deliver;
+struct route_table;
+struct store;
+struct worker;
+
+enum local_over_quota { LOCAL_REJECT, LOCAL_DEFER };
+
+/* Rows "local.*". */
+struct local_options {
+	slice separator;  /* "+": user+folder@domain; empty: none */
+	slice postmaster; /* of domains without one */
+	int64_t depth_max, targets_max;
+	int64_t quota_bytes, quota_messages; /* of accounts where account and domain say nothing */
+	int64_t srs_expire_ms;
+	int over_quota; /* enum local_over_quota */
+	bool srs;
+};
+extern const struct conf_table local_conf;
+/* All defaults. */
+extern const struct local_options local_options_default;
+
+enum { LOCAL_SECRET = 32 };
+/* (fiber or no worker) The secret of forwarded senders, made if there is none. */
+enum err local_read_secret(struct store *st, unsigned char out[LOCAL_SECRET]) must_use;
+
+/* An account that gets the message. */
+struct local_target {
+	uint64_t account;
+	slice address; /* the account's own: Delivered-To */
+	slice folder;  /* asked for by user+folder; empty: INBOX */
+	slice domain;
+	bool bare; /* has no mailboxes yet; only with `usage` */
+};
+/* An address for the queue. */
+struct local_remote {
+	slice address;
+	uint32_t rcpt;  /* of the recipient that led there first */
+	bool forwarded; /* by an alias or an account; else it is that recipient */
+};
+
+struct local_seen;
+struct local {
+	/* Set by local_begin. */
+	struct store *store;
+	const struct local_options *options;
+	const struct route_table *routes;
+	struct arena *arena;
+	slice secret;
+	wall_ms now;
+	bool usage; /* the caller's: look at what the accounts hold */
+	/* The plan. */
+	struct local_target *targets;
+	size_t target_count, target_cap;
+	struct local_remote *remotes;
+	size_t remote_count, remote_cap;
+	slice forwarder; /* the first address of ours that sends something on */
+	/* private */
+	struct local_seen **seen;
+	size_t seen_count, seen_cap;
+	uint32_t rcpt;
+};
+
+/* relay.c: with the relay's own routes, options and secret. */
+void local_begin(struct local *l, struct worker *w, struct arena *a);
+
+/* Is mail for this domain (any spelling, lower case) kept here? *err: the directory could not be read. */
+bool local_is_own(struct local *l, slice domain, enum err *err);
+/* Recipient number `rcpt`. OK; ERR_NOT_FOUND: nobody has the address; ERR_DENIED: the account is
+ * disabled; ERR_TIMEOUT: a rewritten sender that is too old; ERR_LIMIT: aliases that lead nowhere, too
+ * deep or to too many; with `usage` ERR_QUOTA: all accounts it leads to are full (they are in the plan
+ * all the same). Else what the store said. */
+enum err local_add(struct local *l, slice address, uint32_t rcpt) must_use;
+/* Did any recipient lead over this address (lower-cased) of ours? */
+bool local_passed(const struct local *l, slice address);
+/* The envelope sender for what is forwarded: the old one, if it needs no change or cannot have one. */
+slice local_sender(struct local *l, slice sender);
+
+/* (fiber or no worker) The plan as the store wants it, in the arena: makes the mailboxes of accounts
+ * that have none, finds folders. `summary` is a row of proto/mime/summary.h, or empty. */
+struct local_mail {
+	slice sender, summary;
+	wall_ms received;
+};
+enum err local_deliver(struct local *l, const struct local_mail *mail,
+	const struct deliver **out) must_use;
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* local_deliver.c - a plan as the store takes it: rows of targets, and what is spliced before each.
+ *
+ * Only here something may wait, and only for accounts without mailboxes and for folders. */
+#include "relay/local.h"
+
+#include "proto/mime/summary.h"
+#include "store/message.h"
+
+/* RFC 5321 4.4: Return-Path is written where mail comes to rest; the other field catches loops. */
+static slice splice_of(struct local *l, slice sender, slice address)
+{
+	return arena_printf(l->arena, "Return-Path: <%.*s>\r\nDelivered-To: %.*s\r\n",
+		SLICE_ARG(sender), SLICE_ARG(address));
+}
+
+/* A folder that is not there, or no name at all, is the INBOX. */
+static enum err find_folder(struct local *l, const struct local_target *t, uint32_t *out)
+{
+	struct mailbox m = { 0 };
+	enum err err;
+
+	*out = 0;
+	if (!t->folder.len || t->bare)
+		return OK;
+	err = mailbox_find(l->store, t->account, t->folder, l->arena, &m);
+	if (!err)
+		*out = m.id;
+	return err == ERR_NOT_FOUND || err == ERR_INVALID ? OK : err;
+}
+
+static void add_thread_keys(struct local *l, slice row, struct deliver *d)
+{
+	uint64_t *keys = arena_array(l->arena, uint64_t, SUMMARY_REFS_MAX + 1);
+	struct summary s;
+
+	if (!row.len || !summary_open(row, &s))
+		return;
+	d->thread_key_count = MIN(summary_thread_keys(&s, keys), (unsigned)MESSAGE_THREAD_KEYS_MAX);
+	d->thread_keys = keys;
+}
+
+enum err local_deliver(struct local *l, const struct local_mail *mail, const struct deliver **out)
+{
+	struct deliver *d = arena_new(l->arena, struct deliver);
+	struct deliver_target *rows = arena_array(l->arena, struct deliver_target, l->target_count);
+	enum err err = OK;
+
+	*d = (struct deliver){ .targets = rows, .target_count = l->target_count };
+	for (size_t i = 0; i < l->target_count && !err; i++) {
+		const struct local_target *t = &l->targets[i];
+
+		rows[i] = (struct deliver_target){ .account = t->account,
+			.splice = splice_of(l, mail->sender, t->address),
+			.received = mail->received };
+		if (t->bare)
+			err = mailbox_account_init(l->store, t->account, t->domain);
+		if (!err)
+			err = find_folder(l, t, &rows[i].mailbox);
+	}
+	add_thread_keys(l, mail->summary, d);
+	if (mail->summary.len <= MESSAGE_SUMMARY_MAX)
+		d->summary = mail->summary;
+	*out = d;
+	return err;
+}
