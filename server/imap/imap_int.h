@@ -14,6 +14,7 @@
 #include "proto/imap/command.h"
 #include "server/door.h"
 #include "server/errmap.h"
+#include "server/imap/imap_parts.h"
 #include "server/imap/imap_session.h"
 #include "server/imap/imap_view.h"
 
@@ -36,6 +37,13 @@ enum imap_enabled {
 	IMAP_EN_UTF8 = 1 << 3,
 };
 
+/* What the sessions of a worker share. */
+struct imap_station {
+	struct map views; /* struct imap_view */
+	struct map seats; /* imap_seat.c's */
+};
+struct imap_station *imap_station_of(struct worker *w);
+
 struct imap_verb;
 struct imap_seat;
 struct imap_append_state; /* imap_append.c's */
@@ -55,8 +63,7 @@ struct imap_run {
 	slice code; /* without brackets; may be empty */
 	slice text;
 	bool fatal;
-	const modseq *own; /* changes of this command: imap_own_change */
-	size_t own_len, own_cap;
+	struct tls_session *tls; /* of STARTTLS: begins behind the tagged line */
 };
 
 struct imap_session {
@@ -144,93 +151,12 @@ void imap_close(struct imap_session *s);
 void imap_set_deadline(struct imap_session *s);
 struct imap_limits imap_limits_of(const struct imap_session *s);
 /* A change of ours was made at `pos`: the next reading command waits for it. imap_own_change: moreover
- * rows with changed == pos were told, or were not to be (.SILENT): not again behind this command. */
+ * rows of the open mailbox with changed == pos were told by the handler, or were not to be (.SILENT):
+ * they are not told as what others did. */
 void imap_wrote(struct imap_session *s, modseq pos);
 void imap_own_change(struct imap_session *s, modseq pos);
 /* The callback of conn. */
 size_t imap_on_data(struct conn *c, slice in);
-
-/* --- imap_caps.c --- */
-enum verdict imap_do_capability(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_enable(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_id(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_namespace(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_compress(struct imap_session *s, const union imap_args *args);
-/* "CAPABILITY IMAP4rev2 ...", for the moment. */
-void imap_put_capability(struct imap_session *s, struct out *o);
-/* Tell of CONDSTORE from now on (RFC 7162 3.1): HIGHESTMODSEQ is told when a mailbox is open. */
-void imap_enable_condstore(struct imap_session *s);
-
-/* --- imap_auth.c --- */
-enum verdict imap_do_starttls(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_login(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_authenticate(struct imap_session *s, const union imap_args *args);
-size_t imap_take_auth(struct imap_session *s, slice in, bool *stop);
-/* SASL_* set offered now; 0: a login is not possible here. */
-unsigned imap_auth_mechs(const struct imap_session *s);
-
-/* --- imap_seat.c: how many sessions an account has, over all workers --- */
-/* (fiber) Takes one; false: it has as many as it may. Leaving never waits. */
-bool imap_seat_take(struct imap_session *s, uint64_t account);
-void imap_seat_leave(struct imap_session *s);
-
-/* --- imap_select.c --- */
-enum verdict imap_do_select(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_examine(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_close(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_unselect(struct imap_session *s, const union imap_args *args);
-void imap_deselect(struct imap_session *s);
-
-/* --- imap_list.c, imap_status.c, imap_folder.c, imap_quota.c --- */
-enum verdict imap_do_list(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_lsub(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_status(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_create(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_delete(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_rename(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_subscribe(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_unsubscribe(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_getquota(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_getquotaroot(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_setquota(struct imap_session *s, const union imap_args *args);
-/* "* STATUS name (...)". */
-struct mailbox;
-void imap_put_status(struct imap_session *s, struct out *o, const struct mailbox *m,
-	unsigned items);
-/* The object ids of RFC 8474, as they stand between the parentheses. */
-void imap_put_mailbox_id(struct out *o, const struct mailbox *m);
-
-/* --- imap_idle.c --- */
-enum verdict imap_do_noop(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_idle(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_logout(struct imap_session *s, const union imap_args *args);
-size_t imap_take_idle(struct imap_session *s, slice in, bool *stop);
-/* The view has news and this session waits in IDLE. From the loop. */
-void imap_idle_wake(struct imap_session *s);
-
-/* --- imap_fetch.c, imap_store.c, imap_copy.c, imap_expunge.c, imap_append.c --- */
-enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_store(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_copy(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_move(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_expunge(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_append(struct imap_session *s, const union imap_args *args);
-/* In IMAP_IN_MESSAGE: returns what was used (through imap_message_take(&s->reader, in)); *stop:
- * nothing more can be done with this input now. When all bytes are there it sets s->input back. */
-size_t imap_take_literal(struct imap_session *s, slice in, bool *stop);
-/* What stands behind a message of the command that is open: another message's arguments
- * (part->message), or the end. `fault`: the part was bad, its words in part->why. */
-enum verdict imap_append_part(struct imap_session *s, const struct imap_part *part, bool fault);
-/* The session ends: forget a message half taken. Harmless without one. */
-void imap_append_drop(struct imap_session *s);
-
-/* --- imap_search.c, imap_sort.c, imap_thread.c --- */
-enum verdict imap_do_search(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_sort(struct imap_session *s, const union imap_args *args);
-enum verdict imap_do_thread(struct imap_session *s, const union imap_args *args);
-
-/* --- imap_start.c --- */
-void imap_greet(struct imap_session *s);
 
 /* --- imap_log.c --- */
 enum imap_event {

@@ -158,23 +158,6 @@ void imap_wrote(struct imap_session *s, modseq pos)
 	s->written = MAX(s->written, pos);
 }
 
-void imap_own_change(struct imap_session *s, modseq pos)
-{
-	struct imap_run *run = s->run;
-
-	imap_wrote(s, pos);
-	if (run->own_len == run->own_cap) {
-		size_t cap = run->own_cap ? run->own_cap * 2 : 8;
-		modseq *more = arena_array(&s->arena, modseq, cap);
-
-		if (run->own_len)
-			memcpy(more, run->own, run->own_len * sizeof(*more));
-		run->own = more;
-		run->own_cap = cap;
-	}
-	((modseq *)run->own)[run->own_len++] = pos;
-}
-
 /* --- The tagged line -------------------------------------------------------------------------- */
 
 static void put_tagged(struct imap_session *s)
@@ -234,6 +217,7 @@ static void end_run(struct imap_session *s)
 void imap_finish(struct imap_session *s, enum verdict verdict)
 {
 	struct imap_run *run = s->run;
+	struct tls_session *tls = run->tls;
 	bool fatal, bad;
 
 	if (fiber_self())
@@ -241,6 +225,11 @@ void imap_finish(struct imap_session *s, enum verdict verdict)
 	fatal = run->fatal;
 	bad = run->answer == IMAP_BAD;
 	put_tagged(s);
+	if (tls) {
+		s->head.tls = true;
+		s->reader = (struct imap_reader){ 0 };
+		conn_start_tls(s->head.conn, tls);
+	}
 	end_run(s);
 	if (s->input != IMAP_IN_NOTHING && count_bad(s, bad) == CLOSE)
 		too_many(s);
@@ -275,7 +264,7 @@ static void run_verb(struct imap_session *s)
 	if ((run->verb->flags & IMAP_V_READS) && s->written)
 		err = store_sync(imap_store_of(s), s->account, s->written);
 	verdict = err ? imap_no_err(s, err) : run->verb->run(s, &run->args);
-	if (!run->open)
+	if (s->run == run && !run->open)
 		imap_finish(s, verdict);
 }
 

@@ -12,6 +12,7 @@
 #ifndef SERVER_IMAP_IMAP_VIEW_H
 #define SERVER_IMAP_IMAP_VIEW_H
 
+#include "core/base/map.h"
 #include "core/base/runs.h"
 #include "core/fiber.h"
 #include "proto/imap/seqset.h"
@@ -22,6 +23,7 @@ struct imap_session;
 
 struct imap_view {
 	struct map_link link;
+	struct map *home;  /* of the worker's views */
 	struct list boxes; /* struct imap_box */
 	struct watch watch;
 	struct store *store;
@@ -51,6 +53,8 @@ struct imap_box {
 	bool broken;       /* memory ran out: pending is not complete */
 	struct run *saved; /* SEARCHRES: uids, on the heap; saved_len runs */
 	size_t saved_len;
+	modseq *own; /* changes of ours not yet passed by `told`, ascending; on the heap */
+	uint32_t own_len, own_cap;
 };
 
 /* --- Asking: of the session's selected mailbox --- */
@@ -87,6 +91,21 @@ enum err imap_view_sync(struct imap_session *s, bool expunges) must_use;
 /* Our own EXPUNGE or MOVE took these: gone from the view without asking the store. imap_view_sync
  * tells them. */
 void imap_view_gone(struct imap_session *s, const struct runs *uids);
+/* (fiber) "* 3 FETCH (UID 7 MODSEQ (..) FLAGS (..))" for each known message changed since. */
+struct imap_changed {
+	modseq since;
+	uint32_t upto;               /* only uids up to it */
+	const struct run_list *only; /* NULL: all */
+	bool own;                    /* ours too */
+};
+enum err imap_put_changed(struct imap_session *s, const struct imap_changed *what) must_use;
+/* "* VANISHED 3:5", " (EARLIER)" with `earlier`; waits for the client now and then. */
+enum err imap_put_vanished(struct imap_session *s, struct run_list uids, bool earlier) must_use;
+/* The names of the mailbox's keywords behind its system flags: "* FLAGS (...)" and PERMANENTFLAGS. */
+void imap_put_flag_names(struct imap_session *s);
+/* "\Seen kw": flags of a message, without parentheses. */
+void imap_put_message_flags(struct out *o, const struct imap_view *view, uint32_t flags,
+	uint64_t keywords);
 
 /* --- Opening --- */
 /* (fiber) The view of a mailbox on this worker, current; one reference. `opened` (strings in `a`) is

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* imap_parts.h - the handlers, and what else the files of the IMAP session lend each other.
+ *
+ * Only imap_int.h includes it, which says what a handler may rely on. A file per family of commands. */
+#ifndef SERVER_IMAP_IMAP_PARTS_H
+#define SERVER_IMAP_IMAP_PARTS_H
+
+#include "core/base/base.h"
+
+struct imap_part;
+struct imap_session;
+struct mailbox;
+union imap_args;
+
+/* --- imap_caps.c --- */
+enum verdict imap_do_capability(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_enable(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_id(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_namespace(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_compress(struct imap_session *s, const union imap_args *args);
+/* COMPRESS is possible here and now. */
+bool imap_may_compress(const struct imap_session *s);
+/* "CAPABILITY IMAP4rev2 ...", for the moment. */
+void imap_put_capability(struct imap_session *s, struct out *o);
+/* Tell of CONDSTORE from now on (RFC 7162 3.1): HIGHESTMODSEQ is told when a mailbox is open. */
+void imap_enable_condstore(struct imap_session *s);
+
+/* --- imap_auth.c --- */
+enum verdict imap_do_starttls(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_login(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_authenticate(struct imap_session *s, const union imap_args *args);
+size_t imap_take_auth(struct imap_session *s, slice in, bool *stop);
+/* SASL_* set offered now; 0: a login is not possible here. */
+unsigned imap_auth_mechs(const struct imap_session *s);
+
+/* --- imap_seat.c: how many sessions an account has, over all workers --- */
+/* (fiber) Takes one; false: it has as many as it may. Leaving never waits. */
+bool imap_seat_take(struct imap_session *s, uint64_t account);
+void imap_seat_leave(struct imap_session *s);
+
+/* --- imap_select.c --- */
+enum verdict imap_do_select(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_examine(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_close(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_unselect(struct imap_session *s, const union imap_args *args);
+void imap_deselect(struct imap_session *s);
+
+/* --- imap_list.c, imap_status.c, imap_folder.c, imap_quota.c --- */
+enum verdict imap_do_list(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_lsub(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_status(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_create(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_delete(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_rename(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_subscribe(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_unsubscribe(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_getquota(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_getquotaroot(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_setquota(struct imap_session *s, const union imap_args *args);
+/* "* STATUS name (...)"; (fiber) with DELETED-STORAGE it may read the mailbox. */
+enum err imap_tell_status(struct imap_session *s, const struct mailbox *m, unsigned items) must_use;
+/* MAILBOXID (...), RFC 8474. */
+void imap_put_mailbox_id(struct imap_session *s, struct out *o, uint32_t mailbox);
+
+/* --- imap_idle.c --- */
+enum verdict imap_do_noop(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_idle(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_logout(struct imap_session *s, const union imap_args *args);
+size_t imap_take_idle(struct imap_session *s, slice in, bool *stop);
+/* The view has news and this session waits in IDLE. From the loop. */
+void imap_idle_wake(struct imap_session *s);
+
+/* --- imap_fetch.c, imap_store.c, imap_copy.c, imap_expunge.c, imap_append.c --- */
+enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_store(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_copy(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_move(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_expunge(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_append(struct imap_session *s, const union imap_args *args);
+/* In IMAP_IN_MESSAGE: returns what was used (through imap_message_take(&s->reader, in)); *stop:
+ * nothing more can be done with this input now. When all bytes are there it sets s->input back. */
+size_t imap_take_literal(struct imap_session *s, slice in, bool *stop);
+/* What stands behind a message of the command that is open: another message's arguments
+ * (part->message), or the end. `fault`: the part was bad, its words in part->why. */
+enum verdict imap_append_part(struct imap_session *s, const struct imap_part *part, bool fault);
+/* The session ends: forget a message half taken. Harmless without one. */
+void imap_append_drop(struct imap_session *s);
+
+/* --- imap_search.c, imap_sort.c, imap_thread.c --- */
+enum verdict imap_do_search(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_sort(struct imap_session *s, const union imap_args *args);
+enum verdict imap_do_thread(struct imap_session *s, const union imap_args *args);
+
+/* --- imap_start.c --- */
+void imap_greet(struct imap_session *s);
+
+#endif

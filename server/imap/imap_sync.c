@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* imap_sync.c - telling a session what it does not know yet.
+ *
+ * In this order: what is gone (RFC 9051 7.5.1: only where the command allows it), how many there are
+ * now, new keywords, flags that others changed. Each number is computed when its line is written, so
+ * waiting for a slow client in between keeps everything consistent. */
+#include <stdlib.h>
+
+#include "core/worker.h"
+#include "proto/imap/flags.h"
+#include "server/imap/imap_int.h"
+#include "server/imap/imap_out.h"
+#include "store/message.h"
+
+enum { LINES_A_TIME = 2000, ROWS_A_TIME = 1000, VANISHED_BYTES = 8000, OWN_MAX = 4096 };
+
+/* --- Flags ---------------------------------------------------------------------------------------- */
+
+void imap_put_message_flags(struct out *o, const struct imap_view *view, uint32_t flags,
+	uint64_t keywords)
+{
+	const struct mailbox_keywords *names = view->keywords;
+	bool any = imap_put_system_flags(o, flags & MESSAGE_FLAGS);
+
+	for (size_t i = 0; names && i < names->len; i++)
+		if (keywords & UINT64_C(1) << i) {
+			if (any)
+				out_char(o, ' ');
+			out_slice(o, names->names[i]);
+			any = true;
+		}
+}
+
+static void put_names(struct out *o, const struct imap_view *view)
+{
+	imap_put_system_flags(o, MESSAGE_FLAGS);
+	for (size_t i = 0; view->keywords && i < view->keywords->len; i++)
+		out_printf(o, " %.*s", SLICE_ARG(view->keywords->names[i]));
+}
+
+void imap_put_flag_names(struct imap_session *s)
+{
+	struct imap_box *box = s->box;
+	const struct imap_view *view = box->view;
+	size_t len = view->keywords ? view->keywords->len : 0;
+	struct out *o = imap_out(s);
+
+	out_str(o, "* FLAGS (");
+	put_names(o, view);
+	out_str(o, ")\r\n* OK [PERMANENTFLAGS (");
+	if (!box->read_only) {
+		put_names(o, view);
+		if (len < MAILBOX_KEYWORDS_MAX)
+			out_str(o, " \\*");
+	}
+	out_str(o, ")] Flags that are kept\r\n");
+	box->told_keywords = (uint8_t)len;
+}
+
+/* --- What is gone ----------------------------------------------------------------------------- */
+
+enum err imap_put_vanished(struct imap_session *s, struct run_list uids, bool earlier)
+{
+	for (size_t i = 0; i < uids.len;) {
+		struct out *o = imap_out(s);
+		char buf[VANISHED_BYTES];
+		struct out line = out_fixed(buf, sizeof(buf));
+		size_t first = i;
+		enum err err;
+
+		for (; i < uids.len && line.len + 32 < sizeof(buf); i++) {
+			out_printf(&line, "%s%u", i > first ? "," : "", uids.runs[i].first);
+			if (uids.runs[i].last > uids.runs[i].first)
+				out_printf(&line, ":%u", uids.runs[i].last);
+		}
+		out_printf(o, "* VANISHED %s", earlier ? "(EARLIER) " : "");
+		out_slice(o, out_written(&line));
+		out_str(o, "\r\n");
+		err = imap_out_wait(s);
+		if (err)
+			return err;
+	}
+	return OK;
+}
+
+static enum err tell_vanished(struct imap_session *s)
+{
+	struct arena a = { 0 };
+	struct run_builder b = { .a = &a };
+	struct run r;
+	enum err err;
+
+	for (uint32_t from = 1; from && runs_next(&s->box->pending, from, &r); from = r.last + 1)
+		run_builder_add(&b, r.first, r.last);
+	runs_done(&s->box->pending);
+	s->box->pending = (struct runs){ 0 };
+	err = imap_put_vanished(s, run_builder_list(&b), false);
+	arena_done(&a);
+	return err;
+}
+
+/* A run of pending uids has one and the same number again and again: the one behind what stays. */
+static enum err tell_expunged(struct imap_session *s)
+{
+	struct imap_box *box = s->box;
+	struct run r;
+	enum err err = OK;
+
+	while (!err && runs_next(&box->pending, 1, &r)) {
+		uint32_t seq = runs_rank(&box->view->uids, r.first) + 1;
+		uint32_t last = MIN(r.last, r.first + LINES_A_TIME - 1);
+		struct out *o = imap_out(s);
+
+		for (uint32_t uid = r.first; uid <= last; uid++)
+			out_printf(o, "* %u EXPUNGE\r\n", seq);
+		if (!runs_remove_range(&box->pending, r.first, last))
+			return ERR_NOMEM;
+		err = imap_out_wait(s);
+	}
+	return err;
+}
+
+/* --- What changed ---------------------------------------------------------------------------- */
+
+struct row {
+	uint32_t uid, flags;
+	uint64_t keywords;
+	modseq changed;
+};
+
+/* Filled on a helper thread, told on the worker. */
+struct gather {
+	const struct imap_changed *what;
+	struct row *rows;
+	size_t len;
+};
+
+static bool gather_row(void *arg, const struct message_row *row)
+{
+	struct gather *g = arg;
+	const struct message *m = &row->m;
+
+	if (g->len == ROWS_A_TIME)
+		return false;
+	if (m->uid > g->what->upto || (g->what->only && !run_list_has(*g->what->only, m->uid)))
+		return true;
+	g->rows[g->len++] = (struct row){
+		.uid = m->uid, .flags = m->flags, .keywords = m->keywords, .changed = m->changed
+	};
+	return true;
+}
+
+static bool is_own(const struct imap_box *box, modseq changed)
+{
+	for (uint32_t i = box->own_len; i > 0 && box->own[i - 1] >= changed; i--)
+		if (box->own[i - 1] == changed)
+			return true;
+	return false;
+}
+
+static void put_row(struct imap_session *s, const struct row *row)
+{
+	uint32_t seq = imap_uid_to_seq(s, row->uid);
+	struct out *o = imap_out(s);
+
+	if (!seq)
+		return;
+	out_printf(o, "* %u FETCH (UID %u ", seq, row->uid);
+	if (imap_is(s, IMAP_EN_CONDSTORE))
+		out_printf(o, "MODSEQ (%llu) ", (unsigned long long)row->changed);
+	out_str(o, "FLAGS (");
+	imap_put_message_flags(o, s->box->view, row->flags, row->keywords);
+	out_str(o, "))\r\n");
+}
+
+enum err imap_put_changed(struct imap_session *s, const struct imap_changed *what)
+{
+	struct gather g = { .what = what, .rows = calloc(ROWS_A_TIME, sizeof(struct row)) };
+	struct message_scan scan = { .account = s->account,
+		.mailbox = s->box->view->watch.mailbox,
+		.changed_since = what->since,
+		.each = gather_row,
+		.arg = &g };
+	enum err err = g.rows ? OK : ERR_NOMEM;
+
+	while (!err) {
+		g.len = 0;
+		err = message_scan(imap_store_of(s), &scan);
+		for (size_t i = 0; !err && i < g.len; i++)
+			if (what->own || !is_own(s->box, g.rows[i].changed))
+				put_row(s, &g.rows[i]);
+		if (!err)
+			err = imap_out_wait(s);
+		if (!scan.next)
+			break;
+		scan.from = scan.next;
+	}
+	free(g.rows);
+	return err;
+}
+
+/* --- Ours ------------------------------------------------------------------------------------------ */
+
+void imap_own_change(struct imap_session *s, modseq pos)
+{
+	struct imap_box *box = s->box;
+
+	imap_wrote(s, pos);
+	if (!box)
+		return;
+	if (box->own_len == box->own_cap && box->own_cap < OWN_MAX) {
+		uint32_t cap = box->own_cap ? box->own_cap * 2 : 8;
+		modseq *more = realloc(box->own, cap * sizeof(*more));
+
+		if (more) {
+			box->own = more;
+			box->own_cap = cap;
+		}
+	}
+	/* Without room the change is told as if it were another's, which is allowed. */
+	if (box->own_len < box->own_cap)
+		box->own[box->own_len++] = pos;
+}
+
+static void forget_own(struct imap_box *box)
+{
+	uint32_t gone = 0;
+
+	while (gone < box->own_len && box->own[gone] <= box->told)
+		gone++;
+	box->own_len -= gone;
+	if (box->own_len) {
+		memmove(box->own, box->own + gone, box->own_len * sizeof(*box->own));
+		return;
+	}
+	free(box->own);
+	box->own = NULL;
+	box->own_cap = 0;
+}
+
+/* --- All of it ----------------------------------------------------------------------------------- */
+
+static void tell_new(struct imap_session *s)
+{
+	struct imap_box *box = s->box;
+
+	if (runs_last(&box->view->uids) > box->told_uid) {
+		box->told_uid = box->view->uid_next - 1;
+		out_printf(imap_out(s), "* %u EXISTS\r\n", imap_seq_count(s));
+		if (!imap_is(s, IMAP_EN_REV2))
+			out_str(imap_out(s), "* 0 RECENT\r\n");
+	}
+	if (box->view->keywords && box->view->keywords->len > box->told_keywords)
+		imap_put_flag_names(s);
+}
+
+static enum err tell_changed(struct imap_session *s, uint32_t upto)
+{
+	struct imap_box *box = s->box;
+	modseq now = box->view->highest;
+	struct imap_changed what = { .since = box->told, .upto = upto };
+	enum err err = OK;
+
+	if (box->dirty) {
+		box->dirty = false;
+		err = imap_put_changed(s, &what);
+	}
+	if (!err)
+		box->told = now;
+	forget_own(box);
+	return err;
+}
+
+enum err imap_view_sync(struct imap_session *s, bool expunges)
+{
+	struct imap_box *box = s->box;
+	enum err err = box->view->stale ? imap_view_refresh(box->view, false) : OK;
+	uint32_t upto = box->told_uid;
+
+	if (err && err != ERR_NOT_FOUND)
+		return err;
+	err = OK;
+	if (box->broken) {
+		conn_abort(s->head.conn, ERR_NOMEM);
+		return ERR_NOMEM;
+	}
+	if (expunges && box->pending.count)
+		err = imap_is(s, IMAP_EN_QRESYNC) ? tell_vanished(s) : tell_expunged(s);
+	if (!err)
+		tell_new(s);
+	return err ? err : tell_changed(s, upto);
+}
