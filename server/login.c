@@ -19,6 +19,7 @@
 #include "core/post.h"
 #include "core/worker.h"
 #include "proto/smtp/idn.h"
+#include "server/iterations.h"
 #include "server/password.h"
 #include "store/account.h"
 
@@ -55,6 +56,11 @@ struct login {
 	unsigned char secret[KEY_BYTES]; /* behind false salts, for ever */
 	struct job_queue lanes[LANES];   /* hashes run at most this many at once */
 	_Atomic unsigned next_lane;
+	/* Of auth.scram_iterations. A copy is never changed; older ones stay for who reads them. */
+	struct past {
+		struct iterations iterations;
+		struct past *older;
+	} * _Atomic past;
 	_Atomic unsigned failing;      /* entries in all failure tables: 0 spares the question */
 	char dummy[PASSWORD_HASH_MAX]; /* a hash of a random password */
 };
@@ -67,6 +73,43 @@ static void make_dummy(void *arg)
 
 	if (!password_hash((enum auth_hash)l->hash, slice_of(random, sizeof(random)), l->dummy))
 		l->dummy[0] = '\0';
+}
+
+static const struct setting past_name = { .table = SLICE_INIT("login"),
+	.key = SLICE_INIT("scram-iterations") };
+
+static enum err read_past(struct login *l)
+{
+	struct past *past = calloc(1, sizeof(*past));
+	struct arena a = { 0 };
+	slice value;
+	enum err err = past ? setting_get(l->store, &past_name, &a, &value) : ERR_NOMEM;
+
+	if (!err && !iterations_parse(value, &past->iterations))
+		past->iterations = (struct iterations){ 0 };
+	arena_done(&a);
+	atomic_store(&l->past, past);
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
+enum err login_options(struct login *l, const struct auth_options *o)
+{
+	struct past *old = atomic_load(&l->past), *new = malloc(sizeof(*new));
+	char buf[400];
+	struct out text = out_fixed(buf, sizeof(buf));
+	struct setting row = past_name;
+
+	if (!new)
+		return ERR_NOMEM;
+	*new = (struct past){ .iterations = old->iterations, .older = old };
+	if (!iterations_note(&new->iterations, (uint32_t)o->scram_iterations, clock_wall())) {
+		free(new);
+		return OK;
+	}
+	atomic_store(&l->past, new);
+	iterations_put(&new->iterations, &text);
+	row.value = out_written(&text);
+	return setting_put(l->store, &row, ROW_PUT);
 }
 
 enum err login_open(struct store *st, const struct auth_options *o, struct login **out)
@@ -92,6 +135,10 @@ enum err login_open(struct store *st, const struct auth_options *o, struct login
 		err = setting_put(st, &name, ROW_PUT);
 	}
 	arena_done(&a);
+	if (!err)
+		err = read_past(l);
+	if (!err)
+		err = login_options(l, o);
 	if (err) {
 		login_close(l);
 		return err;
@@ -105,6 +152,10 @@ void login_close(struct login *l)
 {
 	if (!l)
 		return;
+	for (struct past *past = atomic_load(&l->past), *older; past; past = older) {
+		older = past->older;
+		free(past);
+	}
 	crypt_wipe(l->key, sizeof(l->key));
 	free(l);
 }
@@ -452,8 +503,11 @@ enum fault login_scram_keys(struct login *l, const struct login_try *t, struct a
 	text_lower_all(low, t->name.len);
 	*out = (struct login_scram){ 0 };
 	if (!acc || !acc->scram_iterations || acc->scram_salt.len != SASL_SALT_BYTES) {
-		scram_keys_false(&out->keys, slice_of(l->secret, KEY_BYTES),
-			slice_of(low, t->name.len), (uint32_t)t->options->scram_iterations);
+		slice secret = slice_of(l->secret, KEY_BYTES), who = slice_of(low, t->name.len);
+
+		scram_keys_false(&out->keys, secret, who,
+			iterations_of(&atomic_load(&l->past)->iterations, secret, who,
+				clock_wall()));
 		return FAULT_NONE;
 	}
 	out->known = true;

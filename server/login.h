@@ -4,7 +4,7 @@
  * One struct login per process, made once the store is open. Checks run on a fiber: stored hashes
  * (argon2id or crypt(3), which includes yescrypt) are tried on helper threads, at most half of them at
  * once; a success is remembered as a keyed hash, so a sender that opens thousands of connections
- * pays once per worker. An unknown name takes the same time and gets the same answers. Failures are
+ * pays once. An unknown name takes the same time and gets the same answers. Failures are
  * counted by account and client on one worker per account, delayed, and lock in the end. */
 #ifndef SERVER_LOGIN_H
 #define SERVER_LOGIN_H
@@ -23,6 +23,8 @@ struct worker;
 
 /* (fiber or no worker) Reads or makes the secret behind false salts. */
 enum err login_open(struct store *st, const struct auth_options *o, struct login **out) must_use;
+/* (fiber or no worker) The options changed: made-up names learn of new iteration counts in time. */
+enum err login_options(struct login *l, const struct auth_options *o) must_use;
 void login_close(struct login *l); /* after the workers ended; NULL is harmless */
 /* On each worker, before the first check there. */
 enum err login_worker_start(struct login *l, struct worker *w,

@@ -358,8 +358,14 @@ static void reload_relay(void *arg)
 {
 	struct reload *r = arg;
 
+	const struct auth_options auth = *r->svc->setup->auth;
+	struct login *login = r->svc->login;
+
 	r->err = relay_reload(worker_self(), r->relay, r->why);
 	sem_post(r->done);
+	/* Nobody waits for this: the disk may be full. */
+	if (login_options(login, &auth))
+		log_text(LOG_WARN, "a new auth.scram_iterations could not be noted");
 }
 
 static void reload_relay_here(struct worker *w, struct post *post)

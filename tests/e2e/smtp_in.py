@@ -497,6 +497,29 @@ def an_unknown_user_has_a_stable_salt(stage):
 
 
 @suite.test
+def new_iterations_tell_nothing_about_old_accounts():
+    def rounds(server, user):
+        with Talk(server.ports["submissions"], tls=True) as talk:
+            talk.ehlo()
+            first = base64.b64encode(scram.Scram(user, "x").first()).decode()
+            text = talk.expect(334, f"AUTH SCRAM-SHA-256 {first}")
+            talk.expect(501, "*")
+            return re.search(r"i=(\d+)", base64.b64decode(text).decode()).group(1)
+
+    with Place() as place, submission(place, {"auth": {"scram_iterations": 5000}}) as server:
+        seen = lambda: [rounds(server, user) for user in (USER, "nobody@example.test")]
+        assert seen() == ["5000", "5000"]
+        server.config["auth"]["scram_iterations"] = 6000
+        server.write_config()
+        server.reload()
+        until(lambda: "configuration reloaded" in server.log(), "the reload")
+        assert seen() == ["5000", "5000"]
+        server.stop()
+        server.start()
+        assert seen() == ["5000", "5000"]
+
+
+@suite.test
 def scram_plus_binds_the_channel(stage):
     with scram.ExporterTalk(stage.ports["submissions"]) as talk:
         assert "SCRAM-SHA-256-PLUS" in talk.ehlo()["AUTH"]
