@@ -17,11 +17,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { OPENERS = 32 }; /* at a time, so that the backlog is not what is measured */
-
 struct idle_args {
 	const char *target, *tls, *host;
-	uint64_t sessions;
+	uint64_t sessions, openers;
 	msec hold_ms;
 };
 
@@ -29,6 +27,9 @@ struct idle_args {
 static const struct arg_row rows[] = {
 	{ "target", ARG_STRING, AT(target), 0, 0, "ADDR:PORT", "the server" },
 	{ "sessions", ARG_COUNT, AT(sessions), 1, 1000000, "N", "how many (default 1000)" },
+	{ "at-once", ARG_COUNT, AT(openers), 1, 10000, "N",
+		"opened at the same time (default 32, so that the backlog is not what is "
+		"measured)" },
 	{ "tls", ARG_STRING, AT(tls), 0, 0, "HOW", "none (default), starttls, implicit" },
 	{ "host", ARG_STRING, AT(host), 0, 0, "NAME", "server name asked for in TLS" },
 	{ "hold", ARG_DURATION, AT(hold_ms), 0, 0, "TIME",
@@ -38,7 +39,7 @@ static const struct arg_row rows[] = {
 
 struct idle {
 	struct talk_target target;
-	uint64_t wanted;
+	uint64_t wanted, at_once;
 	uint64_t next; /* one worker: plain numbers */
 	atomic_uint_fast64_t open, failed, lost, openers;
 };
@@ -80,7 +81,7 @@ static enum err start_worker(struct worker *w, void *arg)
 {
 	struct idle *idle = arg;
 
-	for (int i = 0; i < OPENERS; i++) {
+	for (uint64_t i = 0; i < idle->at_once; i++) {
 		enum err err = fiber_start(w, open_some, idle);
 
 		if (err)
@@ -101,7 +102,7 @@ static int hold(struct idle *idle, msec hold_ms)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	atomic_store(&idle->openers, OPENERS);
+	atomic_store(&idle->openers, idle->at_once);
 	if (workers_start(&config, why, sizeof(why)) != OK) {
 		fprintf(stderr, "%s\n", why);
 		return 1;
@@ -126,7 +127,9 @@ static int hold(struct idle *idle, msec hold_ms)
 
 int bench_idle(char **argv)
 {
-	struct idle_args args = { .target = "127.0.0.1:25", .sessions = 1000, .host = "localhost" };
+	struct idle_args args = {
+		.target = "127.0.0.1:25", .sessions = 1000, .openers = 32, .host = "localhost"
+	};
 	struct tls_options options = { .client_sessions = 0 };
 	struct idle idle = { .target = { .timeout_ms = 60000 } };
 	struct arena arena = { 0 };
@@ -149,6 +152,7 @@ int bench_idle(char **argv)
 		slice_eq(slice_str(args.tls), SLICE("starttls")) ? TALK_STARTTLS :
 								   TALK_IMPLICIT;
 	idle.wanted = args.sessions;
+	idle.at_once = args.openers;
 	int status = hold(&idle, args.hold_ms);
 
 	tls_client_put(idle.target.client);

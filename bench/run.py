@@ -3,7 +3,7 @@
 """./dev bench: measure the release build, and write what came out into docs/benchmarks.md.
 
     ./dev bench                      all rows, three runs each, medians
-    ./dev bench intake relay-rsa     only these
+    ./dev bench intake relay-rsa     only these; with --write, their lines are written
     ./dev bench --runs 1 --quick     a smoke: small numbers, nothing written
 
 Server, generator and sink share the machine, so figures are for comparing, not for bragging: Postfix
@@ -38,13 +38,14 @@ ROOMY = {"relay": {"queue": {"ram": "4G", "path_ready": 10000000, "ready": 10000
 QUIET = {"log": {"level": "warn"}}
 
 
-def cpu_tree(pid):
-    """CPU seconds of a process and all its living descendants, reaped children included."""
+def cpu_tree(pid, step=1):
+    """CPU seconds of a process and all its living descendants, reaped children included; with step 2 in
+    user mode only."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-            total = sum(int(n) for n in f.read().rsplit(")", 1)[1].split()[11:15]) / TICKS
+            total = sum(int(n) for n in f.read().rsplit(")", 1)[1].split()[11:15:step]) / TICKS
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-            return total + sum(cpu_tree(int(child)) for child in f.read().split())
+            return total + sum(cpu_tree(int(child), step) for child in f.read().split())
     except OSError:
         return 0.0
 
@@ -179,6 +180,25 @@ def idle(args, tls):
     return {"kb": user + system, "user_kb": user, "kernel_kb": system, "lost": sessions - opened}
 
 
+def handshakes(args, engine):
+    """Full TLS 1.3 handshakes, 128 at a time, with a server that has an RSA certificate only. The CPU is in user
+    mode and all there is of a connection: accepted, handshake, tickets, greeting, EHLO."""
+    sessions = args.messages(8000)
+    with support.Place() as place, BenchSink(place, script=NOBODY) as sink:
+        cert, key = place.certificate("rsa", rsa=True)
+        config = {"limits": {"client_connections": 0}, "sign": {"engine": engine},
+                  "tls": {"certificates": [{"cert": cert, "key": key}]}}
+        with ringpost(place, sink.port, config=config) as server:
+            before, began = cpu_tree(server.process.pid, 2), time.monotonic()
+            client = support.Process(place, "idle", [BENCH, "idle", "--target", f"127.0.0.1:{server.ports['submissions']}",
+                                                     "--sessions", sessions, "--tls", "implicit", "--at-once", 128])
+            support.until(lambda: client.check_alive() and "ready" in client.log(), "sessions", 300)
+            seconds, used = time.monotonic() - began, cpu_tree(server.process.pid, 2) - before
+            opened = int(client.log().split()[1])
+            client.stop()
+    return {"handshakes": opened / seconds, "user_us": used / opened * 1e6, "lost": sessions - opened}
+
+
 def cpu_group(pgid):
     """CPU seconds of all processes of one group: Postfix is many, short-lived among them."""
     total = 0.0
@@ -260,6 +280,11 @@ ROWS = {
     "relay-100": ("587 to the sink, no DKIM, 100 destinations", "7,000/s, 130 us", lambda a: relay(a, domains=100)),
     "relay-rsa": ("the same with DKIM RSA-2048", "1,700/s", lambda a: relay(a, keys=[("s1", "rsa")])),
     "relay-ed25519": ("the same with DKIM Ed25519", "6,000/s", lambda a: relay(a, keys=[("s2", "ed25519")])),
+    "relay-rsa-wolfcrypt": ("the same with DKIM RSA-2048, `sign.engine: wolfcrypt`", "-",
+                            lambda a: relay(a, keys=[("s1", "rsa")], config={"sign": {"engine": "wolfcrypt"}})),
+    "tls-rsa": ("full TLS 1.3 handshakes with an RSA-2048 certificate, 128 at a time: server's user CPU each",
+                "300 us", lambda a: handshakes(a, "auto")),
+    "tls-rsa-wolfcrypt": ("the same with `sign.engine: wolfcrypt`", "-", lambda a: handshakes(a, "wolfcrypt")),
     "restart": ("restart with 1,000,000 deferred messages queued: ready after, anonymous memory",
                 "5 s, 300 MB", restart),
     "postfix-intake": ("peer: Postfix takes 4 KiB to its queue, 100 connections x 100 messages", "-",
@@ -283,6 +308,8 @@ def line(name, row, runs):
     what, goal, _ = ROWS[name]
     if "seconds" in row:
         found = f"{row['seconds']:.2f} s, {row['mb']:.0f} MB"
+    elif "handshakes" in row:
+        found = f"{row['user_us']:.0f} us, {row['handshakes']:,.0f}/s"
     elif "kb" in row:
         found = f"{row['kb']:.1f} KB ({row['user_kb']:.1f} process + {row['kernel_kb']:.1f} kernel)"
     else:
@@ -293,13 +320,19 @@ def line(name, row, runs):
 
 
 def write_table(lines, machine):
+    """New lines take the place of those of the same rows; the others stay."""
     with open(DOC, encoding="utf-8") as f:
         text = f.read()
+    begin, end = "<!-- figures -->\n", "\n<!-- end -->"
+    head, rest = text.split(begin, 1)
+    old, tail = rest.split(end, 1)
+    row_of = lambda text: re.search(r"`./dev bench ([\w-]+) [^`]*` \|$", text)
+    rows = {row_of(text).group(1): text for text in [*old.splitlines(), *lines] if row_of(text)}
     table = "\n".join([f"Measured {time.strftime('%Y-%m-%d')} on {machine}.", "",
-                       "| what | to reach | found | command |", "|---|---|---|---|", *lines])
-    new = re.sub(r"(<!-- figures -->\n).*?(\n<!-- end -->)", lambda m: m.group(1) + table + m.group(2), text, flags=re.S)
+                       "| what | to reach | found | command |", "|---|---|---|---|",
+                       *(rows[name] for name in ROWS if name in rows)])
     with open(DOC, "w", encoding="utf-8") as f:
-        f.write(new)
+        f.write(head + begin + table + end + tail)
 
 
 def main():
@@ -308,6 +341,7 @@ def main():
     parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     args.messages = lambda n: max(n // 20, 100) if args.quick else n
     lines, names = [], args.rows or list(ROWS)
@@ -323,7 +357,7 @@ def main():
         print(lines[-1], flush=True)
     if args.quick:
         print("quick: a twentieth of each row's messages, so this is a smoke, not a measurement", file=sys.stderr)
-    elif not args.rows:
+    elif args.write or not args.rows:
         write_table(lines, machine)
 
 
