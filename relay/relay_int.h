@@ -16,7 +16,6 @@
 #include "core/post.h"
 #include "core/timer.h"
 #include "core/worker.h"
-#include "relay/envelope.h"
 #include "relay/local.h"
 #include "relay/queue.h"
 #include "relay/relay.h"
@@ -26,7 +25,6 @@
 
 struct dkim_fields;
 struct tls_client;
-
 /* One configuration in use, counted over all workers. */
 struct relay_gen {
 	_Atomic unsigned refs;
@@ -40,18 +38,16 @@ struct relay_gen {
 	slice hostname, ehlo;
 	struct addr *own;
 	size_t own_count;
-	bool still;
 	struct retry_times retry;
+	bool still;
 };
 struct relay_gen *relay_gen_hold(struct relay_gen *gen);
 void relay_gen_put(struct relay_gen *gen);
-
-/* Counters of one worker; relay_stats sums them. Written here only, read anywhere. */
+/* Of one worker; relay_stats sums them. Written here only, read anywhere. */
 struct relay_counts {
 	uint64_t accepted_messages, accepted_rcpts, delivered, deferred, bounced, expired, removed;
-	uint64_t stored; /* into mailboxes */
-	uint64_t dsns, attempts, connections_opened, connections_failed, tls_failed, dns_failed;
-	uint64_t signatures;
+	uint64_t stored, dsns, signatures;
+	uint64_t attempts, connections_opened, connections_failed, tls_failed, dns_failed;
 	int64_t ready, active, connections, paths, ram_bytes; /* now; may be negative per worker */
 };
 
@@ -59,9 +55,9 @@ struct relay_counts {
 struct relay_here {
 	struct worker *w;
 	struct store *st;
-	unsigned index, workers, free_result_count;
 	struct relay_gen *gen;
 	struct resolver *resolver;
+	unsigned index, workers, free_result_count;
 	struct map_seed seed; /* the same everywhere: it chooses owners */
 	struct map sites;     /* domain -> struct site */
 	struct map paths;     /* key -> struct path, owned here */
@@ -78,8 +74,8 @@ struct relay_here {
 	unsigned char secret[LOCAL_SECRET]; /* of forwarded senders */
 	unsigned fibers;                    /* that must end before the relay may */
 	struct fiber_wait scan_wait;        /* sched.c: the scan sleeps here */
-	bool draining, scanning;
 	uint64_t trace;
+	bool draining, scanning;
 };
 struct relay_here *relay_here(struct worker *w);
 unsigned relay_owner(const struct relay_here *r, uint64_t hash);

@@ -1,0 +1,331 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Maildrops as poplib, curl, fetchmail, mpop and getmail read them, and as raw sockets abuse them."""
+import base64
+import contextlib
+import os
+import poplib
+import smtplib
+import ssl
+import stat
+
+from support import (PASSWORD, PATIENCE_S, USER, Place, Ringpost, Suite, program, run, until)
+from talk import Talk, insecure_context
+
+BOB = "bob@example.test"
+SERVICES = ("smtp", "pop3", "pop3s")
+CONFIG = {"auth": {"fail_delay": "10ms", "fail_delay_max": "20ms"}, "pop3": {"plain_login": True}}
+
+
+class Stage:
+    def __init__(self, place, server):
+        self.place, self.server, self.ports = place, server, server.ports
+        self.ca = place.certificate()[0]
+        self.count = 0
+
+    def account(self):
+        """A fresh one, so that tests do not see each other's mail."""
+        self.count += 1
+        name = f"user{self.count}@example.test"
+        self.server.cli("account", "add", name, "--password-stdin", input=PASSWORD + "\n")
+        return name
+
+    def deliver(self, to, *bodies):
+        with smtplib.SMTP("127.0.0.1", self.ports["smtp"], timeout=PATIENCE_S) as client:
+            for body in bodies:
+                client.sendmail("sender@example.org", [to], body)
+
+    def login(self, name, tls=False):
+        if tls:
+            context = ssl.create_default_context(cafile=self.ca)
+            client = poplib.POP3_SSL("localhost", self.ports["pop3s"], timeout=PATIENCE_S,
+                                     context=context)
+        else:
+            client = poplib.POP3("127.0.0.1", self.ports["pop3"], timeout=PATIENCE_S)
+        client.user(name)
+        client.pass_(PASSWORD)
+        return client
+
+
+def mail(subject, body="Hello.\n"):
+    return f"From: s@example.org\nTo: r@example.test\nSubject: {subject}\n\n{body}"
+
+
+@contextlib.contextmanager
+def stage():
+    with Place() as place:
+        server = Ringpost(place, CONFIG, services=SERVICES)
+        server.cli("domain", "add", "example.test")
+        with server:
+            yield Stage(place, server)
+
+
+suite = Suite(stage)
+
+
+@suite.test
+def a_maildrop_is_read_and_emptied(st):
+    name = st.account()
+    st.deliver(name, mail("one"), mail("two", ".dot\n..two\n"), mail("three"))
+    client = st.login(name, tls=True)
+    count, size = client.stat()
+    assert count == 3
+    sizes = [int(line.split()[1]) for line in client.list()[1]]
+    assert sum(sizes) == size
+    for number in (1, 2, 3):
+        answer, lines, octets = client.retr(number)
+        assert octets == sizes[number - 1], (answer, octets, sizes)
+        assert int(answer.split()[1]) == octets
+    text = b"\r\n".join(client.retr(2)[1])
+    assert text.startswith(b"Return-Path: <sender@example.org>\r\n"), text[:200]
+    assert f"Delivered-To: {name}".encode() in text
+    assert text.endswith(b"\r\n\r\n.dot\r\n..two"), text[-60:]
+    ids = [line.split()[1] for line in client.uidl()[1]]
+    assert len(set(ids)) == 3
+    client.dele(1)
+    client.dele(3)
+    assert client.stat() == (1, sizes[1])
+    client.rset()
+    assert client.stat() == (3, size)
+    client.dele(2)
+    client.quit()
+    client = st.login(name)
+    assert [line.split()[1] for line in client.uidl()[1]] == [ids[0], ids[2]]
+    client.quit()
+
+
+@suite.test
+def what_is_not_confirmed_stays(st):
+    name = st.account()
+    st.deliver(name, mail("kept"))
+    client = st.login(name)
+    client.dele(1)
+    client.close()
+    client = st.login(name)
+    assert client.stat()[0] == 1
+    client.quit()
+
+
+@suite.test
+def sessions_go_side_by_side(st):
+    name = st.account()
+    st.deliver(name, mail("a"), mail("b"))
+    first, second = st.login(name), st.login(name)
+    st.deliver(name, mail("c"))
+    assert first.stat()[0] == 2 and second.stat()[0] == 2
+    first.dele(1)
+    first.quit()
+    try:
+        second.retr(1)
+        raise AssertionError("a removed message was read")
+    except poplib.error_proto as error:
+        assert b"removed" in error.args[0]
+    second.dele(1)  # marked by both: passed over at QUIT
+    second.dele(2)
+    second.quit()
+    third = st.login(name)
+    assert third.stat()[0] == 1 and b"Subject: c" in third.retr(1)[1]
+    third.quit()
+
+
+@suite.test
+def top_and_pipelines(st):
+    name = st.account()
+    st.deliver(name, *[mail(f"n{i}", "line\n" * i) for i in range(1, 151)])
+    with Talk(st.ports["pop3"], greet=False) as talk:
+        talk.line()
+        talk.send(f"USER {name}\r\nPASS {PASSWORD}\r\n".encode())
+        assert talk.line().startswith(b"+OK") and talk.line().startswith(b"+OK 150 ")
+        batch = b"".join(b"RETR %d\r\n" % n for n in range(1, 151))
+        talk.send(batch + b"TOP 3 1\r\nNOOP\r\nRETR 151\r\nDELE 1\r\nRETR 1\r\nSTAT\r\nLIST 1\r\nUIDL 2\r\n")
+
+        def multi():
+            assert talk.line().startswith(b"+OK")
+            lines = []
+            while (line := talk.line()) != b".\r\n":
+                lines.append(line)
+            return lines
+
+        for n in range(1, 151):
+            lines = multi()
+            assert b"Subject: n%d\r\n" % n in lines and lines.count(b"line\r\n") == n, n
+        assert multi()[-1] == b"line\r\n"
+        assert talk.line() == b"+OK\r\n"
+        assert talk.line().startswith(b"-ERR")
+        assert talk.line() == b"+OK\r\n"
+        assert talk.line().startswith(b"-ERR")
+        assert talk.line().startswith(b"+OK 149 ")
+        assert talk.line().startswith(b"-ERR")
+        assert talk.line().startswith(b"+OK 2 ")
+
+
+@suite.test
+def a_large_message_passes_in_pieces(st):
+    name = st.account()
+    body = "x" * 70 + "\n"
+    st.deliver(name, mail("large", body * 120000))
+    client = st.login(name, tls=True)
+    _, lines, octets = client.retr(1)
+    assert octets == client.stat()[1] and sum(len(l) + 2 for l in lines) == octets
+    assert lines.count(b"x" * 70) == 120000
+    client.quit()
+
+
+@suite.test
+def capabilities_are_complete(st):
+    client = poplib.POP3("127.0.0.1", st.ports["pop3"], timeout=PATIENCE_S)
+    before = client.capa()
+    for name in ("TOP", "UIDL", "USER", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE",
+                 "LOGIN-DELAY", "SASL", "STLS", "UTF8", "LANG", "IMPLEMENTATION"):
+        assert name in before, (name, before)
+    assert "SCRAM-SHA-256" in before["SASL"] and "SCRAM-SHA-256-PLUS" not in before["SASL"]
+    client.stls(context=insecure_context())
+    after = client.capa()
+    assert "STLS" not in after and "SCRAM-SHA-256-PLUS" in after["SASL"]
+    client.utf8()
+    client.quit()
+
+
+@suite.test
+def logins_of_every_kind(st):
+    name = st.account()
+    with Talk(st.ports["pop3"], greet=False) as talk:
+        talk.line()
+        plain = base64.b64encode(f"\0{name}\0{PASSWORD}".encode())
+        wrong = base64.b64encode(f"\0{name}\0nonsense".encode())
+        talk.send(b"AUTH PLAIN " + wrong + b"\r\n")
+        assert talk.line().startswith(b"-ERR [AUTH] ")
+        talk.send(b"AUTH PLAIN\r\n")
+        assert talk.line() == b"+ \r\n"
+        talk.send(b"*\r\n")
+        assert talk.line().startswith(b"-ERR")
+        talk.send(b"PASS x\r\n")
+        assert talk.line().startswith(b"-ERR")
+        talk.send(b"STAT\r\n")
+        assert talk.line().startswith(b"-ERR")
+        talk.send(b"APOP a b\r\nAUTH PLAIN\r\n")
+        assert talk.line().startswith(b"-ERR") and talk.line() == b"+ \r\n"
+        talk.send(plain + b"\r\nSTAT\r\nLANG\r\nLANG de\r\nQUIT\r\n")
+        assert talk.line().startswith(b"+OK 0 ")
+        assert talk.line() == b"+OK 0 0\r\n"
+        assert talk.line().startswith(b"+OK")
+        while talk.line() != b".\r\n":
+            pass
+        assert talk.line().startswith(b"-ERR")
+        assert talk.line().startswith(b"+OK")
+        talk.closed()
+    for user in ("nobody@example.test", "nonsense"):
+        client = poplib.POP3("127.0.0.1", st.ports["pop3"], timeout=PATIENCE_S)
+        client.user(user)
+        try:
+            client.pass_("x")
+            raise AssertionError("let in")
+        except poplib.error_proto as error:
+            assert b"[AUTH]" in error.args[0]
+        client.close()
+
+
+@suite.test
+def curl_reads(st):
+    name = st.account()
+    st.deliver(name, mail("for curl"))
+    url = f"pop3s://localhost:{st.ports['pop3s']}/"
+    listing = run(program("curl"), "-sS", "--cacert", st.ca, "-u", f"{name}:{PASSWORD}", url)
+    assert listing.stdout.split()[0] == "1"
+    got = run(program("curl"), "-sS", "--cacert", st.ca, "-u", f"{name}:{PASSWORD}", url + "1")
+    assert "Subject: for curl" in got.stdout
+
+
+def secret(st, name, text):
+    path = st.place.file(name, text)
+    os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
+    return path
+
+
+@suite.test
+def fetchmail_fetches_and_keeps(st):
+    name = st.account()
+    st.deliver(name, mail("f1"), mail("f2", ".x\n"))
+    out = st.place.file("fetched", "")
+    rc = secret(st, "fetchmailrc", f"""
+poll localhost protocol pop3 port {st.ports['pop3s']} uidl
+  user "{name}" password "{PASSWORD}" ssl sslcertck sslcertfile "{st.ca}" keep
+  mda "cat >> {out}"
+""")
+    env = {"HOME": str(st.place.path), "FETCHMAILHOME": str(st.place.path)}
+    ids = st.place.file("fetchids", "")
+    command = (program("fetchmail"), "-f", rc, "--idfile", ids, "--pidfile",
+               st.place.file("fetchmail.pid"), "--nosyslog", "-v")
+    run(*command, env=os.environ | env)
+    text = open(out).read()
+    assert text.count("Subject: f") == 2 and "\n.x\n" in text
+    again = run(*command, env=os.environ | env, check=False)
+    assert again.returncode == 1 and open(out).read() == text, again.stdout[-2000:]
+
+
+@suite.test
+def mpop_and_getmail_fetch(st):
+    name = st.account()
+    st.deliver(name, mail("m1"), mail("m2"))
+    maildir = os.path.join(st.place.path, "mpop")
+    for part in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(maildir, part))
+    rc = secret(st, "mpoprc", f"""
+account default
+host localhost
+port {st.ports['pop3s']}
+user {name}
+password {PASSWORD}
+tls on
+tls_starttls off
+tls_trust_file {st.ca}
+delivery maildir {maildir}
+keep on
+uidls_file {st.place.path}/uidls
+""")
+    run(program("mpop"), f"--file={rc}")
+    assert len(os.listdir(os.path.join(maildir, "new"))) == 2
+    run(program("mpop"), f"--file={rc}")
+    assert len(os.listdir(os.path.join(maildir, "new"))) == 2
+    box = os.path.join(st.place.path, "getmail")
+    for part in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(box, part))
+    rc = secret(st, "getmailrc", f"""
+[retriever]
+type = SimplePOP3SSLRetriever
+server = localhost
+port = {st.ports['pop3s']}
+username = {name}
+password = {PASSWORD}
+[destination]
+type = Maildir
+path = {box}/
+[options]
+read_all = false
+delete = true
+""")
+    run(program("getmail", "getmail6"), "--getmaildir", st.place.path, "--rcfile", rc)
+    assert len(os.listdir(os.path.join(box, "new"))) == 2
+    client = st.login(name)
+    assert client.stat() == (0, 0)
+    client.quit()
+
+
+@suite.test
+def bad_input_is_told(st):
+    with Talk(st.ports["pop3"], greet=False) as talk:
+        talk.line()
+        talk.send(b"NONSENSE\r\nUSER\r\n" + b"x" * 5000 + b"\r\nCAPA\r\n")
+        for _ in range(3):
+            assert talk.line().startswith(b"-ERR")
+        assert talk.line().startswith(b"+OK")
+    with Talk(st.ports["pop3"], greet=False) as talk:
+        talk.line()
+        talk.send(b"BAD\r\n" * 30)
+        assert sum(1 for _ in range(20) if talk.line().startswith(b"-ERR")) == 20
+        assert b"Too many" in talk.line()
+        talk.closed()
+
+
+if __name__ == "__main__":
+    suite.main()
