@@ -2,7 +2,7 @@
 /* Any sender leads back to itself, and nothing foreign is taken for ours. */
 #include "relay/srs.h"
 
-#include "core/base/text.h"
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
