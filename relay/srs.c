@@ -109,7 +109,7 @@ enum err srs_forward(const struct srs *s, slice sender, slice domain, struct out
 	char buf[TEXT_MAX], hash[HASH_CHARS];
 	struct out rest = out_fixed(buf, sizeof(buf));
 
-	if (at <= 0 || !is_plain(local) || !is_plain(slice_skip(sender, (size_t)at + 1)))
+	if (at <= 0 || !is_plain(local) || !text_is_domain(slice_skip(sender, (size_t)at + 1)))
 		return ERR_INVALID;
 	put_rest(s, local, slice_skip(sender, (size_t)at + 1), &rest);
 	if (!out_ok(&rest) || rest.len + 6 + HASH_CHARS > SMTP_LOCAL_MAX)
