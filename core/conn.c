@@ -262,6 +262,7 @@ static bool try_free(struct conn *c)
 	timer_disarm(&c->deadline);
 	conn_hold_free(c, &c->hold, &c->in);
 	conn_out_free(c);
+	conn_deflate_free(c);
 	conn_tls_free(c);
 	if (c->listener)
 		listener_release(c->listener, c->client_hash);
@@ -285,6 +286,8 @@ static void settle(struct conn *c)
 			conn_tls_begin(c);
 		if (c->in.len && conn_may_deliver(c))
 			conn_offer(c);
+		if (c->deflate)
+			conn_deflate_offer(c);
 		if (c->tls_state == TLS_READY)
 			conn_tls_offer(c);
 		if (input_over(c))

@@ -128,6 +128,13 @@ enum err conn_start_tls_wait(struct conn *c, struct tls_session *t, msec timeout
  * the records. Waits as above. */
 enum err conn_accept_tls_wait(struct conn *c, struct tls_session *t, msec timeout_ms) must_use;
 
+/* --- DEFLATE (RFC 1951, raw), inside TLS where there is any --- */
+/* From here on bytes are compressed both ways; output written before goes out as it is, kept input is
+ * dropped. Call from `data` (return in.len then) or right before a command's fiber returns.
+ * Quiet connections give their states back. ERR_NOMEM: nothing changed. */
+enum err conn_start_deflate(struct conn *c) must_use;
+bool conn_is_deflated(const struct conn *c);
+
 /* --- End --- */
 /* After what is written was sent (or a deadline, or CONN_LINGER_MS): shutdown, cancel, wait,
  * close. No data is called any more. A running fiber goes on and may still write; the close

@@ -113,7 +113,7 @@ void conn_offer(struct conn *c)
 		conn_fail(c, ERR_NOMEM);
 }
 
-void conn_feed(struct conn *c, slice bytes)
+void conn_deliver(struct conn *c, slice bytes)
 {
 	if (c->in.len || !conn_may_deliver(c)) {
 		if (conn_hold_append(c, &c->hold, &c->in, bytes)) {
@@ -127,6 +127,14 @@ void conn_feed(struct conn *c, slice bytes)
 		fiber_wake(c->reader, OK);
 	else if (conn_may_deliver(c))
 		conn_offer(c);
+}
+
+void conn_feed(struct conn *c, slice bytes)
+{
+	if (c->deflate)
+		conn_deflate_feed(c, bytes);
+	else
+		conn_deliver(c, bytes);
 }
 
 /* --- Receiving --- */
@@ -160,7 +168,8 @@ void conn_received(struct op *op, int res)
 
 static bool room_left(const struct conn *c)
 {
-	return c->in.len < c->hold_max && (!c->tls || c->tls->raw.len < c->hold_max + BUFS_LARGE);
+	return c->in.len < c->hold_max && (!c->tls || c->tls->raw.len < c->hold_max + BUFS_LARGE) &&
+		(!c->deflate || conn_deflate_held(c) < c->hold_max);
 }
 
 bool conn_wants_read(const struct conn *c)

@@ -67,6 +67,7 @@ struct conn {
 	uint32_t low, high;
 
 	struct conn_tls *tls;
+	struct conn_deflate *deflate; /* between tls and the owner; NULL: none */
 	struct fiber *fiber;
 	struct fiber_wait *reader, *writer;
 	size_t writer_mark; /* wake the writer when no more than this is pending */
@@ -100,7 +101,9 @@ void conn_hold_free(struct conn *c, struct conn_hold *hold, slice *unread);
 /* `data` may be called, or a fiber waits for bytes. */
 bool conn_may_deliver(const struct conn *c);
 bool conn_accepts(const struct conn *c);
+/* Bytes of the wire or of TLS, to be unpacked if need be; and those for the owner. */
 void conn_feed(struct conn *c, slice bytes);
+void conn_deliver(struct conn *c, slice bytes);
 void conn_offer(struct conn *c);
 void conn_received(struct op *op, int res);
 bool conn_wants_read(const struct conn *c);
@@ -110,6 +113,16 @@ void conn_out_init(struct conn *c);
 void conn_out_flush(struct conn *c);
 void conn_out_free(struct conn *c);
 void conn_sent(struct op *op, int res);
+
+/* conn_deflate.c: only when there is one, but conn_deflate_free. */
+struct out *conn_deflate_out(struct conn *c);
+size_t conn_deflate_pending(const struct conn *c);
+void conn_deflate_flush(struct conn *c);
+void conn_deflate_feed(struct conn *c, slice bytes);
+/* Go on unpacking what was kept, and how much that is. */
+void conn_deflate_offer(struct conn *c);
+size_t conn_deflate_held(const struct conn *c);
+void conn_deflate_free(struct conn *c);
 
 /* conn_tls.c */
 struct out *conn_tls_out(struct conn *c);

@@ -51,6 +51,8 @@ void conn_out_init(struct conn *c)
 struct out *conn_out(struct conn *c)
 {
 	conn_mark(c);
+	if (c->deflate)
+		return conn_deflate_out(c);
 	return c->tls_state == TLS_READY ? conn_tls_out(c) : &c->wire;
 }
 
@@ -62,6 +64,8 @@ size_t conn_pending(const struct conn *c)
 		pending += c->wire.len - c->tail->len;
 	if (c->tls)
 		pending += c->tls->plain.len;
+	if (c->deflate)
+		pending += conn_deflate_pending(c);
 	return pending;
 }
 
@@ -131,6 +135,8 @@ void conn_out_flush(struct conn *c)
 {
 	if (conn_dead(c))
 		return;
+	if (c->deflate)
+		conn_deflate_flush(c);
 	conn_tls_flush(c);
 	count_tail(c);
 	if (!out_ok(&c->wire)) {

@@ -133,6 +133,7 @@ struct worker {
 	struct list hooks;
 	struct list conns, conns_dirty, listeners;
 	unsigned conn_count, listener_conns, jobs_in_flight;
+	unsigned packers; /* compressors in use by connections */
 	void *slots[WORKER_SLOTS];
 	struct post *own_posts, **own_posts_end; /* from itself: no atomics needed */
 	struct worker_stats stats;

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* DEFLATE between TLS (or the wire) and the owner, raw as RFC 4978 wants it.
+ *
+ * What makes an idle connection cheap: every turn's output ends on a byte boundary, so a new encoder
+ * that knows nothing may go on where another left off; and a decoder that stands between two
+ * blocks is nothing but its window. A short answer without an encoder is sent as a stored block,
+ * which takes no state at all: waking ten thousand clients costs no encoder. */
+#include "core/conn_int.h"
+
+#include <stdlib.h>
+#include <zlib.h>
+
+enum {
+	PLAIN_BYTES = 16384,
+	STORED_MAX = 65535,
+	SMALL_BYTES = 512, /* not worth an encoder */
+	PACKERS_MAX = 128, /* of one worker; further answers are stored */
+	QUIET_MS = 1000,   /* then states are given back */
+	LEVEL = 3,
+	WINDOW_BITS = 14, /* ours; the peer may use 15 */
+	MEMORY_LEVEL = 7,
+};
+
+struct conn_deflate {
+	struct conn *c;
+	z_stream *packer, *unpacker; /* NULL: not needed now */
+	unsigned char *seen;         /* what the unpacker's window held */
+	unsigned seen_len;
+	struct out plain; /* what the owner writes */
+	size_t plain_cap;
+	bool unflushed;        /* the packer holds bytes */
+	bool more;             /* the unpacker may hold bytes */
+	struct conn_hold hold; /* bytes not yet unpacked */
+	slice raw;             /* unread, in `hold` or in a receive buffer */
+	struct timer quiet;
+};
+
+/* --- Out --- */
+
+static struct out *lower(struct conn *c)
+{
+	return c->tls_state == TLS_READY ? conn_tls_out(c) : &c->wire;
+}
+
+static bool open_packer(struct conn_deflate *d)
+{
+	z_stream *z = d->c->w->packers < PACKERS_MAX ? calloc(1, sizeof(*z)) : NULL;
+
+	if (!z)
+		return false;
+	if (deflateInit2(z, LEVEL, Z_DEFLATED, -WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) !=
+		Z_OK) {
+		free(z);
+		return false;
+	}
+	d->packer = z;
+	d->c->w->packers++;
+	return true;
+}
+
+static void close_packer(struct conn_deflate *d)
+{
+	if (!d->packer)
+		return;
+	(void)deflateEnd(d->packer);
+	free(d->packer);
+	d->packer = NULL;
+	d->c->w->packers--;
+}
+
+/* Blocks that are not compressed (RFC 1951 3.2.4). */
+static void put_stored(struct out *o, slice bytes)
+{
+	while (bytes.len) {
+		size_t n = MIN(bytes.len, (size_t)STORED_MAX);
+		char head[5] = { 0, (char)n, (char)(n >> 8), (char)~n, (char)(~n >> 8) };
+
+		out_bytes(o, head, sizeof(head));
+		out_bytes(o, bytes.ptr, n);
+		bytes = slice_skip(bytes, n);
+	}
+}
+
+static void pack(struct conn_deflate *d, int flush)
+{
+	struct out *o = lower(d->c);
+	z_stream *z;
+	char buf[4096];
+
+	timer_arm_in(d->c->w, &d->quiet, QUIET_MS);
+	if (!d->packer &&
+		((flush != Z_NO_FLUSH && d->plain.len < SMALL_BYTES) || !open_packer(d))) {
+		put_stored(o, out_written(&d->plain));
+		d->plain.len = 0;
+		return;
+	}
+	z = d->packer;
+	z->next_in = (Bytef *)d->plain.buf;
+	z->avail_in = (uInt)d->plain.len;
+	do {
+		z->next_out = (Bytef *)buf;
+		z->avail_out = sizeof(buf);
+		(void)deflate(z, flush);
+		out_bytes(o, buf, sizeof(buf) - z->avail_out);
+	} while (z->avail_out == 0);
+	d->plain.len = 0;
+	d->unflushed = flush == Z_NO_FLUSH;
+}
+
+static bool more_plain(struct out *o, size_t want)
+{
+	struct conn_deflate *d = o->owner;
+
+	(void)want;
+	if (o->buf) {
+		pack(d, Z_NO_FLUSH);
+		return !conn_dead(d->c) && out_ok(lower(d->c));
+	}
+	o->buf = bufs_get(d->c->w, PLAIN_BYTES, &d->plain_cap);
+	o->cap = PLAIN_BYTES;
+	o->len = 0;
+	return o->buf != NULL;
+}
+
+struct out *conn_deflate_out(struct conn *c)
+{
+	return &c->deflate->plain;
+}
+
+size_t conn_deflate_pending(const struct conn *c)
+{
+	return c->deflate->plain.len;
+}
+
+void conn_deflate_flush(struct conn *c)
+{
+	struct conn_deflate *d = c->deflate;
+
+	if (d->plain.len || d->unflushed)
+		pack(d, Z_SYNC_FLUSH);
+	if (!out_ok(&d->plain))
+		conn_fail(c, ERR_NOMEM);
+	bufs_put(c->w, d->plain.buf, d->plain_cap);
+	d->plain.buf = NULL;
+	d->plain.cap = 0;
+}
+
+/* --- In --- */
+
+static bool open_unpacker(struct conn_deflate *d)
+{
+	z_stream *z = calloc(1, sizeof(*z));
+
+	if (!z)
+		return false;
+	if (inflateInit2(z, -15) != Z_OK) {
+		free(z);
+		return false;
+	}
+	d->unpacker = z;
+	if (d->seen && inflateSetDictionary(z, d->seen, d->seen_len) != Z_OK)
+		return false;
+	free(d->seen);
+	d->seen = NULL;
+	d->seen_len = 0;
+	return true;
+}
+
+static void close_unpacker(struct conn_deflate *d)
+{
+	if (!d->unpacker)
+		return;
+	(void)inflateEnd(d->unpacker);
+	free(d->unpacker);
+	d->unpacker = NULL;
+}
+
+/* One piece; false: no more comes of what is there. */
+static bool unpack_piece(struct conn_deflate *d, char *buf, size_t cap)
+{
+	z_stream *z = d->unpacker;
+	struct conn *c = d->c;
+	size_t len;
+	int how;
+
+	z->next_in = (Bytef *)(uintptr_t)d->raw.ptr;
+	z->avail_in = (uInt)d->raw.len;
+	z->next_out = (Bytef *)buf;
+	z->avail_out = (uInt)cap;
+	how = inflate(z, Z_SYNC_FLUSH);
+	d->raw = slice_skip(d->raw, d->raw.len - z->avail_in);
+	len = cap - z->avail_out;
+	d->more = z->avail_out == 0 && how == Z_OK;
+	if (len)
+		conn_deliver(c, slice_of(buf, len));
+	if (how == Z_OK || how == Z_BUF_ERROR)
+		return how == Z_OK && (d->more || d->raw.len);
+	d->raw.len = 0;
+	conn_finish(c, how == Z_STREAM_END ? ERR_CLOSED : ERR_PROTOCOL);
+	return false;
+}
+
+/* As much as somebody takes: a bomb grows no further than the owner's own limits. */
+static void unpack(struct conn_deflate *d)
+{
+	struct conn *c = d->c;
+	size_t cap;
+	char *buf = bufs_get(c->w, BUFS_LARGE, &cap);
+
+	timer_arm_in(c->w, &d->quiet, QUIET_MS);
+	if (!buf || (!d->unpacker && !open_unpacker(d))) {
+		bufs_put(c->w, buf, buf ? cap : 0);
+		conn_fail(c, ERR_NOMEM);
+		return;
+	}
+	while (conn_accepts(c) && c->in.len < c->hold_max)
+		if (!unpack_piece(d, buf, cap))
+			break;
+	bufs_put(c->w, buf, cap);
+}
+
+void conn_deflate_feed(struct conn *c, slice bytes)
+{
+	struct conn_deflate *d = c->deflate;
+	enum err err = OK;
+
+	if (d->raw.len)
+		err = conn_hold_append(c, &d->hold, &d->raw, bytes);
+	else
+		d->raw = bytes;
+	if (!err)
+		unpack(d);
+	if (!err)
+		err = conn_hold_keep(c, &d->hold, &d->raw);
+	if (err)
+		conn_fail(c, err);
+}
+
+void conn_deflate_offer(struct conn *c)
+{
+	struct conn_deflate *d = c->deflate;
+
+	if ((!d->more && d->raw.len == 0) || !conn_accepts(c))
+		return;
+	unpack(d);
+	if (conn_hold_keep(c, &d->hold, &d->raw))
+		conn_fail(c, ERR_NOMEM);
+}
+
+size_t conn_deflate_held(const struct conn *c)
+{
+	return c->deflate->raw.len;
+}
+
+/* --- Quiet --- */
+
+/* Between two blocks and on a byte boundary only the window counts (zlib.h, data_type). */
+static void park_unpacker(struct conn_deflate *d)
+{
+	uInt len = 0;
+
+	if (!d->unpacker || d->raw.len || d->more || d->unpacker->data_type != 128)
+		return;
+	if (inflateGetDictionary(d->unpacker, NULL, &len) != Z_OK)
+		return;
+	d->seen = len ? malloc(len) : NULL;
+	if (len && !d->seen)
+		return;
+	if (len)
+		(void)inflateGetDictionary(d->unpacker, d->seen, &len);
+	d->seen_len = len;
+	close_unpacker(d);
+}
+
+static void is_quiet(struct timer *t)
+{
+	struct conn_deflate *d = container_of(t, struct conn_deflate, quiet);
+
+	if (!d->plain.len && !d->unflushed)
+		close_packer(d);
+	park_unpacker(d);
+}
+
+/* --- Begin and end --- */
+
+enum err conn_start_deflate(struct conn *c)
+{
+	struct conn_deflate *d = calloc(1, sizeof(*d));
+
+	must(!c->deflate);
+	if (!d)
+		return ERR_NOMEM;
+	conn_drop_input(c);
+	d->c = c;
+	d->plain = (struct out){ .more = more_plain, .owner = d };
+	d->quiet.fire = is_quiet;
+	c->deflate = d;
+	return OK;
+}
+
+bool conn_is_deflated(const struct conn *c)
+{
+	return c->deflate != NULL;
+}
+
+void conn_deflate_free(struct conn *c)
+{
+	struct conn_deflate *d = c->deflate;
+
+	if (!d)
+		return;
+	timer_disarm(&d->quiet);
+	close_packer(d);
+	close_unpacker(d);
+	conn_hold_free(c, &d->hold, &d->raw);
+	bufs_put(c->w, d->plain.buf, d->plain_cap);
+	free(d->seen);
+	free(d);
+	c->deflate = NULL;
+}
