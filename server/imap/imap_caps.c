@@ -174,10 +174,15 @@ enum verdict imap_do_namespace(struct imap_session *s, const union imap_args *ar
 
 bool imap_may_compress(const struct imap_session *s)
 {
-	return false;
+	return s->head.setup->imap->compress && !conn_is_deflated(s->head.conn);
 }
 
 enum verdict imap_do_compress(struct imap_session *s, const union imap_args *args)
 {
-	return imap_no(s, IMAP_CODE_CANNOT, "Not here");
+	if (conn_is_deflated(s->head.conn))
+		return imap_no(s, IMAP_CODE_COMPRESSIONACTIVE, "DEFLATE is active already");
+	if (!imap_may_compress(s) || !slice_eq_nocase(args->words.words.items[0], SLICE("DEFLATE")))
+		return imap_no(s, IMAP_CODE_CANNOT, "Not offered here");
+	s->run->compress = true;
+	return imap_ok(s);
 }

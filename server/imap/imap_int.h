@@ -64,6 +64,7 @@ struct imap_run {
 	slice text;
 	bool fatal;
 	struct tls_session *tls; /* of STARTTLS: begins behind the tagged line */
+	bool compress;           /* so does COMPRESS */
 };
 
 struct imap_session {

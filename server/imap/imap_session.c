@@ -218,6 +218,7 @@ void imap_finish(struct imap_session *s, enum verdict verdict)
 {
 	struct imap_run *run = s->run;
 	struct tls_session *tls = run->tls;
+	bool compress = run->compress;
 	bool fatal, bad;
 
 	if (fiber_self())
@@ -230,6 +231,8 @@ void imap_finish(struct imap_session *s, enum verdict verdict)
 		s->reader = (struct imap_reader){ 0 };
 		conn_start_tls(s->head.conn, tls);
 	}
+	if (compress && conn_start_deflate(s->head.conn))
+		conn_abort(s->head.conn, ERR_NOMEM);
 	end_run(s);
 	if (s->input != IMAP_IN_NOTHING && count_bad(s, bad) == CLOSE)
 		too_many(s);
@@ -420,11 +423,17 @@ void imap_set_deadline(struct imap_session *s)
 	conn_deadline(s->head.conn, s->state == IMAP_NEW ? o->login_ms : o->idle_ms);
 }
 
+static unsigned layers_of(const struct imap_session *s)
+{
+	return (unsigned)s->head.tls + conn_is_deflated(s->head.conn);
+}
+
 size_t imap_on_data(struct conn *c, slice in)
 {
 	struct imap_session *s = conn_owner(c);
 	size_t used = 0;
-	bool stop = false, clear = !s->head.tls;
+	unsigned layers = layers_of(s);
+	bool stop = false;
 
 	while (used < in.len && !stop) {
 		slice rest = slice_skip(in, used);
@@ -446,8 +455,8 @@ size_t imap_on_data(struct conn *c, slice in)
 			return in.len;
 		}
 		stop = stop || conn_congested(c) || conn_fiber(c);
-		/* What stands behind STARTTLS was not said under TLS (RFC 9051 6.2.1). */
-		if (clear && s->head.tls)
+		/* What stands behind STARTTLS or COMPRESS was said in another form (RFC 9051 6.2.1). */
+		if (layers != layers_of(s))
 			return in.len;
 	}
 	return used;
