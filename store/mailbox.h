@@ -115,6 +115,10 @@ struct mailbox_opened {
 enum err mailbox_open(struct store *st, uint64_t account, uint32_t id, struct arena *a,
 	struct mailbox_opened *out, struct runs *uids) must_use;
 
+/* Deletes some rows of what was dropped; *out_more: call it again soon. On the home worker or without
+ * a worker; the mover does. Not while a read is to be quick: it waits for a commit. */
+enum err mailbox_purge_step(struct store *st, bool *out_more) must_use;
+
 /* --- Changes. *out_pos (may be NULL): the record's, for store_sync --- */
 struct mailbox_create {
 	uint64_t account;

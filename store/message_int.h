@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* message_int.h - deliveries and changes as bytes of journal records, shared by the files of
- * mailboxes and by whoever appends messages. Pure: nothing here waits; slices point into what was read. */
+/* message_int.h - deliveries and changes as bytes of journal records, and reading rows, shared by the
+ * files of mailboxes (mailbox*.c, message*.c) and by store.c, which appends deliveries, and check.c.
+ * Slices point into what was read. Only what takes a store waits. */
 #ifndef STORE_MESSAGE_INT_H
 #define STORE_MESSAGE_INT_H
 
 #include "store/keys_mailbox.h"
+
+struct index_txn;
+struct store;
 
 /* --- The delivery part of a message's record --- */
 /* Of the record it stands in: what the index is to know of the body. */
@@ -47,7 +51,7 @@ enum mailbox_change_kind {
 	CHANGE_SUBSCRIBE, /* name, mode: on */
 	CHANGE_STORE,     /* mailbox, runs, mode, flags, other: keywords, since if conditional */
 	CHANGE_EXPUNGE,   /* mailbox, runs or all, mode: any */
-	CHANGE_COPY,      /* mailbox, to, runs, mode: move */
+	CHANGE_COPY,      /* mailbox, to, runs, mode: move, flags: at most so many (0: all) */
 	CHANGE_DELIVER,   /* mailbox, runs: deliveries, each a field */
 	CHANGE_PURGE,     /* mailbox, flags: how many rows */
 	CHANGE_END
@@ -79,6 +83,40 @@ struct delivered_row {
 enum { DELIVERED_BYTES = 20 };
 void message_put_delivered(struct out *o, const struct delivered_row *row);
 bool message_next_delivered(slice *in, struct delivered_row *out);
-/* Expunge: more, then runs. Copy: validity, first uid, then runs. Create: id. Purge: more. */
+
+/* --- Changing: mailbox.c --- */
+struct mailbox_ran {
+	modseq pos;
+	slice outcome; /* its bytes, in the arena */
+};
+/* Appends the record and waits for its outcome. pos is also set when that is an error. */
+enum err mailbox_run(struct store *st, const struct mailbox_change *change, struct arena *a,
+	struct mailbox_ran *out) must_use;
+/* Now, as records say it. */
+wall_ms mailbox_clock(void);
+/* All of a set, as records say it. */
+void mailbox_put_runs(struct out *o, const struct runs *runs);
+/* Adds what a record says. False: damaged, or no memory. */
+bool mailbox_take_runs(slice in, struct runs *runs) must_use;
+
+/* --- Reading, inside a transaction: mailbox_read.c --- */
+unsigned mailbox_home(const struct store *st, uint64_t account);
+/* ERR_NOT_FOUND. */
+enum err read_mailbox_row(struct index_txn *txn, uint64_t account, uint32_t id,
+	struct keys_mailbox_row *out) must_use;
+/* The same as others see it, but for the name, which points into the row. */
+void mailbox_of_row(struct mailbox *out, uint32_t id, const struct keys_mailbox_row *row);
+/* Everything before it is contained in what is read. */
+enum err read_position(struct index_txn *txn, modseq *out) must_use;
+/* Adds the live uids from `from` on. */
+struct uids_query {
+	uint64_t account;
+	uint32_t mailbox, from, uid_next;
+};
+enum err read_uids(struct index_txn *txn, const struct uids_query *query,
+	struct runs *uids) must_use;
+
+/* --- Outcomes as bytes --- */
+/* Expunge: more, then runs. Copy: validity, first uid, then runs. Create and rename: id. */
 
 #endif

@@ -1,0 +1,641 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What records do to messages: deliver, change flags, copy, remove, purge.
+ *
+ * Cursors die with the first change of any row, so every loop here picks a page of rows, then
+ * changes them, then picks the next. */
+#include "store/mailbox_int.h"
+
+#include "store/blob.h"
+
+#include <stdlib.h>
+
+enum { ROW_BYTES = 128 };
+
+/* --- Rows --- */
+
+static void key_of(struct keys_buf *key, const struct changing *ch, uint32_t mailbox, uint32_t uid)
+{
+	keys_message(key,
+		&(struct keys_place){ .account = ch->account, .mailbox = mailbox, .uid = uid });
+}
+
+enum err message_row_put(struct changing *ch, uint32_t mailbox, const struct message *m)
+{
+	char buf[ROW_BYTES];
+	struct out o = out_fixed(buf, sizeof(buf));
+	struct keys_buf key;
+
+	key_of(&key, ch, mailbox, m->uid);
+	keys_put_message(&o, m);
+	return apply_put(ch->ap, keys_slice(&key), out_written(&o));
+}
+
+enum err message_row_delete(struct changing *ch, uint32_t mailbox, const struct message *m)
+{
+	struct keys_buf key;
+
+	key_of(&key, ch, mailbox, m->uid);
+	enum err err = apply_delete(ch->ap, keys_slice(&key));
+	return err ? err : reference_drop(ch, mailbox, m);
+}
+
+/* The run to look in next; false: there is none. */
+static bool next_run(struct picking *p)
+{
+	if (p->all) {
+		if (p->started)
+			return false;
+		p->run = (struct run){ .first = 1, .last = UINT32_MAX };
+	} else if (!keys_next_run(&p->runs, &p->run)) {
+		return false;
+	}
+	p->started = true;
+	p->from.uid = p->run.first;
+	if (p->below && p->run.last >= p->below)
+		p->run.last = p->below - 1;
+	return p->run.first <= p->run.last;
+}
+
+/* What stands at the cursor; *out_past: it lies behind the run. */
+static enum err take_row(struct picking *p, const struct index_cursor *c, bool *out_past)
+{
+	struct keys_place at;
+	struct message *m = &p->rows[p->len].m;
+
+	if (!keys_parse_message(c->key, &at))
+		return ERR_CORRUPT;
+	*out_past = at.uid > p->run.last;
+	if (*out_past)
+		return OK;
+	if (!keys_get_message(c->value, m))
+		return ERR_CORRUPT;
+	m->uid = at.uid;
+	p->rows[p->len].mailbox = at.mailbox;
+	p->from = at;
+	if (at.uid++ == UINT32_MAX)
+		at.mailbox++;
+	p->from = at;
+	p->len += (m->flags & p->flags) == p->flags;
+	return OK;
+}
+
+static enum err pick_in_run(struct picking *p, struct index_cursor *c, slice prefix, bool *out_end)
+{
+	struct keys_buf from;
+	bool past = false;
+
+	key_of(&from, p->ch, p->from.mailbox, p->from.uid);
+	enum err err = apply_seek(p->ch->ap, c, keys_slice(&from), prefix);
+	while (!err && p->len < PICK_ROWS) {
+		err = take_row(p, c, &past);
+		if (err || past)
+			break;
+		if (p->from.uid > p->run.last || !p->from.uid)
+			past = p->mailbox != 0;
+		if (past || p->len == PICK_ROWS)
+			break;
+		err = apply_next(c);
+	}
+	*out_end = past || err == ERR_NOT_FOUND;
+	if (err == ERR_NOT_FOUND)
+		p->ended = true;
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
+enum err pick(struct picking *p)
+{
+	struct index_cursor c = { 0 };
+	struct keys_buf prefix;
+	bool end = false;
+	enum err err = OK;
+
+	p->len = 0;
+	if (p->mailbox)
+		keys_mailbox(&prefix, KEYS_MESSAGE, p->ch->account, p->mailbox);
+	else
+		keys_account(&prefix, KEYS_MESSAGE, p->ch->account);
+	if (!p->started) {
+		p->from.mailbox = p->mailbox;
+		p->ended = !next_run(p);
+	}
+	while (!err && !p->ended && p->len < PICK_ROWS) {
+		err = pick_in_run(p, &c, keys_slice(&prefix), &end);
+		if (!err && end && !p->ended)
+			p->ended = !next_run(p);
+	}
+	apply_seek_done(&c);
+	return err;
+}
+
+/* --- Delivery --- */
+
+static enum err deliver_into(struct changing *ch, struct boxed *box, const struct delivery *d,
+	const struct deliver_target *t)
+{
+	struct keyword_set set;
+	struct message m = { .uid = box->row.uid_next,
+		.flags = t->flags & MESSAGE_FLAGS,
+		.blob = d->blob,
+		.created = ch->pos,
+		.changed = ch->pos,
+		.received = t->received,
+		.saved = d->at };
+	enum err err = OK;
+
+	if (t->keywords.len) {
+		err = keywords_load(ch, box->id, &set);
+		if (!err) {
+			(void)!keywords_bits(&set, t->keywords, true, &m.keywords);
+			err = keywords_save(ch, box->id, &set);
+		}
+	}
+	if (!err)
+		err = body_add(ch, d, t, &m);
+	if (!err)
+		err = message_row_put(ch, box->id, &m);
+	if (!err)
+		err = reference_put(ch, box->id, &m);
+	box->row.uid_next++;
+	box->row.highest = ch->pos;
+	boxed_count(ch, box, &m, 1);
+	return err;
+}
+
+static struct delivered_row row_of(const struct changing *ch, const struct boxed *box)
+{
+	return (struct delivered_row){ .account = ch->account,
+		.at = { .mailbox = box->id,
+			.uid_validity = box->row.uid_validity,
+			.uid = box->row.uid_next } };
+}
+
+/* One target. `twice`: the account may have had it already, from this record. */
+static enum err deliver_to(struct changing *ch, const struct delivery *d,
+	const struct deliver_target *t, bool twice, struct out *o)
+{
+	struct boxed box;
+	bool had = false;
+	enum err err = account_begin(ch);
+
+	if (!err && !ch->there)
+		err = account_make(ch, SLICE(""));
+	if (!err && twice)
+		err = body_there(ch, d->blob, &had);
+	if (err || had || !ch->there)
+		return err;
+	err = boxed_load(ch, t->mailbox, &box);
+	if (err == ERR_NOT_FOUND)
+		err = boxed_load(ch, MAILBOX_INBOX, &box);
+	if (err)
+		return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+	if (box.row.uid_next == UINT32_MAX)
+		return OK;
+	struct delivered_row row = row_of(ch, &box);
+	message_put_delivered(o, &row);
+	err = deliver_into(ch, &box, d, t);
+	if (!err)
+		err = boxed_save(ch, &box);
+	return err ? err : account_end(ch);
+}
+
+enum err mailbox_apply_delivery(struct apply *ap, const struct blob_ref *ref, slice part)
+{
+	struct delivery d;
+	struct deliver_target t;
+	unsigned count, shard = apply_shard(ap, &count);
+	char *buf;
+
+	if (!message_get_delivery(part, &d))
+		return OK;
+	d.blob = ref->id;
+	d.low = ref->low;
+	d.size = ref->size;
+	buf = malloc((size_t)d.target_count * DELIVERED_BYTES + 1);
+	if (!buf)
+		return ERR_NOMEM;
+	struct out o = out_fixed(buf, (size_t)d.target_count * DELIVERED_BYTES);
+	enum err err = OK;
+	while (!err && message_next_target(&d.targets, &t)) {
+		struct changing ch = { .ap = ap, .pos = ref->id, .at = d.at, .account = t.account };
+
+		if (mailbox_shard(t.account, count) == shard)
+			err = deliver_to(&ch, &d, &t, d.target_count > 1, &o);
+	}
+	if (!err)
+		apply_outcome(ap, o.len ? OK : ERR_NOT_FOUND, out_written(&o));
+	free(buf);
+	return err;
+}
+
+/* Its first target's mailbox, all or none. */
+enum err apply_deliver_many(struct changing *ch, const struct mailbox_change *c)
+{
+	char buf[DELIVERED_BYTES];
+	struct out o = out_fixed(buf, sizeof(buf));
+	slice in = c->runs, part;
+	struct delivery d;
+	struct deliver_target t;
+	struct boxed box;
+	enum err err = boxed_load(ch, c->mailbox, &box);
+
+	if (err) {
+		ch->outcome = ERR_NOT_FOUND;
+		return err == ERR_NOT_FOUND ? OK : err;
+	}
+	struct delivered_row row = row_of(ch, &box);
+	message_put_delivered(&o, &row);
+	while (!err && take_field(&in, &part) && message_get_delivery(part, &d) && d.blob &&
+		message_next_target(&d.targets, &t) && box.row.uid_next < UINT32_MAX)
+		err = deliver_into(ch, &box, &d, &t);
+	if (!err)
+		err = boxed_save(ch, &box);
+	apply_outcome(ch->ap, OK, out_written(&o));
+	return err;
+}
+
+/* --- Flags --- */
+
+static void change_flags(const struct mailbox_change *c, uint64_t keywords, struct message *m)
+{
+	uint32_t flags = c->flags & MESSAGE_FLAGS;
+
+	switch (c->mode) {
+	case MESSAGE_REPLACE:
+		m->flags = flags;
+		m->keywords = keywords;
+		break;
+	case MESSAGE_ADD:
+		m->flags |= flags;
+		m->keywords |= keywords;
+		break;
+	default:
+		m->flags &= ~flags;
+		m->keywords &= ~keywords;
+	}
+}
+
+struct storing {
+	struct changing *ch;
+	const struct mailbox_change *c;
+	struct boxed *box;
+	struct logging *lg;
+	uint64_t keywords;
+};
+
+static enum err store_one(struct storing *s, const struct message *old)
+{
+	struct message new = *old;
+
+	if (s->c->conditional && old->changed > s->c->since)
+		return OK;
+	change_flags(s->c, s->keywords, &new);
+	/* Clients that say what they want the flags to be are told so: RFC 7162 3.1.3. */
+	if (s->c->mode != MESSAGE_REPLACE &&
+		new.flags == old->flags &&new.keywords == old->keywords)
+		return OK;
+	new.changed = s->ch->pos;
+	boxed_count(s->ch, s->box, old, -1);
+	boxed_count(s->ch, s->box, &new, 1);
+	enum err err = message_row_put(s->ch, s->box->id, &new);
+	return err ? err : log_uid(s->lg, new.uid);
+}
+
+static enum err store_all(struct storing *s)
+{
+	struct picking p = { .ch = s->ch, .mailbox = s->c->mailbox, .runs = { .in = s->c->runs } };
+	enum err err;
+
+	do {
+		err = pick(&p);
+		for (size_t i = 0; !err && i < p.len; i++)
+			err = store_one(s, &p.rows[i].m);
+	} while (!err && p.len);
+	return err;
+}
+
+enum err apply_store(struct changing *ch, const struct mailbox_change *c)
+{
+	struct boxed box;
+	struct keyword_set set;
+	struct logging lg = { .ch = ch, .box = &box, .kind = KEYS_LOG_FLAGS };
+	struct storing s = { .ch = ch, .c = c, .box = &box, .lg = &lg };
+	enum err err = boxed_load(ch, c->mailbox, &box);
+
+	if (err) {
+		ch->outcome = ERR_NOT_FOUND;
+		return err == ERR_NOT_FOUND ? OK : err;
+	}
+	err = keywords_load(ch, box.id, &set);
+	if (err)
+		return err;
+	if (!keywords_bits(&set, c->other, c->mode != MESSAGE_REMOVE, &s.keywords)) {
+		ch->outcome = ERR_LIMIT;
+		return OK;
+	}
+	log_begin(&lg);
+	err = store_all(&s);
+	if (!err)
+		err = keywords_save(ch, box.id, &set);
+	if (!err)
+		err = log_end(&lg);
+	return err ? err : boxed_save(ch, &box);
+}
+
+/* --- Removal --- */
+
+static enum err expunge_rows(struct changing *ch, const struct mailbox_change *c,
+	struct logging *lg, bool *out_more)
+{
+	struct boxed *box = lg->box;
+	struct picking p = { .ch = ch,
+		.mailbox = box->id,
+		.all = c->all,
+		.runs = { .in = c->runs },
+		.flags = c->mode ? 0 : MESSAGE_DELETED };
+	unsigned left = MESSAGE_CHANGE_MAX;
+	enum err err = OK;
+
+	/* Without this, finding that none is left would read all of a large mailbox. */
+	while (!err && left && (c->mode ? box->row.messages : box->row.deleted)) {
+		err = pick(&p);
+		if (err || !p.len)
+			return err;
+		for (size_t i = 0; !err && i < p.len; i++) {
+			boxed_count(ch, box, &p.rows[i].m, -1);
+			err = message_row_delete(ch, box->id, &p.rows[i].m);
+			if (!err)
+				err = log_uid(lg, p.rows[i].m.uid);
+			left--;
+		}
+	}
+	*out_more = !left && !p.ended && (c->mode ? box->row.messages : box->row.deleted);
+	return err;
+}
+
+static enum err expunge_box(struct changing *ch, const struct mailbox_change *c, struct out *o)
+{
+	struct boxed box;
+	struct logging lg = { .ch = ch, .box = &box, .kind = KEYS_LOG_GONE, .also = o };
+	bool more = false;
+	enum err err = boxed_load(ch, c->mailbox, &box);
+
+	if (err) {
+		ch->outcome = ERR_NOT_FOUND;
+		return err == ERR_NOT_FOUND ? OK : err;
+	}
+	out_u8(o, 0);
+	log_begin(&lg);
+	err = expunge_rows(ch, c, &lg, &more);
+	if (!err)
+		err = log_end(&lg);
+	o->buf[0] = more;
+	return err ? err : boxed_save(ch, &box);
+}
+
+/* Outcomes with runs: room for them, given back behind apply_outcome. */
+static enum err with_outcome(struct changing *ch, const struct mailbox_change *c,
+	enum err (*fn)(struct changing *ch, const struct mailbox_change *c, struct out *o))
+{
+	char *buf = malloc(INDEX_OUTCOME_MAX);
+
+	if (!buf)
+		return ERR_NOMEM;
+	struct out o = out_fixed(buf, INDEX_OUTCOME_MAX);
+	enum err err = fn(ch, c, &o);
+	if (!err && !ch->outcome)
+		apply_outcome(ch->ap, OK, out_written(&o));
+	free(buf);
+	return err;
+}
+
+enum err apply_expunge(struct changing *ch, const struct mailbox_change *c)
+{
+	return with_outcome(ch, c, expunge_box);
+}
+
+/* --- Copies --- */
+
+struct copying {
+	struct changing *ch;
+	const struct mailbox_change *c;
+	struct boxed source, other, *to; /* `to` is the source when both are one */
+	struct keyword_set from_set, to_set;
+	uint64_t mapped;                    /* keywords of the source that were looked up */
+	uint64_t map[MAILBOX_KEYWORDS_MAX]; /* theirs, as bits of the other; 0: no room */
+	struct logging lg;
+	struct picking p;
+};
+
+/* Keyword bits mean something within one mailbox only. */
+static uint64_t map_keywords(struct copying *cp, uint64_t bits)
+{
+	uint64_t out = 0;
+
+	if (cp->to == &cp->source)
+		return bits;
+	for (unsigned i = 0; i < cp->from_set.len; i++) {
+		uint64_t bit = UINT64_C(1) << i;
+
+		if (!(bits & bit))
+			continue;
+		if (!(cp->mapped & bit))
+			(void)!keywords_bits(&cp->to_set, cp->from_set.names[i], true, &cp->map[i]);
+		cp->mapped |= bit;
+		out |= cp->map[i];
+	}
+	return out;
+}
+
+static enum err copy_one(struct copying *cp, const struct message *m)
+{
+	struct changing *ch = cp->ch;
+	struct message copy = *m;
+
+	copy.uid = cp->to->row.uid_next++;
+	copy.keywords = map_keywords(cp, m->keywords);
+	copy.created = copy.changed = ch->pos;
+	copy.saved = ch->at;
+	boxed_count(ch, cp->to, &copy, 1);
+	enum err err = message_row_put(ch, cp->to->id, &copy);
+	if (!err)
+		err = reference_put(ch, cp->to->id, &copy);
+	if (err || !cp->c->mode)
+		return err;
+	boxed_count(ch, &cp->source, m, -1);
+	err = message_row_delete(ch, cp->source.id, m);
+	return err ? err : log_uid(&cp->lg, m->uid);
+}
+
+static void begin_pick(struct copying *cp)
+{
+	cp->p = (struct picking){ .ch = cp->ch,
+		.mailbox = cp->source.id,
+		.runs = { .in = cp->c->runs },
+		/* The copies themselves are not meant. */
+		.below = cp->source.row.uid_next };
+}
+
+/* Which there are, so that an outcome too long to tell is refused before anything is done. */
+static enum err list_source(struct copying *cp, struct out *o, uint32_t *out_count)
+{
+	struct run run = { 0 };
+	uint32_t last = 0, max = cp->c->flags ? cp->c->flags : UINT32_MAX;
+	enum err err;
+
+	*out_count = 0;
+	begin_pick(cp);
+	do {
+		err = pick(&cp->p);
+		for (size_t i = 0; !err && i < cp->p.len && *out_count < max; i++) {
+			uint32_t uid = cp->p.rows[i].m.uid;
+
+			if (run.first && uid != run.last + 1)
+				keys_put_run(o, &last, &run);
+			if (!run.first || uid != run.last + 1)
+				run.first = uid;
+			run.last = uid;
+			++*out_count;
+		}
+	} while (!err && cp->p.len && *out_count < max);
+	if (run.first)
+		keys_put_run(o, &last, &run);
+	return err;
+}
+
+static enum err copy_all(struct copying *cp, uint32_t count)
+{
+	enum err err = OK;
+
+	begin_pick(cp);
+	while (!err && count) {
+		err = pick(&cp->p);
+		for (size_t i = 0; !err && i < cp->p.len && count; i++, count--)
+			err = copy_one(cp, &cp->p.rows[i].m);
+		must(err || cp->p.len);
+	}
+	return err;
+}
+
+static enum err load_both(struct copying *cp)
+{
+	struct changing *ch = cp->ch;
+	enum err err = boxed_load(ch, cp->c->mailbox, &cp->source);
+
+	cp->to = &cp->source;
+	if (!err && cp->c->to != cp->c->mailbox) {
+		cp->to = &cp->other;
+		err = boxed_load(ch, cp->c->to, &cp->other);
+	}
+	if (!err)
+		err = keywords_load(ch, cp->source.id, &cp->from_set);
+	return err ? err : keywords_load(ch, cp->to->id, &cp->to_set);
+}
+
+static enum err save_both(struct copying *cp)
+{
+	enum err err = keywords_save(cp->ch, cp->to->id, &cp->to_set);
+
+	cp->to->row.highest = cp->ch->pos;
+	if (!err && cp->c->mode)
+		err = log_end(&cp->lg);
+	if (!err && (cp->c->mode || cp->to == &cp->source))
+		err = boxed_save(cp->ch, &cp->source);
+	if (!err && cp->to != &cp->source)
+		err = boxed_save(cp->ch, cp->to);
+	return err;
+}
+
+static enum err copy_boxes(struct copying *cp, struct out *o)
+{
+	struct changing *ch = cp->ch;
+	uint32_t count;
+	enum err err = load_both(cp);
+
+	if (err) {
+		ch->outcome = ERR_NOT_FOUND;
+		return err == ERR_NOT_FOUND ? OK : err;
+	}
+	out_u32(o, cp->to->row.uid_validity);
+	out_u32(o, cp->to->row.uid_next);
+	err = list_source(cp, o, &count);
+	if (err || !count)
+		return err;
+	if (!out_ok(o) || count > UINT32_MAX - cp->to->row.uid_next) {
+		ch->outcome = ERR_LIMIT;
+		return OK;
+	}
+	cp->lg = (struct logging){ .ch = ch, .box = &cp->source, .kind = KEYS_LOG_GONE };
+	log_begin(&cp->lg);
+	err = copy_all(cp, count);
+	return err ? err : save_both(cp);
+}
+
+static enum err copy(struct changing *ch, const struct mailbox_change *c, struct out *o)
+{
+	struct copying *cp = calloc(1, sizeof(*cp));
+
+	if (!cp)
+		return ERR_NOMEM;
+	cp->ch = ch;
+	cp->c = c;
+	enum err err = copy_boxes(cp, o);
+	free(cp);
+	return err;
+}
+
+enum err apply_copy(struct changing *ch, const struct mailbox_change *c)
+{
+	return with_outcome(ch, c, copy);
+}
+
+/* --- Purge of what was dropped --- */
+
+static enum err purge_messages(struct changing *ch, const struct mailbox_change *c, uint32_t *left)
+{
+	struct picking p = { .ch = ch, .mailbox = c->mailbox, .all = true };
+	enum err err = OK;
+
+	while (!err && *left) {
+		err = pick(&p);
+		if (err || !p.len)
+			break;
+		for (size_t i = 0; !err && i < p.len; i++)
+			err = message_row_delete(ch, p.rows[i].mailbox, &p.rows[i].m);
+		*left -= MIN(*left, (uint32_t)p.len);
+	}
+	return err;
+}
+
+static void prefix_of(struct keys_buf *key, const struct changing *ch, enum keys_kind kind,
+	uint32_t mailbox)
+{
+	if (mailbox)
+		keys_mailbox(key, kind, ch->account, mailbox);
+	else
+		keys_account(key, kind, ch->account);
+}
+
+enum err apply_purge(struct changing *ch, const struct mailbox_change *c)
+{
+	static const enum keys_kind kinds[] = { KEYS_CHANGE_LOG, KEYS_HOLE, KEYS_KEYWORDS };
+	uint32_t left = MAX(c->flags, (uint32_t)1);
+	struct keys_buf key;
+	slice value;
+	bool more = false;
+
+	/* Only what was dropped; the record may have been written twice. */
+	keys_mailbox(&key, KEYS_PURGE, ch->account, c->mailbox);
+	enum err err = apply_get(ch->ap, keys_slice(&key), &value);
+	if (err)
+		return err == ERR_NOT_FOUND ? OK : err;
+	err = purge_messages(ch, c, &left);
+	more = !left;
+	for (size_t i = 0; !err && !more && i < array_len(kinds); i++) {
+		prefix_of(&key, ch, kinds[i], c->mailbox);
+		err = apply_delete_prefix(ch->ap, keys_slice(&key), left, &more);
+	}
+	keys_mailbox(&key, KEYS_PURGE, ch->account, c->mailbox);
+	if (!err && !more)
+		err = apply_delete(ch->ap, keys_slice(&key));
+	return err;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Mailboxes as a session sees them: names, counters, subscriptions, usage. */
+#include "tests/store/mailbox_support.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+enum { ALICE = 7, BOB = 8 };
+
+static struct box box;
+static struct arena a;
+
+static void open_box(void)
+{
+	box_make(&box);
+	box_open(&box, &keep_nothing, NULL);
+	cr_assert_eq(mailbox_account_init(box.st, ALICE, SLICE("a.test")), OK);
+	sync_all(box.st, ALICE);
+}
+
+static void close_box(void)
+{
+	arena_done(&a);
+	box_remove(&box);
+}
+
+TestSuite(mailbox, .init = open_box, .fini = close_box);
+
+static const char *names(slice under, bool subscribed)
+{
+	static char buf[1024];
+	struct mailbox_page page;
+	struct mailbox_query query = { .account = ALICE, .under = under, .limit = 3 };
+	struct out o = out_fixed(buf, sizeof(buf) - 1);
+
+	sync_all(box.st, ALICE);
+	do {
+		cr_assert_eq(mailbox_list(box.st, &query, &a, &page), OK);
+		for (size_t i = 0; i < page.len; i++) {
+			if (subscribed && !page.rows[i].subscribed)
+				continue;
+			out_str(&o, o.len ? " " : "");
+			out_slice(&o, page.rows[i].name);
+			out_str(&o, page.rows[i].id ? "" : "?");
+		}
+		query.after = page.len ? page.rows[page.len - 1].name : query.after;
+	} while (page.more);
+	buf[o.len] = 0;
+	return buf;
+}
+
+static enum err create(const char *name)
+{
+	struct mailbox_create args = { .account = ALICE, .name = slice_str(name) };
+
+	return mailbox_create(box.st, &args, NULL, NULL);
+}
+
+static enum err rename_box(const char *from, const char *to)
+{
+	struct mailbox_rename args = {
+		.account = ALICE, .from = slice_str(from), .to = slice_str(to)
+	};
+
+	return mailbox_rename(box.st, &args, NULL);
+}
+
+Test(mailbox, a_new_account_has_its_special_ones)
+{
+	struct mailbox m;
+	struct mailbox_usage usage;
+
+	cr_expect_str_eq(names(SLICE(""), true), "Archive Drafts INBOX Junk Sent Trash");
+	cr_assert_eq(mailbox_find(box.st, ALICE, SLICE("inbox"), &a, &m), OK);
+	cr_expect_eq(m.id, (uint32_t)MAILBOX_INBOX);
+	cr_expect_eq(m.uid_next, 1u);
+	cr_expect(slice_eq(m.name, SLICE("INBOX")));
+	cr_assert_eq(mailbox_find(box.st, ALICE, SLICE("Junk"), &a, &m), OK);
+	cr_expect_eq(m.use, (uint32_t)MAILBOX_JUNK);
+	cr_expect(m.subscribed);
+	cr_assert_eq(mailbox_usage(box.st, ALICE, &usage), OK);
+	cr_expect_eq(usage.mailboxes, 6u);
+	cr_assert_eq(mailbox_account_init(box.st, ALICE, SLICE("a.test")), OK);
+	cr_expect_eq(mailbox_find(box.st, BOB, SLICE("INBOX"), &a, &m), ERR_NOT_FOUND);
+}
+
+Test(mailbox, superiors_are_made_and_stay)
+{
+	cr_expect_eq(create("a/b/c"), OK);
+	cr_expect_eq(create("a/b"), ERR_EXISTS);
+	cr_expect_eq(create("Inbox/x"), OK);
+	cr_expect_str_eq(names(SLICE("a"), false), "a a/b a/b/c");
+	cr_expect_str_eq(names(SLICE("INBOX"), false), "INBOX INBOX/x");
+	cr_expect_eq(mailbox_delete(box.st, ALICE, SLICE("a"), NULL), OK);
+	cr_expect_eq(mailbox_delete(box.st, ALICE, SLICE("a"), NULL), ERR_NOT_FOUND);
+	cr_expect_eq(mailbox_delete(box.st, ALICE, SLICE("iNBOX"), NULL), ERR_DENIED);
+	cr_expect_str_eq(names(SLICE("a"), false), "a/b a/b/c");
+}
+
+Test(mailbox, bad_names_are_refused)
+{
+	static const char *const bad[] = { "", "/", "a//b", "/a", "a/", "a\x01", "\xff", NULL };
+
+	for (size_t i = 0; bad[i]; i++)
+		cr_expect_eq(create(bad[i]), ERR_INVALID, "%s", bad[i]);
+}
+
+Test(mailbox, renaming_takes_inferiors_along)
+{
+	cr_assert_eq(create("a/b/c"), OK);
+	cr_assert_eq(create("a/d"), OK);
+	cr_assert_eq(create("z/d"), OK);
+	cr_expect_eq(rename_box("a", "a/x"), ERR_INVALID);
+	cr_expect_eq(rename_box("no", "x"), ERR_NOT_FOUND);
+	cr_expect_eq(rename_box("a", "z"), ERR_EXISTS);
+	cr_expect_eq(mailbox_delete(box.st, ALICE, SLICE("z"), NULL), OK);
+	cr_expect_eq(rename_box("a", "z"), ERR_EXISTS, "z/d is there");
+	cr_expect_eq(rename_box("a", "p/q"), OK);
+	cr_expect_str_eq(names(SLICE("a"), false), "");
+	cr_expect_str_eq(names(SLICE("p"), false), "p p/q p/q/b p/q/b/c p/q/d");
+}
+
+Test(mailbox, a_name_used_again_has_another_validity)
+{
+	struct mailbox first, second;
+
+	cr_assert_eq(create("a"), OK);
+	sync_all(box.st, ALICE);
+	cr_assert_eq(mailbox_find(box.st, ALICE, SLICE("a"), &a, &first), OK);
+	cr_assert_eq(mailbox_delete(box.st, ALICE, SLICE("a"), NULL), OK);
+	cr_assert_eq(create("a"), OK);
+	sync_all(box.st, ALICE);
+	cr_assert_eq(mailbox_find(box.st, ALICE, SLICE("a"), &a, &second), OK);
+	cr_expect_gt(second.uid_validity, first.uid_validity);
+	cr_expect_neq(second.id, first.id);
+	cr_expect_eq(mailbox_get(box.st, ALICE, first.id, &a, &first), ERR_NOT_FOUND);
+}
+
+Test(mailbox, renaming_the_inbox_moves_its_messages)
+{
+	struct delivering d = { .account = ALICE, .mailbox = MAILBOX_INBOX, .size = 10 };
+	struct mailbox m;
+
+	for (d.seed = 1; d.seed <= 5; d.seed++)
+		cr_assert_eq(deliver_one(box.st, &d), OK);
+	cr_assert_eq(rename_box("INBOX", "old"), OK);
+	sync_all(box.st, ALICE);
+	cr_assert_eq(mailbox_find(box.st, ALICE, SLICE("INBOX"), &a, &m), OK);
+	cr_expect_eq(m.messages, 0u);
+	cr_expect_eq(m.uid_next, 6u);
+	cr_assert_eq(mailbox_find(box.st, ALICE, SLICE("old"), &a, &m), OK);
+	cr_expect_eq(m.messages, 5u);
+}
+
+Test(mailbox, subscriptions_need_no_mailbox)
+{
+	cr_assert_eq(mailbox_subscribe(box.st, ALICE, SLICE("Sent"), false), OK);
+	cr_assert_eq(mailbox_subscribe(box.st, ALICE, SLICE("none"), true), OK);
+	cr_assert_eq(mailbox_subscribe(box.st, ALICE, SLICE("Aa"), true), OK);
+	cr_expect_str_eq(names(SLICE(""), true), "Aa? Archive Drafts INBOX Junk Trash none?");
+	cr_expect_str_eq(names(SLICE(""), false), "Aa? Archive Drafts INBOX Junk Sent Trash none?");
+}
+
+Test(mailbox, usage_is_counted_for_account_and_domain)
+{
+	struct delivering d = {
+		.account = ALICE, .seed = 1, .size = 1000, .splice = SLICE("X: y\r\n")
+	};
+	struct mailbox_usage usage;
+
+	cr_assert_eq(deliver_one(box.st, &d), OK);
+	d.account = BOB;
+	cr_assert_eq(deliver_one(box.st, &d), OK);
+	cr_assert_eq(mailbox_account_init(box.st, BOB, SLICE("a.test")), OK);
+	sync_all(box.st, ALICE);
+	sync_all(box.st, BOB);
+	cr_assert_eq(mailbox_usage(box.st, BOB, &usage), OK);
+	cr_expect_eq(usage.bytes, 1006u);
+	cr_expect_eq(usage.messages, 1u);
+	cr_expect_eq(usage.mailboxes, 6u, "made by the delivery");
+	cr_assert_eq(mailbox_domain_usage(box.st, SLICE("a.test"), &usage), OK);
+	cr_expect_eq(usage.bytes, 2012u);
+	cr_assert_eq(mailbox_account_init(box.st, BOB, SLICE("b.test")), OK);
+	sync_all(box.st, BOB);
+	cr_assert_eq(mailbox_domain_usage(box.st, SLICE("b.test"), &usage), OK);
+	cr_expect_eq(usage.messages, 1u);
+	cr_assert_eq(mailbox_account_drop(box.st, ALICE), OK);
+	sync_all(box.st, ALICE);
+	cr_assert_eq(mailbox_domain_usage(box.st, SLICE("a.test"), &usage), OK);
+	cr_expect_eq(usage.bytes + usage.messages, 0u);
+}
+
+Test(mailbox, a_dropped_account_is_gone_and_stays_so)
+{
+	struct delivering d = { .account = ALICE, .seed = 1, .size = 100 };
+	struct mailbox m;
+	struct mailbox_usage usage;
+	bool more = true;
+	unsigned steps = 0;
+
+	for (; d.seed <= 20; d.seed++)
+		cr_assert_eq(deliver_one(box.st, &d), OK);
+	cr_assert_eq(mailbox_account_drop(box.st, ALICE), OK);
+	cr_expect_eq(mailbox_account_drop(box.st, ALICE), ERR_NOT_FOUND);
+	cr_expect_eq(mailbox_account_init(box.st, ALICE, SLICE("a.test")), ERR_NOT_FOUND);
+	cr_expect_eq(deliver_one(box.st, &d), ERR_NOT_FOUND);
+	sync_all(box.st, ALICE);
+	cr_expect_eq(mailbox_find(box.st, ALICE, SLICE("INBOX"), &a, &m), ERR_NOT_FOUND);
+	cr_assert_eq(mailbox_usage(box.st, ALICE, &usage), OK);
+	cr_expect_eq(usage.mailboxes + usage.messages, 0u);
+	for (; more; steps++)
+		cr_assert_eq(mailbox_purge_step(box.st, &more), OK);
+	cr_expect_eq(steps, 2u);
+}
