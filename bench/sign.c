@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Signatures and hashes: how many one core makes with each engine, beside what openssl makes in the
- * same minute; the kernel against wolfCrypt on many random pairs; and whether the time of a signature
- * tells anything about its key. Rates are per second of CPU time of one thread, as openssl's are. */
+ * same minute; and whether the time of a signature tells anything about its key. Rates are per second of CPU time of one thread, as openssl's are. */
 #include "bench/args.h"
 #include "bench/commands.h"
 #include "bench/machine.h"
+#include "bench/sign.h"
 
 #include "core/base/cpu.h"
 #include "core/base/crypt.h"
@@ -28,7 +28,9 @@ struct sign_args {
 static const struct arg_row rows[] = {
 	{ "time", ARG_DURATION, AT(time_ms), 100, 60000, "TIME", "per figure (default 1s)" },
 	{ "compare", ARG_COUNT, AT(compare), 1, UINT64_MAX, "N",
-		"instead: make N signatures with random keys by both engines and compare them" },
+		"instead: make N signatures with random keys in lanes, by wolfCrypt and by "
+		"OpenSSL, and "
+		"compare them" },
 	{ "leak", ARG_COUNT, AT(leak), 1000, UINT64_MAX, "N",
 		"instead: time N signatures, half with one key and block, half with others, and "
 		"test whether the times differ" },
@@ -264,62 +266,6 @@ static int print_table(msec time_ms)
 	return good ? 0 : 1;
 }
 
-/* --- Both engines against each other --- */
-
-/* A new key for every so many digests, since making one takes as long as hundreds of signatures. */
-enum { PER_KEY = 500 };
-
-static bool compare_some(struct signer *s, uint64_t count)
-{
-	unsigned char theirs[SIGKEY_SIG_MAX], digests[RSA_MB_JOBS][SHA256_BYTES];
-	size_t len;
-
-	for (uint64_t done = 0; done < count; done += RSA_MB_JOBS) {
-		s->count = RSA_MB_JOBS;
-		entropy_fill(s->digest, sizeof(s->digest));
-		for (size_t i = 0; i < RSA_MB_JOBS; i++) {
-			memcpy(digests[i], s->digest, SHA256_BYTES);
-			digests[i][0] = (unsigned char)(s->digest[0] + i + 1);
-		}
-		if (!round_ifma(s))
-			return false;
-		for (size_t i = 0; i < RSA_MB_JOBS; i++)
-			if (sigkey_sign(s->key->key, rsa_batch_rng(NULL), digests[i], theirs,
-				    &len) ||
-				memcmp(theirs, s->sigs[i], len) != 0)
-				return false;
-	}
-	return true;
-}
-
-/* Mostly the smallest size; every eighth key one of the others. */
-static int compare(uint64_t count)
-{
-	struct signer *s = calloc(1, sizeof(*s));
-	uint64_t done = 0;
-
-	must(s);
-	s->work = new_work();
-	for (unsigned turn = 0; done < count; turn++) {
-		struct bench_key key;
-
-		if (!make_key(turn % 8 ? 2048 : sizes[1 + turn / 8 % 2], &key))
-			return 1;
-		s->key = &key;
-		if (!compare_some(s, PER_KEY)) {
-			printf("after %" PRIu64 " signatures: RSA-%zu differs\n", done,
-				key.bytes * 8);
-			return 1;
-		}
-		sigkey_free(key.key);
-		done += PER_KEY;
-	}
-	printf("%" PRIu64 " signatures by both engines, all the same\n", done);
-	free(s->work);
-	free(s);
-	return 0;
-}
-
 /* --- Does the time tell? Welch's t-test of a fixed input against random ones, as dudect does --- */
 
 struct moments {
@@ -442,6 +388,6 @@ int bench_sign(char **argv)
 		return 1;
 	}
 	if (args.compare)
-		return compare(args.compare);
+		return sign_compare(args.compare);
 	return args.leak ? find_leak(args.leak) : print_table(args.time_ms);
 }
