@@ -2,13 +2,15 @@
 /* Helper threads. Senders push to a lock-free stack and post a semaphore, so a worker never waits
  * here; the mutex is only among the helper threads, who take turns at turning the stack round.
  * A queue is itself an item of the pool: it is pushed when its first job comes, runs one job, and
- * pushes itself again while it has more, so a long queue does not keep others from their turn. */
+ * pushes itself again while it has more, so a long queue does not keep others from their turn. A queue
+ * with a thread of its own never sees the pool. */
 #include "core/job.h"
 
 #include "core/entropy.h"
 #include "core/worker_int.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -188,6 +190,78 @@ static void queue_run(struct job_item *item)
 		pool_push(&q->item);
 }
 
+/* --- A thread of its own --- */
+
+struct job_thread {
+	struct job_queue *queue;
+	pthread_t thread;
+	sem_t there;
+	_Atomic bool ending;
+};
+
+static void *own_thread_main(void *arg)
+{
+	struct job_thread *t = arg;
+
+	pthread_setname_np(pthread_self(), "writer");
+	for (;;) {
+		struct job_item *items = take_all(&t->queue->sent);
+
+		while (items) {
+			struct job_item *item = items;
+
+			items = item->next;
+			item->run(item);
+		}
+		if (atomic_load(&t->ending) && !atomic_load(&t->queue->sent))
+			return NULL;
+		while (sem_wait(&t->there) != 0 && errno == EINTR)
+			;
+	}
+}
+
+enum err job_queue_start(struct job_queue *queue)
+{
+	struct job_thread *t;
+	sigset_t all, old;
+
+	if (ring_backend == &ring_sim)
+		return OK;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return ERR_NOMEM;
+	t->queue = queue;
+	sem_init(&t->there, 0, 0);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int rc = pthread_create(&t->thread, NULL, own_thread_main, t);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc) {
+		sem_destroy(&t->there);
+		free(t);
+		return ERR_NOMEM;
+	}
+	queue->own = t;
+	return OK;
+}
+
+void job_queue_stop(struct job_queue *queue)
+{
+	struct job_thread *t = queue->own;
+
+	/* The last job has come home, but a thread may not have let go of the queue. */
+	while (!t && atomic_load(&queue->pending) > 0)
+		sched_yield();
+	if (!t)
+		return;
+	atomic_store(&t->ending, true);
+	sem_post(&t->there);
+	pthread_join(t->thread, NULL);
+	sem_destroy(&t->there);
+	free(t);
+	queue->own = NULL;
+}
+
 static void send_item(struct job_item *item, struct job_queue *queue)
 {
 	if (!queue) {
@@ -195,6 +269,10 @@ static void send_item(struct job_item *item, struct job_queue *queue)
 		return;
 	}
 	push(&queue->sent, item);
+	if (queue->own) {
+		sem_post(&queue->own->there);
+		return;
+	}
 	if (atomic_fetch_add(&queue->pending, 1) == 0) {
 		queue->item.run = queue_run;
 		pool_push(&queue->item);

@@ -11,6 +11,7 @@
 
 #include "core/post.h"
 
+struct job_thread;
 struct worker;
 
 /* How the pool sees what it runs. */
@@ -19,13 +20,22 @@ struct job_item {
 	void (*run)(struct job_item *item);
 };
 
-/* Zeroed is ready; empty when workers_join is called, and not freed before that returned. */
+/* Zeroed is ready; empty when workers_join is called, and not freed before that returned or
+ * job_queue_stop did. */
 struct job_queue {
 	struct job_item item; /* first member */
 	struct job_item *_Atomic sent;
 	struct job_item *taken; /* by whichever thread runs the queue */
 	_Atomic unsigned pending;
+	struct job_thread *own; /* NULL: it is run by the helper threads */
 };
+
+/* Gives a queue a thread of its own, for what may not change threads between its jobs (a
+ * transaction of LMDB). Before its first job. In the simulation nothing changes. ERR_NOMEM. */
+enum err job_queue_start(struct job_queue *queue) must_use;
+/* When nothing of it is under way any more: ends the thread and waits for that. Also for queues
+ * without one: no helper thread touches the queue any more when it returns. */
+void job_queue_stop(struct job_queue *queue);
 
 /* Callback form: set run and done, then send from a worker. `done` runs on that worker's loop
  * and may free or send the job again. Never fails. */

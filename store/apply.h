@@ -13,6 +13,7 @@
 #include "store/index.h"
 
 struct apply;
+struct blob_ref;
 
 /* --- Rows --- */
 /* The value is valid until the next change of any row. ERR_NOT_FOUND. */
@@ -30,7 +31,8 @@ void apply_seek_done(struct index_cursor *c);
 
 /* --- What comes of it --- */
 /* The outcome of the record at hand, for whoever waits with index_outcome: an error, and at most
- * INDEX_OUTCOME_MAX bytes (longer ones are cut away: then the reader looks at rows). */
+ * INDEX_OUTCOME_MAX bytes (longer ones are cut away: then the reader looks at rows). The last call
+ * counts. That of a message is kept only if its record has JOURNAL_OUTCOME. */
 enum { INDEX_OUTCOME_MAX = 64 * 1024 };
 void apply_outcome(struct apply *ap, enum err err, slice bytes);
 /* A mailbox changed (0: the account's list of them): told to watches at the commit. */
@@ -39,8 +41,9 @@ void apply_touched(struct apply *ap, uint64_t account, uint32_t mailbox);
 /* --- The appliers of mailboxes: mailbox_apply.c. `pos`: the record's, their time of change --- */
 /* JOURNAL_MAILBOX. */
 enum err mailbox_apply(struct apply *ap, journal_pos pos, slice payload) must_use;
-/* The delivery part of a JOURNAL_MESSAGE record: targets of this shard only. */
-enum err mailbox_apply_delivery(struct apply *ap, journal_pos pos, slice part) must_use;
+/* The delivery part of a JOURNAL_MESSAGE record: targets of this shard only. `ref` is the body as the
+ * record's head has it: id is the record's position, low that of its oldest chunk. */
+enum err mailbox_apply_delivery(struct apply *ap, const struct blob_ref *ref, slice part) must_use;
 /* The shard that holds an account's rows, of `count`. Fixed for ever. */
 unsigned mailbox_shard(uint64_t account, unsigned count);
 /* Which shard this is, and how many there are. */

@@ -74,9 +74,10 @@ static enum err open_journal(struct blob_reader *r)
 	r->ref.low = m.low ? m.low : r->ref.id;
 	r->at = m.at;
 	r->meta_len = m.meta_len;
+	r->meta_at = FRAME_MESSAGE_HEAD + m.deliver_len;
 	r->chunk_count = m.chunk_count;
 	r->head_len = m.chunk_count ? m.head_len : m.head_len + m.tail_len;
-	r->inline_at = FRAME_MESSAGE_HEAD + m.meta_len + m.chunk_count * FRAME_CHUNK_ROW;
+	r->inline_at = frame_table_at(&m) + m.chunk_count * FRAME_CHUNK_ROW;
 	r->in_order = true;
 	return sum_front(r);
 }
@@ -97,7 +98,7 @@ static enum err next_chunk(struct blob_reader *r)
 	struct journal *j = r->store->journal;
 	char row[FRAME_CHUNK_ROW];
 	struct frame_chunk c;
-	struct journal_span span = { .offset = FRAME_MESSAGE_HEAD + r->meta_len +
+	struct journal_span span = { .offset = r->meta_at + r->meta_len +
 			r->chunk_next * FRAME_CHUNK_ROW,
 		.len = sizeof(row) };
 	enum err err = journal_read(j, &r->record, span, row);
@@ -266,7 +267,7 @@ enum err store_message_meta(struct store *st, uint64_t id, struct arena *a, slic
 	if (err)
 		return err;
 	char *meta = arena_alloc(a, r.meta_len + 1);
-	struct journal_span span = { .offset = FRAME_MESSAGE_HEAD, .len = r.meta_len };
+	struct journal_span span = { .offset = r.meta_at, .len = r.meta_len };
 	err = r.archive_segment ? ERR_NOT_FOUND : journal_read(st->journal, &r.record, span, meta);
 	if (err == ERR_NOT_FOUND) {
 		err = r.archive_segment ? OK : open_archive(&r);

@@ -38,14 +38,19 @@ uint32_t frame_record_crc(const struct journal_record *rec, uint32_t payload_crc
 	return codec_crc32c(payload_crc, head, sizeof(head));
 }
 
+void frame_put_record(struct out *o, const struct journal_record *rec)
+{
+	out_u32(o, rec->crc);
+	put_record_head(o, rec);
+}
+
 void *frame_add(struct frame_writer *fw, const struct journal_record *rec)
 {
 	unsigned char *at = fw->buf + fw->len;
 	struct out o = out_fixed(at, JOURNAL_RECORD_HEAD);
 	size_t bytes = frame_record_bytes(rec->len), used = JOURNAL_RECORD_HEAD + rec->len;
 
-	out_u32(&o, rec->crc);
-	put_record_head(&o, rec);
+	frame_put_record(&o, rec);
 	fw->crc = codec_crc32c(fw->crc, at, JOURNAL_RECORD_HEAD);
 	memset(at + used, 0, bytes - used);
 	fw->len += bytes;
@@ -190,6 +195,7 @@ void frame_put_message(struct out *o, const struct frame_message *m)
 	out_u32(o, m->chunk_count);
 	out_u32(o, m->head_len);
 	out_u32(o, m->tail_len);
+	out_u32(o, m->deliver_len);
 }
 
 void frame_put_chunk(struct out *o, const struct frame_chunk *c)
@@ -198,26 +204,47 @@ void frame_put_chunk(struct out *o, const struct frame_chunk *c)
 	out_u32(o, c->len);
 }
 
-bool frame_get_message(slice bytes, size_t len, struct frame_message *out)
+bool frame_get_front(slice bytes, struct frame_message *out)
 {
 	struct frame_message m = { 0 };
 	uint64_t at;
 
 	if (!take_u64(&bytes, &at) || !take_u64(&bytes, &m.size) || !take_u64(&bytes, &m.low) ||
 		!take_u32(&bytes, &m.meta_len) || !take_u32(&bytes, &m.chunk_count) ||
-		!take_u32(&bytes, &m.head_len) || !take_u32(&bytes, &m.tail_len))
+		!take_u32(&bytes, &m.head_len) || !take_u32(&bytes, &m.tail_len) ||
+		!take_u32(&bytes, &m.deliver_len))
 		return false;
 	m.at = (wall_ms)at;
+	*out = m;
+	return true;
+}
+
+bool frame_get_message(slice bytes, size_t len, struct frame_message *out)
+{
+	struct frame_message m = { 0 };
+
+	if (!frame_get_front(bytes, &m))
+		return false;
 	uint64_t in_line = (uint64_t)m.head_len + m.tail_len;
 	if (m.chunk_count > FRAME_CHUNKS_MAX || m.size < in_line ||
 		(m.chunk_count == 0 && m.size != in_line))
 		return false;
-	if (FRAME_MESSAGE_HEAD + (uint64_t)m.meta_len + (uint64_t)m.chunk_count * FRAME_CHUNK_ROW +
-			in_line !=
-		len)
+	uint64_t front = FRAME_MESSAGE_HEAD + (uint64_t)m.deliver_len + m.meta_len;
+	if (front + (uint64_t)m.chunk_count * FRAME_CHUNK_ROW + in_line != len)
 		return false;
 	*out = m;
 	return true;
+}
+
+slice frame_index_part(const struct journal_record *rec, slice payload)
+{
+	struct frame_message m = { 0 };
+
+	if (rec->type != JOURNAL_MESSAGE)
+		return payload;
+	if (!frame_get_front(payload, &m) || m.deliver_len > payload.len - FRAME_MESSAGE_HEAD)
+		return (slice){ 0 };
+	return slice_sub(payload, 0, FRAME_MESSAGE_HEAD + m.deliver_len);
 }
 
 bool frame_get_chunk(slice bytes, struct frame_chunk *out)

@@ -69,25 +69,38 @@ enum step frame_check(slice bytes, struct frame_head *out) must_use;
 /* The records of a frame that passed. Start with *at = FRAME_HEAD; false behind the last. rec->pos is
  * the offset within the frame. */
 bool frame_next(slice frame, size_t *at, struct journal_record *rec, slice *payload) must_use;
+void frame_put_record(struct out *o, const struct journal_record *rec);
 /* A record's head at the begin of `bytes` (JOURNAL_RECORD_HEAD of them); pos is not set. */
 bool frame_get_record(slice bytes, struct journal_record *out) must_use;
 
-/* --- The payload of JOURNAL_MESSAGE: a head, meta, the table of chunks, the inline bytes --- */
-enum { FRAME_MESSAGE_HEAD = 40, FRAME_CHUNK_ROW = 12, FRAME_CHUNKS_MAX = 65536 };
+/* --- The payload of JOURNAL_MESSAGE: a head, the delivery part, meta, the table of chunks, the inline
+ * bytes --- */
+enum { FRAME_MESSAGE_HEAD = 44, FRAME_CHUNK_ROW = 12, FRAME_CHUNKS_MAX = 65536 };
 struct frame_message {
 	wall_ms at;
 	uint64_t size; /* of the body: head_len + chunks + tail_len */
 	uint32_t meta_len, chunk_count;
-	uint32_t head_len; /* inline bytes before the chunks */
-	uint32_t tail_len; /* and after them */
-	uint64_t low;      /* position of the oldest part; 0: this record */
+	uint32_t head_len;    /* inline bytes before the chunks */
+	uint32_t tail_len;    /* and after them */
+	uint32_t deliver_len; /* what the index applies; 0: nothing */
+	uint64_t low;         /* position of the oldest part; 0: this record */
 };
+/* What of a record the index gets to apply: all of its payload, but of a message only the head and the
+ * delivery part. Damaged: nothing. */
+slice frame_index_part(const struct journal_record *rec, slice payload);
+/* Where the table of chunks begins in the payload; behind it the inline bytes. */
+static inline uint32_t frame_table_at(const struct frame_message *m)
+{
+	return FRAME_MESSAGE_HEAD + m->deliver_len + m->meta_len;
+}
 struct frame_chunk {
 	journal_pos pos;
 	uint32_t len;
 };
 void frame_put_message(struct out *o, const struct frame_message *m);
 void frame_put_chunk(struct out *o, const struct frame_chunk *c);
+/* The head alone, without its record: what it says may be wrong. */
+bool frame_get_front(slice bytes, struct frame_message *out) must_use;
 /* FRAME_MESSAGE_HEAD bytes; `len` is that of the whole payload, which must agree. */
 bool frame_get_message(slice bytes, size_t len, struct frame_message *out) must_use;
 /* FRAME_CHUNK_ROW bytes. */

@@ -46,21 +46,23 @@ static enum err put(struct keeping *k, slice bytes)
 	return err;
 }
 
+/* Of a message what the index gets of it, under a checksum of its own. */
 static enum err keep_record(void *arg, const struct journal_record *rec, slice payload)
 {
 	struct keeping *k = arg;
-	char pos[8];
-	struct out o = out_fixed(pos, sizeof(pos));
+	struct journal_record kept = *rec;
+	slice part = frame_index_part(rec, payload);
+	char head[8 + JOURNAL_RECORD_HEAD];
+	struct out o = out_fixed(head, sizeof(head));
 
 	if (!(rec->flags & JOURNAL_INDEXED))
 		return OK;
+	kept.len = (uint32_t)part.len;
+	kept.crc = frame_record_crc(&kept, codec_crc32c(0, part.ptr, part.len));
 	out_u64(&o, rec->pos);
+	frame_put_record(&o, &kept);
 	enum err err = put(k, out_written(&o));
-	/* The record's head stands in front of its payload. */
-	return err ? err :
-		     put(k,
-			     slice_of(payload.ptr - JOURNAL_RECORD_HEAD,
-				     JOURNAL_RECORD_HEAD + payload.len));
+	return err ? err : put(k, part);
 }
 
 static enum err open_file(struct store *st, struct keeping *k, char path[STORE_PATH])

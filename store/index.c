@@ -1,35 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Opening the shards, deciding when to commit what they were fed, waking who waits.
+/* Opening the shards, deciding when to apply and when to commit what they were fed.
  *
  * All of this runs on the journal's home worker, so nothing here is locked; only the transaction
- * itself runs elsewhere (index_apply.c). Without a worker the same code runs inline and commits when
- * somebody waits or enough has gathered. */
+ * itself runs elsewhere (index_apply.c). What somebody will ask the outcome of is applied at once, the
+ * rest in larger helpings; a commit comes when somebody waits for one, or enough has gathered. Without
+ * a worker the same code runs inline, and only when somebody waits or enough has gathered. */
 #include "store/index_int.h"
 
 #include "core/worker.h"
 #include "store/store.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { PATH_BYTES = 1024, MAX_READERS = 1024, MAP_MIN = 4 * 1024 * 1024 };
-
-/* Somebody waiting for a position; on its stack. */
-struct waiter {
-	struct post post;
-	struct list_link link;
-	struct fiber_wait wait;
-	struct index *ix;
-	journal_pos pos;
-	uint32_t mask; /* shards still to come */
-	unsigned worker;
-	bool want_outcome;
-	enum err err;
-};
 
 enum err index_err(int rc)
 {
@@ -129,11 +116,16 @@ static enum err open_shard(struct index *ix, const struct index_open *args, unsi
 	sh->ix = ix;
 	sh->number = number;
 	sh->timer.fire = gathered;
+	sh->apply.shard = sh;
+	sh->fresh_end = &sh->fresh;
 	list_init(&sh->waiters);
+	list_init(&sh->askers);
 	enum err err = open_env(sh, args);
-	if (err)
-		return err;
-	return shard_load(sh, args->create, out_shards);
+	if (!err)
+		err = shard_load(sh, args->create, out_shards);
+	if (!err && ix->home && !ix->read_only)
+		err = job_queue_start(&sh->queue);
+	return err;
 }
 
 unsigned index_default_shards(const struct store_options *options)
@@ -190,31 +182,49 @@ static void free_feed(struct feed *f)
 	}
 }
 
+/* On the writer's thread: the transaction is bound to it. */
+static void undo_job(void *arg)
+{
+	shard_undo(arg);
+}
+
+static void close_shard(struct index *ix, struct shard *sh)
+{
+	while (ix->home && sh->busy)
+		(void)!fiber_sleep(1);
+	timer_disarm(&sh->timer);
+	if (sh->apply.txn)
+		job_run_in(&sh->queue, undo_job, sh);
+	job_queue_stop(&sh->queue);
+	if (sh->env)
+		mdb_env_close(sh->env);
+	free_feed(sh->first);
+	free_feed(sh->kept);
+	outcomes_done(&sh->known);
+}
+
 void index_close(struct index *ix)
 {
 	if (!ix)
 		return;
-	for (unsigned i = 0; i < INDEX_SHARDS_MAX; i++) {
-		struct shard *sh = &ix->shards[i];
-
-		while (ix->home && sh->busy)
-			(void)!fiber_sleep(1);
-		timer_disarm(&sh->timer);
-		/* The last job has come home, but its thread may not have let go of the queue. */
-		while (atomic_load(&sh->queue.pending) > 0)
-			sched_yield();
-		if (sh->env)
-			mdb_env_close(sh->env);
-		free_feed(sh->first);
-		free_feed(sh->work);
-	}
+	for (unsigned i = 0; i < INDEX_SHARDS_MAX; i++)
+		close_shard(ix, &ix->shards[i]);
 	free(ix);
 }
 
 void index_abandon(struct index *ix)
 {
-	for (unsigned i = 0; i < ix->count; i++)
+	for (unsigned i = 0; i < ix->count; i++) {
+		shard_undo(&ix->shards[i]);
 		mdb_env_close(ix->shards[i].env);
+	}
+}
+
+void index_on_commit(struct index *ix, void (*fn)(void *arg, const struct index_commit *commit),
+	void *arg)
+{
+	ix->committed_arg = arg;
+	ix->committed = fn;
 }
 
 unsigned index_shard_count(const struct index *ix)
@@ -233,102 +243,95 @@ unsigned index_shard_of(const struct index *ix, slice name)
 	return (unsigned)(h % ix->count);
 }
 
-/* --- Committing --- */
+/* --- Applying and committing --- */
 
-/* Hand the feed to the job's side. */
-static void take_work(struct shard *sh)
+/* Hand the feed over to the writer. */
+static void take_work(struct shard *sh, bool commit)
 {
-	if (!sh->work) {
-		sh->work = sh->first;
-		sh->work_bytes = sh->fed_bytes;
-		sh->first = sh->last = NULL;
-		sh->fed_bytes = 0;
-		sh->work_to = sh->fed_to;
-	}
-	sh->commit_wanted = false;
+	if (sh->kept_last)
+		sh->kept_last->next = sh->first;
+	else
+		sh->kept = sh->first;
+	if (!sh->todo)
+		sh->todo = sh->first;
+	if (sh->last)
+		sh->kept_last = sh->last;
+	sh->first = sh->last = NULL;
+	sh->loose_bytes += sh->fed_bytes;
+	sh->fed_bytes = 0;
+	sh->work_to = sh->fed_to;
+	sh->work_commit = commit;
+	sh->work_asked = sh->eager || !list_empty(&sh->askers);
+	sh->eager = false;
 	sh->busy = true;
+	if (commit)
+		sh->commit_wanted = false;
 }
 
-static void tell(struct waiter *w, enum err err);
-
-static enum err outcome_of(const struct shard *sh, journal_pos pos)
+void shard_told(struct shard *sh)
 {
-	size_t n = MIN(sh->known.count, (size_t)OUTCOMES);
-
-	for (size_t i = 0; i < n; i++)
-		if (sh->known.at[i].pos == pos)
-			return sh->known.at[i].err;
-	return OK;
+	outcomes_add(&sh->known, sh->told);
+	sh->told = NULL;
+	sh->applied = MAX(sh->applied, sh->told_to);
+	wake_askers(sh, OK);
 }
 
-static void learn(struct shard *sh)
+static void fail_work(struct shard *sh)
 {
-	size_t n = MIN(sh->fresh.count, (size_t)OUTCOMES);
-
-	for (size_t i = 0; i < n; i++)
-		sh->known.at[sh->known.count++ % OUTCOMES] = sh->fresh.at[i];
-	sh->fresh.count = 0;
+	sh->failing = true;
+	wake_askers(sh, sh->work_err);
+	wake_waiters(sh, sh->work_err);
+	if (sh->ix->home)
+		timer_arm_in(sh->ix->home, &sh->timer, RETRY_MS);
 }
 
-/* A waiter that needs several shards stands in the list of one at a time. */
-static void wait_on(struct waiter *w);
-
-static void wake_waiters(struct shard *sh, enum err err)
+void shard_look_clean(struct shard *sh)
 {
-	struct list woken;
-
-	list_init(&woken);
-	list_each(&sh->waiters, link)
-	{
-		struct waiter *w = container_of(link, struct waiter, link);
-
-		if (err || w->pos < shard_position(sh)) {
-			list_remove(link);
-			list_push(&woken, link);
-		}
-	}
-	for (struct list_link *link; (link = list_pop(&woken));) {
-		struct waiter *w = container_of(link, struct waiter, link);
-
-		if (err)
-			tell(w, err);
-		else
-			wait_on(w);
-	}
+	if (sh->first || sh->loose_bytes || sh->fed_to <= shard_clean(sh))
+		return;
+	atomic_store_explicit(&sh->clean, sh->fed_to, memory_order_release);
+	if (!list_empty(&sh->waiters))
+		wake_waiters(sh, OK);
 }
 
-void shard_kick(struct shard *sh);
+static void finish_commit(struct shard *sh)
+{
+	struct index *ix = sh->ix;
+	struct apply *ap = &sh->apply;
+	struct index_commit commit = {
+		.touched = ap->touched.at, .len = ap->touched.len, .all = ap->touched.all
+	};
+
+	timer_disarm(&sh->timer);
+	atomic_fetch_add(&ix->commits, 1);
+	atomic_fetch_add(&ix->records, ap->records);
+	atomic_fetch_sub(&ix->lag, sh->loose_bytes);
+	sh->loose_bytes = 0;
+	atomic_store_explicit(&sh->position, sh->work_to, memory_order_release);
+	atomic_store_explicit(&sh->clean, MAX(shard_clean(sh), sh->work_to), memory_order_release);
+	if (ap->directory)
+		atomic_fetch_add(&ix->generation, 1);
+	if (ix->committed && (commit.len || commit.all))
+		ix->committed(ix->committed_arg, &commit);
+	wake_waiters(sh, OK);
+}
 
 static void finish_work(struct shard *sh)
 {
-	struct index *ix = sh->ix;
-
 	sh->busy = false;
+	shard_told(sh);
 	if (sh->work_err) {
-		sh->fresh.count = 0;
-		wake_waiters(sh, sh->work_err);
-		if (ix->home)
-			timer_arm_in(ix->home, &sh->timer, RETRY_MS);
+		fail_work(sh);
 		return;
 	}
-	learn(sh);
-	atomic_fetch_add(&ix->commits, 1);
-	atomic_fetch_add(&ix->records, sh->work_records);
-	atomic_fetch_sub(&ix->lag, sh->work_bytes);
-	free_feed(sh->work);
-	sh->work = NULL;
-	atomic_store_explicit(&sh->position, sh->work_to, memory_order_release);
-	if (sh->work_directory)
-		atomic_fetch_add(&ix->generation, 1);
-	wake_waiters(sh, OK);
+	if (sh->work_commit)
+		finish_commit(sh);
 	shard_kick(sh);
 }
 
 static void run_job(struct job *job)
 {
-	struct shard *sh = container_of(job, struct shard, job);
-
-	sh->work_err = shard_apply(sh);
+	shard_write(container_of(job, struct shard, job));
 }
 
 static void job_done(struct worker *w, struct job *job)
@@ -336,17 +339,15 @@ static void job_done(struct worker *w, struct job *job)
 	finish_work(container_of(job, struct shard, job));
 }
 
-static void commit_now(struct shard *sh)
+static void work_now(struct shard *sh, bool commit)
 {
-	struct index *ix = sh->ix;
-
-	take_work(sh);
-	if (!ix->home) {
+	take_work(sh, commit);
+	sh->failing = false;
+	if (!sh->ix->home) {
 		run_job(&sh->job);
 		finish_work(sh);
 		return;
 	}
-	timer_disarm(&sh->timer);
 	sh->job = (struct job){ .run = run_job, .done = job_done };
 	job_send(&sh->job, &sh->queue);
 }
@@ -355,31 +356,37 @@ static void gathered(struct timer *t)
 {
 	struct shard *sh = container_of(t, struct shard, timer);
 
-	if (!sh->busy && (sh->first || sh->work || sh->commit_wanted))
-		commit_now(sh);
+	sh->commit_wanted = true;
+	sh->failing = false;
+	shard_kick(sh);
 }
 
-static bool idle(struct shard *sh)
+static bool wants_commit(struct shard *sh)
 {
-	if (sh->first || sh->work)
-		return false;
-	if (sh->fed_to <= shard_position(sh))
+	if (sh->fed_to <= shard_position(sh)) {
 		sh->commit_wanted = false;
-	return !sh->commit_wanted;
+		return false;
+	}
+	return sh->commit_wanted || !list_empty(&sh->waiters) ||
+		sh->loose_bytes + sh->fed_bytes >= COMMIT_BYTES;
+}
+
+static bool wants_apply(const struct shard *sh)
+{
+	return sh->first && (sh->eager || !list_empty(&sh->askers) || sh->fed_bytes >= APPLY_BYTES);
 }
 
 void shard_kick(struct shard *sh)
 {
 	struct index *ix = sh->ix;
 
-	if (sh->busy || idle(sh))
-		return;
 	/* After a failure the timer decides, or every record would try the full disk again. */
-	bool failing = sh->work && timer_armed(&sh->timer);
-	if (!failing &&
-		(sh->commit_wanted || !list_empty(&sh->waiters) || sh->fed_bytes >= COMMIT_BYTES))
-		commit_now(sh);
-	else if (ix->home && !timer_armed(&sh->timer))
+	if (sh->busy || (sh->failing && ix->home))
+		return;
+	bool commit = wants_commit(sh);
+	if (commit || wants_apply(sh))
+		work_now(sh, commit);
+	else if (ix->home && (sh->first || sh->loose_bytes) && !timer_armed(&sh->timer))
 		timer_arm_in(ix->home, &sh->timer, ix->gather_ms);
 }
 
@@ -407,105 +414,15 @@ uint64_t index_generation(const struct index *ix)
 	return atomic_load_explicit(&ix->generation, memory_order_acquire);
 }
 
-/* --- Waiting --- */
-
-static void tell_there(struct worker *w, struct post *post)
-{
-	struct waiter *waiter = container_of(post, struct waiter, post);
-
-	fiber_wake(&waiter->wait, waiter->err);
-}
-
-static void tell(struct waiter *w, enum err err)
-{
-	w->err = err;
-	if (!w->ix->home)
-		return;
-	w->post.run = tell_there;
-	if (w->worker == w->ix->home_index)
-		tell_there(w->ix->home, &w->post);
-	else
-		post_to(w->worker, &w->post);
-}
-
-static void wait_on(struct waiter *w)
-{
-	struct index *ix = w->ix;
-	struct shard *last = NULL;
-
-	for (unsigned i = 0; i < ix->count; i++) {
-		struct shard *sh = &ix->shards[i];
-
-		if (!(w->mask & 1u << i))
-			continue;
-		last = sh;
-		if (w->pos < shard_position(sh)) {
-			if (!w->want_outcome)
-				w->mask &= ~(1u << i);
-			continue;
-		}
-		list_push(&sh->waiters, &w->link);
-		/* What was asked for may lie before the feed's end without a record of this shard. */
-		if (sh->fed_to > shard_position(sh))
-			sh->commit_wanted = true;
-		shard_kick(sh);
-		return;
-	}
-	tell(w, w->want_outcome && last ? outcome_of(last, w->pos) : OK);
-}
-
-static void wait_there(struct worker *w, struct post *post)
-{
-	wait_on(container_of(post, struct waiter, post));
-}
-
-static enum err wait_for(struct waiter *w)
-{
-	struct index *ix = w->ix;
-
-	if (!ix->home) {
-		w->err = ERR_INVALID; /* a position nobody fed */
-		wait_on(w);
-		list_remove(&w->link);
-		return w->err == ERR_INVALID && index_behind(ix) ? ERR_NOMEM : w->err;
-	}
-	struct worker *here = worker_self();
-	must(here);
-	w->worker = worker_index(here);
-	if (w->worker == ix->home_index) {
-		wait_on(w);
-	} else {
-		w->post.run = wait_there;
-		post_to(ix->home_index, &w->post);
-	}
-	return fiber_wait_through(&w->wait);
-}
-
-enum err index_wait(struct index *ix, journal_pos pos, uint32_t mask)
-{
-	struct waiter w = { .ix = ix, .pos = pos, .mask = mask ? mask : (1u << ix->count) - 1 };
-	bool there = true;
-
-	for (unsigned i = 0; there && i < ix->count; i++)
-		there = !(w.mask & 1u << i) || pos < shard_position(&ix->shards[i]);
-	return there ? OK : wait_for(&w);
-}
-
-enum err index_result(struct index *ix, journal_pos pos, unsigned shard)
-{
-	struct waiter w = { .ix = ix, .pos = pos, .mask = 1u << shard, .want_outcome = true };
-
-	return wait_for(&w);
-}
-
 void index_stats(const struct index *ix, struct index_stats *out)
 {
 	struct index_stats s = { .commits = atomic_load(&ix->commits),
 		.records = atomic_load(&ix->records),
 		.lag_bytes = index_lag(ix) };
 
-	for (unsigned i = 0; i < ix->count; i++)
+	for (unsigned i = 0; i < ix->count; i++) {
 		s.map_bytes += atomic_load(&ix->shards[i].map_bytes);
-	s.used_bytes = atomic_load(&ix->used_bytes);
+		s.used_bytes += atomic_load(&ix->shards[i].used_bytes);
+	}
 	*out = s;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* index.h - the LMDB index: S shards, each a pure function of the journal.
  *
- * A shard is one LMDB environment with one writer, a serial queue of helper jobs. It applies the
- * durable records meant for it in journal order, and every commit is synced and stores the position
- * it contains. While somebody waits commits run back to back; otherwise they gather for
- * `gather_ms`. Nothing visible is ever taken back. Read transactions are short, run on helper
+ * A shard is one LMDB environment with one writer, a thread of its own. It applies the durable
+ * records meant for it in journal order inside a transaction that stays open, and every commit is
+ * synced and stores the position it contains. While somebody waits commits run back to back;
+ * otherwise they gather for `gather_ms`. What a record comes to is fixed when it is applied, which is
+ * before it can be read. Nothing visible is ever taken back. Read transactions are short, run on helper
  * threads or (a few warm pages) on a worker, and never live across a wait; the map grows between
  * transactions. Values are at most 2 KB; keys are big-endian and made in keys.h. This module and
  * its index_*.c are the only ones that see lmdb.h. */
@@ -14,6 +15,7 @@
 #include "core/base/base.h"
 #include "store/journal.h"
 
+struct arena;
 struct index;
 struct journal;
 struct store_options;
@@ -43,7 +45,8 @@ unsigned index_shard_count(const struct index *ix);
 unsigned index_shard_of(const struct index *ix, slice name);
 
 /* --- Writing: the journal's home worker, in journal order --- */
-/* A durable record for the shards of its mask. The bytes are copied. */
+/* A durable record for the shards of its mask; of a message the front alone is kept. The bytes are
+ * copied. */
 void index_feed(struct index *ix, const struct journal_record *rec, slice payload);
 /* Without memory for a record its shard is behind: it takes no more until it was fed everything from
  * index_missed() on again. Then say so, with the position all of it came before. */
@@ -69,10 +72,38 @@ uint64_t index_lag(const struct index *ix);
 /* Until the shards in `mask` (0: all) have committed past `pos`, which is durable. An error: the
  * index could not be written (ERR_IO, ERR_NOSPACE); it goes on trying. */
 enum err index_wait(struct index *ix, journal_pos pos, uint32_t mask) must_use;
-/* The same for one conditional record of one shard; the outcome it had when it was applied. */
+/* Until all records of the shard up to `pos` are committed: where nothing is under way that is so at
+ * once, without a commit. index_synced: it would not wait; any thread. */
+enum err index_sync(struct index *ix, journal_pos pos, unsigned shard) must_use;
+bool index_synced(const struct index *ix, journal_pos pos, unsigned shard);
+/* What a record of one shard came to: waits until it is applied, committed or not. *out (may be NULL)
+ * gets the bytes, in the arena; none for records without any. It is kept until somebody asked, and a
+ * while longer. ERR_TIMEOUT: nobody asked for so long that it is not known any more; of a message
+ * without JOURNAL_OUTCOME nothing is kept at all, and asking gives OK. */
+struct index_ask {
+	journal_pos pos;
+	unsigned shard;
+};
+enum err index_outcome(struct index *ix, const struct index_ask *ask, struct arena *a,
+	slice *out) must_use;
+/* The same, when it can be read too. */
 enum err index_result(struct index *ix, journal_pos pos, unsigned shard) must_use;
 /* Count of commits that changed rows of the directory (accounts, domains, keys, settings). */
 uint64_t index_generation(const struct index *ix);
+
+/* Called on the home at each commit that changed mailboxes, before those are woken who waited for it.
+ * The list dies with the call. */
+struct index_touched {
+	uint64_t account;
+	uint32_t mailbox; /* 0: the account's list of them */
+};
+struct index_commit {
+	const struct index_touched *touched;
+	size_t len;
+	bool all; /* there were too many to list */
+};
+void index_on_commit(struct index *ix, void (*fn)(void *arg, const struct index_commit *commit),
+	void *arg);
 
 /* --- Reading --- */
 struct index_txn; /* one shard, one moment */

@@ -1,32 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What each record does to the rows: one transaction over a shard's work.
+/* The writer of a shard: one transaction, kept open while records are applied as they come, committed
+ * when the home says so.
  *
- * Applying is a pure function of (rows, record): no clock, no randomness, no memory between records
- * but the totals, which are rows too. So the same journal gives the same index, and replay gives
- * the same answers. A payload that does not parse passed the journal's checksum, so it was
- * written wrong; it is skipped, alike on every replay. */
+ * What a record comes to is fixed when it is applied, and told then. So a transaction that is lost
+ * (no room, a full map) is made again from the records since the last commit, which the feed keeps,
+ * with the same outcomes; those told before are not told again. */
 #include "store/index_int.h"
 
-#include "store/account.h"
-enum { META_VERSION = 1, ROW_BYTES = INDEX_VALUE_MAX + 64 };
+#include "store/apply.h"
+#include "store/blob.h"
+#include "store/frame.h"
+#include "store/index_rows.h"
 
-struct apply {
-	struct shard *shard;
-	MDB_txn *txn;
-	struct keys_counts totals;
-	bool totals_changed;
-};
+#include <stdlib.h>
 
-/* --- Rows: an enum err is a failure of LMDB, never "not there" unless said --- */
+enum { META_VERSION = 1, ROOM_BYTES = 64 * 1024 * 1024 };
+
+/* --- Rows --- */
 
 static MDB_val val_of(slice s)
 {
 	return (MDB_val){ .mv_size = s.len, .mv_data = (void *)(uintptr_t)s.ptr };
 }
 
-static enum err row_get(struct apply *ap, const struct keys_buf *key, slice *out)
+/* Growing the map and trying again helps against a full one alone. */
+static enum err change_err(int rc)
 {
-	MDB_val k = val_of(keys_slice(key)), v;
+	return rc == MDB_MAP_FULL ? ERR_LIMIT : index_err(rc);
+}
+
+enum err apply_get(struct apply *ap, slice key, slice *out)
+{
+	MDB_val k = val_of(key), v;
 	int rc = mdb_get(ap->txn, ap->shard->dbi, &k, &v);
 
 	if (!rc)
@@ -34,418 +39,194 @@ static enum err row_get(struct apply *ap, const struct keys_buf *key, slice *out
 	return index_err(rc);
 }
 
-static enum err row_put(struct apply *ap, const struct keys_buf *key, slice value)
+enum err apply_put(struct apply *ap, slice key, slice value)
 {
-	MDB_val k = val_of(keys_slice(key)), v = val_of(value);
-	int rc = mdb_put(ap->txn, ap->shard->dbi, &k, &v, 0);
+	MDB_val k = val_of(key), v = val_of(value);
 
-	return rc == MDB_MAP_FULL ? ERR_LIMIT : index_err(rc);
+	must(key.len && key.len <= INDEX_KEY_MAX && value.len <= INDEX_VALUE_MAX);
+	return change_err(mdb_put(ap->txn, ap->shard->dbi, &k, &v, 0));
 }
 
-static enum err row_delete(struct apply *ap, const struct keys_buf *key)
+enum err apply_delete(struct apply *ap, slice key)
 {
-	MDB_val k = val_of(keys_slice(key));
+	MDB_val k = val_of(key);
 	int rc = mdb_del(ap->txn, ap->shard->dbi, &k, NULL);
 
-	if (rc == MDB_NOTFOUND)
-		return OK;
-	return rc == MDB_MAP_FULL ? ERR_LIMIT : index_err(rc);
+	return rc == MDB_NOTFOUND ? OK : change_err(rc);
 }
 
-/* --- Counters --- */
-
-struct delta {
-	int64_t waiting, held, bytes;
-};
-
-static void add(uint64_t *n, int64_t by)
-{
-	*n = by < 0 && (uint64_t)-by > *n ? 0 : *n + (uint64_t)by;
-}
-
-static void add_delta(struct keys_counts *c, const struct delta *d)
-{
-	add(&c->waiting, d->waiting);
-	add(&c->held, d->held);
-	add(&c->bytes, d->bytes);
-}
-
-static enum err count(struct apply *ap, slice domain, const struct delta *d)
-{
-	char buf[64];
-	struct keys_buf key;
-	struct keys_counts c = { 0 };
-	slice value;
-
-	keys_name(&key, KEYS_COUNT, domain);
-	enum err err = row_get(ap, &key, &value);
-	bool there = !err && keys_get_counts(value, &c);
-	if (err && err != ERR_NOT_FOUND)
-		return err;
-	add_delta(&c, d);
-	add_delta(&ap->totals, d);
-	ap->totals_changed = true;
-	bool empty = !c.waiting && !c.held;
-	if (empty && there)
-		add(&ap->totals.domains, -1);
-	if (!empty && !there)
-		add(&ap->totals.domains, 1);
-	if (empty)
-		return row_delete(ap, &key);
-	struct out o = out_fixed(buf, sizeof(buf));
-	keys_put_counts(&o, &c);
-	return row_put(ap, &key, out_written(&o));
-}
-
-/* --- Schedule --- */
-
-static struct delta delta_of(const struct schedule_entry *e, int sign)
-{
-	bool held = e->state == SCHEDULE_HELD;
-
-	return (struct delta){ .waiting = held ? 0 : sign,
-		.held = held ? sign : 0,
-		.bytes = sign * (int64_t)MIN(e->ref.size, (uint64_t)INT64_MAX) };
-}
-
-static void due_key(struct keys_buf *key, const struct schedule_entry *e)
-{
-	struct keys_due due = { .domain = e->domain,
-		.lane = e->lane,
-		.tenant = e->tenant,
-		.due = e->due,
-		.id = e->ref.id,
-		.n = e->n };
-
-	keys_schedule(key, &due);
-}
-
-static void early_key(struct keys_buf *key, const struct schedule_entry *e)
-{
-	struct keys_early_row row = { .low = e->ref.low, .id = e->ref.id, .n = e->n };
-
-	keys_early(key, &row);
-}
-
-/* The entry as it stands; copied to `buf`, since the next write moves pages. */
-static enum err load_entry(struct apply *ap, struct schedule_entry *e, char buf[ROW_BYTES],
-	bool *out_there)
-{
-	struct keys_buf key;
-	slice value = { 0 };
-
-	keys_entry(&key, e->ref.id, e->n);
-	enum err err = row_get(ap, &key, &value);
-	*out_there = false;
-	if (err == ERR_NOT_FOUND)
-		return OK;
-	if (err)
-		return err;
-	if (value.len > ROW_BYTES)
-		return ERR_CORRUPT;
-	memcpy(buf, value.ptr, value.len);
-	*out_there = keys_get_entry(slice_of(buf, value.len), e);
-	return *out_there ? OK : ERR_CORRUPT;
-}
-
-/* Remove the rows that depend on the entry: its place in the schedule, its early row. */
-static enum err unlink_entry(struct apply *ap, const struct schedule_entry *e)
-{
-	struct keys_buf key;
-	enum err err = OK;
-
-	if (e->state != SCHEDULE_HELD) {
-		due_key(&key, e);
-		err = row_delete(ap, &key);
-	}
-	if (!err && e->ref.low != e->ref.id) {
-		early_key(&key, e);
-		err = row_delete(ap, &key);
-	}
-	return err;
-}
-
-static enum err store_entry(struct apply *ap, const struct schedule_entry *e)
-{
-	char buf[ROW_BYTES];
-	struct out o = out_fixed(buf, sizeof(buf));
-	struct keys_buf key;
-	enum err err = OK;
-
-	keys_put_entry(&o, e);
-	if (!out_ok(&o))
-		return ERR_TOO_LARGE;
-	if (e->state != SCHEDULE_HELD) {
-		due_key(&key, e);
-		err = row_put(ap, &key, (slice){ "", 0 });
-	}
-	if (!err && e->ref.low != e->ref.id) {
-		early_key(&key, e);
-		err = row_put(ap, &key, (slice){ "", 0 });
-	}
-	keys_entry(&key, e->ref.id, e->n);
-	return err ? err : row_put(ap, &key, out_written(&o));
-}
-
-static enum err replace_entry(struct apply *ap, const struct schedule_entry *old,
-	const struct schedule_entry *new)
-{
-	struct delta change = { 0 };
-	enum err err = OK;
-
-	if (old) {
-		change = delta_of(old, -1);
-		err = unlink_entry(ap, old);
-	}
-	if (!err && new) {
-		struct delta more = delta_of(new, 1);
-
-		change.waiting += more.waiting;
-		change.held += more.held;
-		change.bytes += more.bytes;
-		err = store_entry(ap, new);
-	}
-	if (!err && (change.waiting || change.held || change.bytes))
-		err = count(ap, new ? new->domain : old->domain, &change);
-	return err;
-}
-
-/* A hold set by people outlives what the attempt that was under way says. */
-static enum err apply_park(struct apply *ap, slice payload)
-{
-	char buf[ROW_BYTES];
-	struct schedule_entry new, old;
-	bool there;
-
-	if (!keys_get_park(payload, &new))
-		return OK;
-	old = (struct schedule_entry){ .ref.id = new.ref.id, .n = new.n };
-	enum err err = load_entry(ap, &old, buf, &there);
-	if (err)
-		return err;
-	if (there && old.state == SCHEDULE_HELD)
-		new.state = SCHEDULE_HELD;
-	return replace_entry(ap, there ? &old : NULL, &new);
-}
-
-static enum err apply_done(struct apply *ap, slice payload)
-{
-	char buf[ROW_BYTES];
-	struct schedule_done end;
-	bool there;
-
-	if (!keys_get_done(payload, &end))
-		return OK;
-	struct schedule_entry old = { .ref.id = end.id, .n = end.n };
-	enum err err = load_entry(ap, &old, buf, &there);
-	if (err || !there)
-		return err;
-	err = replace_entry(ap, &old, NULL);
-	struct keys_buf key;
-	keys_entry(&key, end.id, end.n);
-	return err ? err : row_delete(ap, &key);
-}
-
-static enum err apply_state(struct apply *ap, slice payload, enum err *outcome)
-{
-	char buf[ROW_BYTES];
-	struct schedule_change change;
-	bool there;
-
-	if (!keys_get_change(payload, &change))
-		return OK;
-	struct schedule_entry old = { .ref.id = change.id, .n = change.n };
-	enum err err = load_entry(ap, &old, buf, &there);
-	if (err)
-		return err;
-	if (!there) {
-		*outcome = ERR_NOT_FOUND;
-		return OK;
-	}
-	struct schedule_entry new = old;
-	new.state = change.hold ? SCHEDULE_HELD : SCHEDULE_READY;
-	if (!change.hold)
-		new.due = change.due;
-	return replace_entry(ap, &old, &new);
-}
-
-/* --- The directory --- */
-
-/* Deletes every row that begins with the prefix. */
-static enum err delete_prefix(struct apply *ap, slice prefix, size_t *out_count)
+enum err apply_delete_prefix(struct apply *ap, slice prefix, size_t limit, bool *out_more)
 {
 	MDB_cursor *cursor;
 	MDB_val k = val_of(prefix), v;
 	int rc = mdb_cursor_open(ap->txn, ap->shard->dbi, &cursor);
+	bool more = false;
 
-	*out_count = 0;
 	if (rc)
 		return index_err(rc);
 	rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
 	while (!rc && slice_starts(slice_of(k.mv_data, k.mv_size), prefix)) {
+		more = limit-- == 0;
+		if (more)
+			break;
 		rc = mdb_cursor_del(cursor, 0);
-		++*out_count;
 		if (!rc)
 			rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
 	}
 	mdb_cursor_close(cursor);
-	if (rc == MDB_MAP_FULL)
-		return ERR_LIMIT;
-	return rc == MDB_NOTFOUND ? OK : index_err(rc);
+	*out_more = more;
+	return rc == MDB_NOTFOUND ? OK : change_err(rc);
 }
 
-static enum err has_prefix(struct apply *ap, slice prefix, bool *out)
+enum err apply_seek(struct apply *ap, struct index_cursor *c, slice from, slice prefix)
 {
-	MDB_cursor *cursor;
-	MDB_val k = val_of(prefix), v;
-	int rc = mdb_cursor_open(ap->txn, ap->shard->dbi, &cursor);
+	struct index_txn txn = { .txn = ap->txn, .shard = ap->shard };
 
-	if (rc)
-		return index_err(rc);
-	rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
-	*out = !rc && slice_starts(slice_of(k.mv_data, k.mv_size), prefix);
-	mdb_cursor_close(cursor);
-	return rc == MDB_NOTFOUND ? OK : index_err(rc);
+	return index_seek(&txn, c, from, prefix);
 }
 
-/* A long value stands in pieces: key NUL number. Only signing keys are that long. */
-static enum err put_pieces(struct apply *ap, const struct keys_row *row)
+enum err apply_next(struct index_cursor *c)
 {
-	struct keys_buf prefix = { 0 };
-	struct out o = out_fixed(prefix.bytes, KEYS_MAX);
-	size_t gone;
+	return index_next(c);
+}
 
-	out_slice(&o, row->key);
-	out_u8(&o, 0);
-	prefix.len = o.len;
-	enum err err = delete_prefix(ap, keys_slice(&prefix), &gone);
-	slice rest = row->value;
-	for (uint8_t piece = 0; !err && rest.len; piece++) {
-		struct keys_buf key = prefix;
+void apply_seek_done(struct index_cursor *c)
+{
+	index_cursor_done(c);
+}
 
-		key.bytes[key.len++] = piece;
-		err = row_put(ap, &key, slice_sub(rest, 0, KEYS_PIECE));
-		rest = slice_skip(rest, KEYS_PIECE);
+unsigned apply_shard(const struct apply *ap, unsigned *out_count)
+{
+	*out_count = ap->shard->ix->count;
+	return ap->shard->number;
+}
+
+struct keys_counts *apply_totals(struct apply *ap)
+{
+	ap->totals_changed = true;
+	return &ap->totals;
+}
+
+void apply_directory_changed(struct apply *ap)
+{
+	ap->directory = true;
+}
+
+/* --- What comes of a record --- */
+
+static bool outcome_wanted(const struct apply *ap)
+{
+	const struct journal_record *rec = ap->rec;
+
+	if (rec->pos < ap->shard->told_to)
+		return false;
+	return rec->type != JOURNAL_MESSAGE || rec->flags & JOURNAL_OUTCOME;
+}
+
+void apply_outcome(struct apply *ap, enum err err, slice bytes)
+{
+	if (!outcome_wanted(ap))
+		return;
+	bytes = slice_sub(bytes, 0, INDEX_OUTCOME_MAX);
+	struct outcome *o = malloc(sizeof(*o) + bytes.len);
+	if (!o) {
+		ap->failed = ERR_NOMEM;
+		return;
 	}
-	return err;
+	*o = (struct outcome){ .pos = ap->rec->pos, .err = err, .len = (uint32_t)bytes.len };
+	if (bytes.len)
+		memcpy(o->bytes, bytes.ptr, bytes.len);
+	free(ap->outcome);
+	ap->outcome = o;
 }
 
-static bool in_pieces(slice key)
+static size_t touched_slot(const struct index_touched *t)
 {
-	return key.ptr[0] == KEYS_KEY;
+	uint64_t h = (t->account * UINT64_C(0x9e3779b97f4a7c15)) ^ t->mailbox;
+
+	return (h * UINT64_C(0xd1b54a32d192ed03) >> 32) & (TOUCHED_SLOTS - 1);
 }
 
-static enum err row_there(struct apply *ap, const struct keys_row *row, bool *out)
+void apply_touched(struct apply *ap, uint64_t account, uint32_t mailbox)
 {
-	struct keys_buf key = { .len = row->key.len };
-	slice value;
+	struct touched *all = &ap->touched;
+	struct index_touched t = { .account = account, .mailbox = mailbox };
+	size_t slot = touched_slot(&t);
 
-	memcpy(key.bytes, row->key.ptr, row->key.len);
-	if (in_pieces(row->key)) {
-		key.bytes[key.len++] = 0;
-		return has_prefix(ap, keys_slice(&key), out);
+	for (; all->slots[slot]; slot = (slot + 1) & (TOUCHED_SLOTS - 1)) {
+		const struct index_touched *known = &all->at[all->slots[slot] - 1];
+
+		if (known->account == account && known->mailbox == mailbox)
+			return;
 	}
-	enum err err = row_get(ap, &key, &value);
-	*out = !err;
-	return err == ERR_NOT_FOUND ? OK : err;
+	if (all->len == TOUCHED_MAX) {
+		all->all = true;
+		return;
+	}
+	all->at[all->len++] = t;
+	all->slots[slot] = (uint16_t)all->len;
 }
 
-static enum err delete_row(struct apply *ap, const struct keys_row *row)
+static void forget_touched(struct touched *t)
 {
-	struct keys_buf key = { .len = row->key.len };
-	size_t gone;
-
-	memcpy(key.bytes, row->key.ptr, row->key.len);
-	if (!in_pieces(row->key))
-		return row_delete(ap, &key);
-	key.bytes[key.len++] = 0;
-	return delete_prefix(ap, keys_slice(&key), &gone);
+	if (t->len)
+		memset(t->slots, 0, sizeof(t->slots));
+	t->len = 0;
+	t->all = false;
 }
 
-static enum err delete_domain(struct apply *ap, const struct keys_row *row, enum err *outcome)
-{
-	slice name = slice_skip(row->key, 1);
-	struct keys_buf accounts, aliases, keys;
-	bool there;
-	size_t gone;
+/* --- Records --- */
 
-	keys_two(&accounts, &(struct keys_pair){ .kind = KEYS_ACCOUNT, .first = name });
-	keys_two(&aliases, &(struct keys_pair){ .kind = KEYS_ALIAS, .first = name });
-	keys_two(&keys, &(struct keys_pair){ .kind = KEYS_KEY, .first = name });
-	enum err err = has_prefix(ap, keys_slice(&accounts), &there);
-	if (!err && there && !row->mode) {
-		*outcome = ERR_BUSY;
+static enum err apply_message(struct apply *ap, slice payload)
+{
+	struct frame_message m;
+
+	/* The head says the length of the whole record; here is only its begin. */
+	if (!frame_get_front(payload, &m))
 		return OK;
-	}
-	if (!err)
-		err = delete_prefix(ap, keys_slice(&accounts), &gone);
-	if (!err)
-		err = delete_prefix(ap, keys_slice(&aliases), &gone);
-	if (!err)
-		err = delete_prefix(ap, keys_slice(&keys), &gone);
-	return err ? err : delete_row(ap, row);
+	struct blob_ref ref = {
+		.id = ap->rec->pos, .low = m.low ? m.low : ap->rec->pos, .size = m.size
+	};
+	return mailbox_apply_delivery(ap, &ref, slice_skip(payload, FRAME_MESSAGE_HEAD));
 }
 
-static enum err apply_row(struct apply *ap, slice payload, enum err *outcome)
+static enum err apply_payload(struct apply *ap, slice payload)
 {
-	struct keys_row row;
-	bool there;
-
-	if (!keys_get_row(payload, &row))
-		return OK;
-	enum err err = row_there(ap, &row, &there);
-	if (err)
-		return err;
-	ap->shard->work_directory = true;
-	if (row.act != KEYS_ACT_PUT && !there)
-		*outcome = ERR_NOT_FOUND;
-	else if (row.act == KEYS_ACT_DELETE)
-		return delete_row(ap, &row);
-	else if (row.act == KEYS_ACT_DELETE_DOMAIN)
-		return delete_domain(ap, &row, outcome);
-	else if (row.mode == ROW_CREATE && there)
-		*outcome = ERR_EXISTS;
-	else if (row.mode == ROW_REPLACE && !there)
-		*outcome = ERR_NOT_FOUND;
-	else if (in_pieces(row.key))
-		return put_pieces(ap, &row);
-	else if (row.value.len <= INDEX_VALUE_MAX) {
-		struct keys_buf key = { .len = row.key.len };
-
-		memcpy(key.bytes, row.key.ptr, row.key.len);
-		return row_put(ap, &key, row.value);
+	switch (ap->rec->type) {
+	case JOURNAL_MESSAGE:
+		return apply_message(ap, payload);
+	case JOURNAL_PARK:
+		return apply_park(ap, payload);
+	case JOURNAL_DONE:
+		return apply_done(ap, payload);
+	case JOURNAL_STATE:
+		return apply_state(ap, payload);
+	case JOURNAL_ROW:
+		return apply_row(ap, payload);
+	case JOURNAL_MAILBOX:
+		return mailbox_apply(ap, ap->rec->pos, payload);
+	default:
+		return OK; /* of a later version: what this one cannot apply it must not guess */
 	}
-	return OK;
 }
-
-/* --- The transaction --- */
 
 static enum err apply_record(struct apply *ap, const struct journal_record *rec, slice payload)
 {
-	struct outcomes *fresh = &ap->shard->fresh;
-	enum err outcome = OK, err = OK;
+	struct shard *sh = ap->shard;
 
-	switch (rec->type) {
-	case JOURNAL_PARK:
-		err = apply_park(ap, payload);
-		break;
-	case JOURNAL_DONE:
-		err = apply_done(ap, payload);
-		break;
-	case JOURNAL_STATE:
-		err = apply_state(ap, payload, &outcome);
-		break;
-	case JOURNAL_ROW:
-		err = apply_row(ap, payload, &outcome);
-		break;
-	default:
-		break; /* of a later version: what this one cannot apply it must not guess */
+	ap->rec = rec;
+	ap->failed = OK;
+	enum err err = apply_payload(ap, payload);
+	if (!err)
+		err = ap->failed;
+	if (ap->outcome && !err) {
+		*sh->fresh_end = ap->outcome;
+		sh->fresh_end = &ap->outcome->next;
+	} else {
+		free(ap->outcome);
 	}
-	if (outcome) {
-		fresh->at[fresh->count % OUTCOMES].pos = rec->pos;
-		fresh->at[fresh->count++ % OUTCOMES].err = outcome;
-	}
-	ap->shard->work_records++;
+	ap->outcome = NULL;
+	ap->records++;
 	return err;
 }
 
@@ -463,24 +244,16 @@ static enum err apply_feed(struct apply *ap, const struct feed *f)
 	return err;
 }
 
-static enum err put_position(struct apply *ap, journal_pos pos)
-{
-	char buf[8];
-	struct out o = out_fixed(buf, sizeof(buf));
-	struct keys_buf key;
-
-	keys_name(&key, KEYS_META, SLICE("position"));
-	out_u64(&o, pos);
-	return row_put(ap, &key, out_written(&o));
-}
+/* --- The transaction --- */
 
 static enum err load_totals(struct apply *ap)
 {
 	struct keys_buf key;
 	slice value;
 
+	ap->totals = (struct keys_counts){ 0 };
 	keys_name(&key, KEYS_TOTAL, SLICE(""));
-	enum err err = row_get(ap, &key, &value);
+	enum err err = apply_get(ap, keys_slice(&key), &value);
 	if (err == ERR_NOT_FOUND)
 		return OK;
 	if (!err && !keys_get_counts(value, &ap->totals))
@@ -498,7 +271,58 @@ static enum err put_totals(struct apply *ap)
 		return OK;
 	keys_name(&key, KEYS_TOTAL, SLICE(""));
 	keys_put_counts(&o, &ap->totals);
-	return row_put(ap, &key, out_written(&o));
+	return apply_put(ap, keys_slice(&key), out_written(&o));
+}
+
+static enum err put_position(struct apply *ap, journal_pos pos)
+{
+	char buf[8];
+	struct out o = out_fixed(buf, sizeof(buf));
+	struct keys_buf key;
+
+	keys_name(&key, KEYS_META, SLICE("position"));
+	out_u64(&o, pos);
+	return apply_put(ap, keys_slice(&key), out_written(&o));
+}
+
+static enum err begin(struct apply *ap)
+{
+	struct shard *sh = ap->shard;
+
+	if (ap->txn)
+		return OK;
+	int rc = mdb_txn_begin(sh->env, NULL, 0, &ap->txn);
+	if (rc) {
+		ap->txn = NULL;
+		return index_err(rc);
+	}
+	ap->totals_changed = ap->directory = false;
+	ap->records = 0;
+	forget_touched(&ap->touched);
+	return load_totals(ap);
+}
+
+static void free_outcomes(struct outcome *o)
+{
+	while (o) {
+		struct outcome *next = o->next;
+
+		free(o);
+		o = next;
+	}
+}
+
+void shard_undo(struct shard *sh)
+{
+	struct apply *ap = &sh->apply;
+
+	if (ap->txn)
+		mdb_txn_abort(ap->txn);
+	ap->txn = NULL;
+	sh->todo = sh->kept;
+	free_outcomes(sh->fresh);
+	sh->fresh = NULL;
+	sh->fresh_end = &sh->fresh;
 }
 
 enum err shard_grow(struct shard *sh)
@@ -513,41 +337,133 @@ enum err shard_grow(struct shard *sh)
 	return index_err(rc);
 }
 
-static enum err apply_once(struct shard *sh)
+static enum err apply_todo(struct shard *sh)
 {
-	struct apply ap = { .shard = sh };
-	int rc = mdb_txn_begin(sh->env, NULL, 0, &ap.txn);
+	enum err err = begin(&sh->apply);
 
-	if (rc)
-		return index_err(rc);
-	sh->fresh.count = 0;
-	sh->work_records = 0;
-	sh->work_directory = false;
-	enum err err = load_totals(&ap);
-	for (const struct feed *f = sh->work; !err && f; f = f->next)
-		err = apply_feed(&ap, f);
+	for (const struct feed *f = sh->todo; !err && f; f = f->next)
+		err = apply_feed(&sh->apply, f);
 	if (!err)
-		err = put_totals(&ap);
-	if (!err)
-		err = put_position(&ap, sh->work_to);
-	if (err) {
-		mdb_txn_abort(ap.txn);
-		return err;
-	}
-	rc = mdb_txn_commit(ap.txn);
-	return rc == MDB_MAP_FULL ? ERR_LIMIT : index_err(rc);
+		sh->todo = NULL;
+	return err;
 }
 
-enum err shard_apply(struct shard *sh)
+/* Afterwards all records are in the open transaction, or there is none. */
+static enum err apply_all(struct shard *sh)
+{
+	enum err err = OK;
+
+	do {
+		err = apply_todo(sh);
+		if (!err)
+			return OK;
+		shard_undo(sh);
+		if (err == ERR_LIMIT)
+			err = shard_grow(sh);
+		else
+			return err;
+	} while (!err);
+	return err;
+}
+
+static enum err commit_once(struct shard *sh)
+{
+	struct apply *ap = &sh->apply;
+	enum err err = begin(ap);
+
+	if (!err)
+		err = put_totals(ap);
+	if (!err)
+		err = put_position(ap, sh->work_to);
+	if (!err) {
+		err = change_err(mdb_txn_commit(ap->txn));
+		ap->txn = NULL; /* LMDB has freed it, in success and failure */
+	}
+	if (err)
+		shard_undo(sh);
+	return err;
+}
+
+static enum err commit(struct shard *sh)
 {
 	enum err err;
 
-	while ((err = apply_once(sh)) == ERR_LIMIT) {
+	while ((err = commit_once(sh)) == ERR_LIMIT) {
 		err = shard_grow(sh);
+		if (!err)
+			err = apply_all(sh);
 		if (err)
 			break;
 	}
 	return err;
+}
+
+/* Room for what comes, so that a full map is the exception; while nothing is open. */
+static void look_ahead(struct shard *sh)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+
+	mdb_env_info(sh->env, &info);
+	mdb_env_stat(sh->env, &stat);
+	uint64_t used = (info.me_last_pgno + 1) * (uint64_t)stat.ms_psize;
+	atomic_store(&sh->used_bytes, used);
+	if (!atomic_load(&sh->copying) &&
+		info.me_mapsize < used + MIN(used / 2, (uint64_t)ROOM_BYTES))
+		(void)!shard_grow(sh); /* a full map is told when it is there */
+}
+
+static void free_kept(struct shard *sh)
+{
+	while (sh->kept) {
+		struct feed *next = sh->kept->next;
+
+		free(sh->kept);
+		sh->kept = next;
+	}
+	sh->kept_last = sh->todo = NULL;
+}
+
+/* --- The job --- */
+
+static void told_here(struct worker *w, struct post *post)
+{
+	struct shard *sh = container_of(post, struct shard, told_post);
+
+	shard_told(sh);
+}
+
+/* With `now` in the middle of the job: a commit takes its time. */
+static void tell(struct shard *sh, bool now)
+{
+	struct index *ix = sh->ix;
+
+	sh->told = sh->fresh;
+	sh->fresh = NULL;
+	sh->fresh_end = &sh->fresh;
+	sh->told_to = sh->work_to;
+	if (!now || !ix->home)
+		return;
+	sh->told_post.run = told_here;
+	post_to(ix->home_index, &sh->told_post);
+}
+
+void shard_write(struct shard *sh)
+{
+	bool something = sh->todo != NULL;
+
+	sh->work_err = apply_all(sh);
+	if (sh->work_err)
+		return;
+	if (something)
+		tell(sh, sh->work_commit && (sh->fresh || sh->work_asked));
+	if (!sh->work_commit)
+		return;
+	sh->work_err = commit(sh);
+	if (sh->work_err)
+		return;
+	free_kept(sh);
+	look_ahead(sh);
 }
 
 /* --- The meta row: version, store id, number and count of shards --- */
@@ -564,7 +480,7 @@ static enum err make_meta(struct apply *ap, unsigned shards)
 	out_u64(&o, sh->ix->store_id);
 	out_u32(&o, sh->number);
 	out_u32(&o, shards);
-	enum err err = row_put(ap, &key, out_written(&o));
+	enum err err = apply_put(ap, keys_slice(&key), out_written(&o));
 	return err ? err : put_position(ap, 0);
 }
 
@@ -577,7 +493,7 @@ static enum err read_meta(struct apply *ap, unsigned *out_shards)
 	slice value;
 
 	keys_name(&key, KEYS_META, SLICE("store"));
-	enum err err = row_get(ap, &key, &value);
+	enum err err = apply_get(ap, keys_slice(&key), &value);
 	if (err)
 		return err;
 	if (!take_u32(&value, &version) || !take_u64(&value, &store_id) ||
@@ -588,11 +504,12 @@ static enum err read_meta(struct apply *ap, unsigned *out_shards)
 	if (store_id != sh->ix->store_id || number != sh->number || !shards)
 		return ERR_CORRUPT;
 	keys_name(&key, KEYS_META, SLICE("position"));
-	err = row_get(ap, &key, &value);
+	err = apply_get(ap, keys_slice(&key), &value);
 	if (err || !take_u64(&value, &position))
 		return err ? err : ERR_CORRUPT;
 	atomic_store(&sh->position, position);
-	sh->fed_to = position;
+	atomic_store(&sh->clean, position);
+	sh->fed_to = sh->applied = sh->told_to = position;
 	*out_shards = shards;
 	return OK;
 }

@@ -5,6 +5,8 @@
  * which record it missed and takes no more. Whoever feeds reads them from the journal later. */
 #include "store/index_int.h"
 
+#include "store/frame.h"
+
 #include <stdlib.h>
 
 #ifdef RP_FAULTS
@@ -39,12 +41,13 @@ static struct feed *room_for(struct shard *sh, size_t bytes)
 	if (fault())
 		return NULL;
 	if (!sh->last || sh->last->cap - sh->last->len < bytes) {
-		size_t cap = MAX((size_t)FEED_BYTES, bytes);
-		struct feed *f = calloc(1, sizeof(*f) + cap);
+		/* Small when little comes, since all of it stays until the commit. */
+		size_t cap = MAX((size_t)FEED_BYTES_MIN, MIN(sh->fed_bytes, (size_t)FEED_BYTES));
+		struct feed *f = malloc(sizeof(*f) + MAX(cap, bytes));
 
 		if (!f)
 			return NULL;
-		f->cap = cap;
+		*f = (struct feed){ .cap = MAX(cap, bytes) };
 		if (sh->last)
 			sh->last->next = f;
 		else
@@ -54,15 +57,27 @@ static struct feed *room_for(struct shard *sh, size_t bytes)
 	return sh->last;
 }
 
+/* Somebody will ask what it came to. */
+static bool is_eager(const struct journal_record *rec)
+{
+	return rec->type == JOURNAL_MAILBOX ||
+		(rec->type == JOURNAL_MESSAGE && rec->flags & JOURNAL_OUTCOME);
+}
+
 static bool feed_shard(struct shard *sh, const struct journal_record *rec, slice payload)
 {
-	size_t bytes = (sizeof(*rec) + payload.len + 7) & ~(size_t)7;
+	slice part = frame_index_part(rec, payload);
+	size_t bytes = (sizeof(struct journal_record) + part.len + 7) & ~(size_t)7;
 	struct feed *f = room_for(sh, bytes);
 
 	if (!f)
 		return false;
-	memcpy(f->bytes + f->len, rec, sizeof(*rec));
-	memcpy(f->bytes + f->len + sizeof(*rec), payload.ptr, payload.len);
+	struct journal_record copy = *rec;
+	copy.len = (uint32_t)part.len;
+	memcpy(f->bytes + f->len, &copy, sizeof(copy));
+	if (part.len)
+		memcpy(f->bytes + f->len + sizeof(copy), part.ptr, part.len);
+	sh->eager = sh->eager || is_eager(rec);
 	f->len += bytes;
 	sh->fed_bytes += bytes;
 	atomic_fetch_add(&sh->ix->lag, bytes);
@@ -95,6 +110,7 @@ void index_advance(struct index *ix, journal_pos pos, bool commit)
 
 		if (pos > sh->fed_to && !sh->missed)
 			sh->fed_to = pos;
+		shard_look_clean(sh);
 		if (commit && sh->fed_to > shard_position(sh)) {
 			sh->commit_wanted = true;
 			shard_kick(sh);

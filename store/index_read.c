@@ -7,6 +7,9 @@
 
 #include <sched.h>
 #include <stdio.h>
+#include <unistd.h>
+
+enum { COPY_LOOK_US = 1000 };
 
 void guard_enter(struct shard *sh)
 {
@@ -25,11 +28,25 @@ void guard_leave(struct shard *sh)
 	atomic_fetch_sub(&sh->readers, 1);
 }
 
+/* A copy is a long read. Waiting for it holds up the changes of this shard, but nobody who reads. */
+static void wait_for_copy(struct shard *sh)
+{
+	while (atomic_load(&sh->copying))
+		usleep(COPY_LOOK_US);
+}
+
 void guard_grow_begin(struct shard *sh)
 {
-	atomic_store(&sh->growing, true);
-	while (atomic_load(&sh->readers))
-		sched_yield();
+	for (;;) {
+		wait_for_copy(sh);
+		atomic_store(&sh->growing, true);
+		while (atomic_load(&sh->readers))
+			sched_yield();
+		/* One may have begun before we closed the door. */
+		if (!atomic_load(&sh->copying))
+			return;
+		atomic_store(&sh->growing, false);
+	}
 }
 
 void guard_grow_end(struct shard *sh)
@@ -134,33 +151,37 @@ void index_cursor_done(struct index_cursor *c)
 /* --- Copies --- */
 
 struct copying {
-	struct index *ix;
+	struct shard *shard;
 	const char *path;
-	unsigned shard;
 	enum err err;
 };
 
 static void copy_job(void *arg)
 {
 	struct copying *c = arg;
+	struct shard *sh = c->shard;
 	char path[1024];
 
-	if (snprintf(path, sizeof(path), "%s/%02u", c->path, c->shard) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/%02u", c->path, sh->number) >= (int)sizeof(path))
 		c->err = ERR_INVALID;
 	else
 		c->err = file_make_dir(path);
+	guard_enter(sh);
+	atomic_store(&sh->copying, true);
+	guard_leave(sh);
 	if (!c->err)
-		c->err =
-			index_err(mdb_env_copy2(c->ix->shards[c->shard].env, path, MDB_CP_COMPACT));
+		c->err = index_err(mdb_env_copy2(sh->env, path, MDB_CP_COMPACT));
+	atomic_store(&sh->copying, false);
 }
 
-/* In the shard's own queue: a copy is a long read, and the map must not have to grow meanwhile. */
+/* Beside the writer: who changes something does not wait for who copies. While a copy is read no page
+ * it sees is used again and the map cannot grow, but the writer always leaves room ahead. */
 enum err index_copy(struct index *ix, const char *path)
 {
 	for (unsigned i = 0; i < ix->count; i++) {
-		struct copying c = { .ix = ix, .path = path, .shard = i };
+		struct copying c = { .shard = &ix->shards[i], .path = path };
 
-		job_run_in(&ix->shards[i].queue, copy_job, &c);
+		job_run(copy_job, &c);
 		if (c.err)
 			return c.err;
 	}

@@ -294,8 +294,9 @@ static void batch_durable(struct journal *j)
 			journal_hold(j, op->pos);
 	}
 	journal_pos end = pos_of(atomic_load(&s->number), s->used);
-	atomic_store_explicit(&j->durable, end, memory_order_release);
+	/* First, so that shards without anything of it are known to have it all. */
 	index_advance(j->index, end, false);
+	atomic_store_explicit(&j->durable, end, memory_order_release);
 	atomic_fetch_add(&j->batches, 1);
 	atomic_fetch_add(&j->records, records);
 	atomic_fetch_add(&j->bytes, j->write.bytes.len);

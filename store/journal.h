@@ -34,12 +34,13 @@ static inline uint32_t journal_segment_of(journal_pos pos)
 }
 
 enum journal_type {
-	JOURNAL_CHUNK = 1, /* a piece of an unfinished body */
-	JOURNAL_MESSAGE = 2,
-	JOURNAL_PARK = 3, /* from here on types the index applies */
+	JOURNAL_CHUNK = 1,   /* a piece of an unfinished body */
+	JOURNAL_MESSAGE = 2, /* the index applies its delivery part, if it has one */
+	JOURNAL_PARK = 3,    /* from here on types the index applies */
 	JOURNAL_DONE = 4,
-	JOURNAL_STATE = 5, /* hold or release of a schedule row */
-	JOURNAL_ROW = 6,   /* accounts, domains, keys, settings: a conditional put or delete */
+	JOURNAL_STATE = 5,   /* hold or release of a schedule row */
+	JOURNAL_ROW = 6,     /* accounts, domains, keys, settings: a conditional put or delete */
+	JOURNAL_MAILBOX = 7, /* mailboxes and the messages in them: a change with an outcome */
 };
 
 enum journal_flags {
@@ -47,6 +48,7 @@ enum journal_flags {
 	JOURNAL_RESERVED = 1 << 1, /* frees room in the end: may use the reserved segments */
 	JOURNAL_INDEXED = 1 << 2,  /* kept with the record: the index must apply it */
 	JOURNAL_HOLD = 1 << 3,     /* the segment of this record is held once for the caller */
+	JOURNAL_OUTCOME = 1 << 4,  /* JOURNAL_MESSAGE: index_outcome will be asked */
 };
 
 enum { JOURNAL_LAZY_MS = 10, JOURNAL_PARTS_MAX = 4096, JOURNAL_RECORD_HEAD = 16 };

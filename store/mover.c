@@ -305,7 +305,7 @@ static bool history_large(const struct store *st)
 	struct index_stats s;
 
 	index_stats(st->index, &s);
-	return atomic_load(&st->history) > MAX((uint64_t)st->opt.history_max_bytes, s.map_bytes);
+	return atomic_load(&st->history) > MAX((uint64_t)st->opt.history_max_bytes, s.used_bytes);
 }
 
 static bool snapshot_due(const struct mover *mv)

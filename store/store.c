@@ -3,8 +3,10 @@
 #include "store/store_int.h"
 
 #include "core/conf.h"
+#include "store/apply.h"
 #include "store/frame.h"
 #include "store/keys.h"
+#include "store/message_int.h"
 #include "store/segment.h"
 
 #include <stdio.h>
@@ -82,7 +84,10 @@ static void replay_message(struct store *st, const struct journal_record *rec, s
 	if (!frame_get_message(payload, payload.len, &m))
 		return;
 	struct blob_ref ref = { .id = rec->pos, .low = m.low ? m.low : rec->pos, .size = m.size };
-	slice meta = slice_sub(payload, FRAME_MESSAGE_HEAD, FRAME_MESSAGE_HEAD + m.meta_len);
+	uint32_t end = frame_table_at(&m);
+	slice meta = slice_sub(payload, end - m.meta_len, end);
+	if (!meta.len)
+		return; /* nothing of the queue's: rows name it, or nobody was told of it */
 	/* Without an owner of the queue everything stays needed. */
 	if (!st->ops || !st->ops->message || st->ops->message(st->ops_arg, &ref, m.at, meta))
 		store_hold(st, &ref);
@@ -162,6 +167,10 @@ static enum err open_parts(struct store *st, const char **out_what)
 		err = blobs_new(st);
 	if (!err)
 		err = accounts_new(st);
+	if (!err)
+		err = watches_new(st);
+	if (!err)
+		index_on_commit(st->index, watches_tell, st);
 	if (!err) {
 		*out_what = "the journal";
 		err = open_journal(st, create);
@@ -182,6 +191,7 @@ static void free_store(struct store *st)
 	blobs_free(st);
 	archive_close(st->archive);
 	index_close(st->index);
+	watches_free(st);
 	layout_close(st);
 	free(st);
 }
@@ -238,10 +248,10 @@ void store_abandon(struct store *st)
 
 /* --- Messages --- */
 
-/* The record's parts: head, meta, chunk table, the caller's head, blocks. */
+/* The record's parts: head, delivery part, meta, chunk table, the caller's head, blocks. */
 struct assembly {
 	char head[FRAME_MESSAGE_HEAD];
-	struct out table;
+	struct out deliver, table;
 	slice *parts;
 	struct journal_op op;
 };
@@ -250,6 +260,8 @@ static size_t record_bytes(const struct store_message *msg)
 {
 	size_t n = FRAME_MESSAGE_HEAD + msg->meta.len + msg->head.len;
 
+	if (msg->deliver)
+		n += message_delivery_bytes(msg->deliver);
 	if (msg->body)
 		n += msg->body->chunk_count * (size_t)FRAME_CHUNK_ROW + msg->body->ram;
 	return n;
@@ -262,7 +274,9 @@ static enum err fit(struct store *st, const struct store_message *msg)
 
 	if (msg->meta.len > STORE_META_MAX || msg->head.len > STORE_HEAD_MAX)
 		return ERR_TOO_LARGE;
-	enum err err = b ? blob_settle(b) : OK;
+	enum err err = msg->deliver ? message_check_delivery(msg->deliver) : OK;
+	if (!err && b)
+		err = blob_settle(b);
 	if (!err && record_bytes(msg) > max && b)
 		err = blob_spill_all(b);
 	if (!err && record_bytes(msg) > max)
@@ -270,7 +284,19 @@ static enum err fit(struct store *st, const struct store_message *msg)
 	return err;
 }
 
-static enum err assemble(const struct store_message *msg, struct assembly *as)
+static enum err put_delivery(struct assembly *as, const struct store_message *msg,
+	struct frame_message *m)
+{
+	struct delivery_body body = { .size = m->size, .low = m->low, .at = m->at };
+
+	as->deliver = out_heap(message_delivery_bytes(msg->deliver));
+	message_put_delivery(&as->deliver, msg->deliver, &body);
+	m->deliver_len = (uint32_t)as->deliver.len;
+	return out_ok(&as->deliver) ? OK : ERR_NOMEM;
+}
+
+static enum err assemble(const struct store *st, const struct store_message *msg,
+	struct assembly *as)
 {
 	const struct blob_writer *b = msg->body;
 	size_t blocks = b ? blob_part_count(b) : 0, n = 0;
@@ -282,15 +308,17 @@ static enum err assemble(const struct store_message *msg, struct assembly *as)
 		.tail_len = b ? (uint32_t)b->ram : 0,
 		.low = b ? b->low : 0 };
 	struct out o = out_fixed(as->head, sizeof(as->head));
+	enum err err = msg->deliver ? put_delivery(as, msg, &m) : OK;
 
 	frame_put_message(&o, &m);
 	as->table = out_heap((size_t)m.chunk_count * FRAME_CHUNK_ROW);
 	if (b)
 		blob_put_chunks(b, &as->table);
-	as->parts = calloc(blocks + 4, sizeof(*as->parts));
-	if (!as->parts || !out_ok(&as->table))
-		return ERR_NOMEM;
+	as->parts = calloc(blocks + 5, sizeof(*as->parts));
+	if (err || !as->parts || !out_ok(&as->table))
+		return err ? err : ERR_NOMEM;
 	as->parts[n++] = out_written(&o);
+	as->parts[n++] = out_written(&as->deliver);
 	as->parts[n++] = msg->meta;
 	as->parts[n++] = out_written(&as->table);
 	as->parts[n++] = msg->head;
@@ -300,6 +328,10 @@ static enum err assemble(const struct store_message *msg, struct assembly *as)
 		.flags = m.chunk_count ? 0 : JOURNAL_HOLD,
 		.parts = as->parts,
 		.part_count = (uint16_t)(n + blocks) };
+	if (msg->deliver) {
+		as->op.flags |= JOURNAL_INDEXED | (msg->ask ? JOURNAL_OUTCOME : 0);
+		as->op.shards = message_delivery_shards(msg->deliver, st->shards);
+	}
 	return OK;
 }
 
@@ -313,7 +345,7 @@ enum err store_message_append(struct store *st, const struct store_message *msg,
 	journal_refresh(st->journal);
 	enum err err = store_accepting(st, &why) ? fit(st, msg) : why;
 	if (!err)
-		err = assemble(msg, &as);
+		err = assemble(st, msg, &as);
 	if (!err)
 		err = journal_append(st->journal, &as.op);
 	if (!err) {
@@ -324,6 +356,7 @@ enum err store_message_append(struct store *st, const struct store_message *msg,
 			.size = msg->head.len + (b ? b->size : 0) };
 	}
 	out_heap_done(&as.table);
+	out_heap_done(&as.deliver);
 	free(as.parts);
 	if (b)
 		blob_end(b, !err);
@@ -377,6 +410,30 @@ enum err store_show(struct store *st)
 	journal_pos end = journal_durable(st->journal);
 
 	return end ? index_wait(st->index, end - 1, 0) : OK;
+}
+
+/* --- Visibility --- */
+
+modseq store_durable(const struct store *st)
+{
+	return journal_durable(st->journal);
+}
+
+enum err store_sync(struct store *st, uint64_t account, modseq pos)
+{
+	return pos ? index_sync(st->index, pos, mailbox_shard(account, st->shards)) : OK;
+}
+
+enum err store_sync_all(struct store *st, uint64_t account)
+{
+	modseq end = store_durable(st);
+
+	return end ? store_sync(st, account, end - 1) : OK;
+}
+
+bool store_synced(const struct store *st, uint64_t account, modseq pos)
+{
+	return !pos || index_synced(st->index, pos, mailbox_shard(account, st->shards));
 }
 
 enum err store_snapshot(struct store *st)

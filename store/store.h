@@ -91,11 +91,13 @@ void store_abandon(struct store *st);
 
 /* --- Messages --- */
 struct store_message {
-	slice meta;               /* the caller's envelope, opaque, at most STORE_META_MAX */
-	slice head;               /* stands before the body's bytes (trace headers); may be empty */
+	slice meta; /* the caller's envelope, opaque, at most STORE_META_MAX; empty: the queue has
+		     * nothing to do with it, so a replay neither offers nor holds it */
+	slice head; /* stands before the body's bytes (trace headers); may be empty */
 	struct blob_writer *body; /* blob_end()ed here, in success and failure */
 	const struct deliver
 		*deliver; /* into mailboxes, by the same record (message.h); NULL: none */
+	bool ask;         /* message_delivered will be called for it */
 	wall_ms at;
 };
 enum { STORE_META_MAX = 128 * 1024, STORE_HEAD_MAX = 64 * 1024 };

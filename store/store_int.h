@@ -19,6 +19,7 @@ struct accounts;
 struct blobs;
 struct history;
 struct mover;
+struct watches;
 
 enum { STORE_PATH = 1024, STORE_LAG_MAX = 64 * 1024 * 1024 };
 
@@ -36,6 +37,7 @@ struct store {
 	struct blobs *blobs;       /* open writers and their budget */
 	struct accounts *accounts; /* caches of the directory */
 	struct mover *mover;
+	struct watches *watches;
 	const struct store_replay_ops *ops; /* while opening */
 	void *ops_arg;
 	bool queue_owner; /* somebody releases what replay found */
@@ -75,6 +77,13 @@ void blob_put_chunks(const struct blob_writer *b, struct out *o);
 /* --- account.c --- */
 enum err accounts_new(struct store *st);
 void accounts_free(struct store *st);
+
+/* --- watch.c --- */
+enum err watches_new(struct store *st);
+/* On a fiber, if there are workers. */
+void watches_free(struct store *st);
+/* What a commit changed, to whoever watches it: index_on_commit's, `arg` is the store. */
+void watches_tell(void *arg, const struct index_commit *commit);
 
 /* --- mover.c --- */
 enum err mover_new(struct store *st);
