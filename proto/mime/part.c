@@ -170,6 +170,9 @@ static void begin_boundary(struct part_walker *w, int at)
 	slice line = slice_of(w->held + w->held_eol, w->held_len - w->held_eol);
 
 	w->begins_part = !slice_starts(slice_skip(line, 2 + frame->boundary_len), SLICE("--"));
+	/* The line end behind a last boundary may belong to a boundary of an outer multipart. */
+	w->tail_cr = !w->begins_part && line.ptr[line.len - 1] == '\r';
+	w->held_len -= w->tail_cr;
 	w->pop_to = (unsigned)at + 1;
 	w->state = POPPING;
 }
@@ -388,6 +391,22 @@ static bool step_body(struct part_walker *w, slice *in, bool end, enum part_even
 	return emit(w, piece, out, bytes);
 }
 
+/* Behind a last boundary the epilogue begins at once. */
+static bool step_closed(struct part_walker *w, enum part_event *out, slice *bytes)
+{
+	top(w)->closed = true;
+	find_longest(w);
+	w->state = IN_BODY;
+	w->line_start = false;
+	if (w->tail_cr && !w->longest)
+		return emit(w, SLICE("\r"), out, bytes);
+	if (w->tail_cr) {
+		w->held[0] = '\r';
+		w->held_len = w->held_eol = 1;
+	}
+	return false;
+}
+
 /* The rest of a boundary line, then what it announced. */
 static bool step_tail(struct part_walker *w, slice *in, bool end, enum part_event *out,
 	slice *bytes)
@@ -395,21 +414,18 @@ static bool step_tail(struct part_walker *w, slice *in, bool end, enum part_even
 	ptrdiff_t lf = slice_find(*in, '\n');
 	slice piece = slice_sub(*in, 0, lf < 0 ? in->len : (size_t)lf + 1);
 
+	if (!w->begins_part)
+		return step_closed(w, out, bytes);
 	*in = slice_skip(*in, piece.len);
 	emit(w, piece, out, bytes);
 	if (lf < 0 && !end)
 		return true;
 	w->state = end ? ENDING : IN_BODY;
 	w->line_start = true;
-	if (!w->begins_part) {
-		top(w)->closed = true;
-		find_longest(w);
-	} else if (w->count < w->limits.count_max && w->open < w->limits.depth_max) {
-		if (!end)
-			push(w);
-	} else {
+	if (w->count >= w->limits.count_max || w->open >= w->limits.depth_max)
 		w->limited = true;
-	}
+	else if (!end)
+		push(w);
 	return piece.len > 0;
 }
 

@@ -104,7 +104,7 @@ static const struct {
 		"[0.1 multipart/mixed* ~--b<>[1.1 text/plain] ~--b<>[1.2 text/plain] ~<>--b--]" },
 	{ "nested", MULTI "--b\r\n" INNER "--bb\r\n\r\nx\r\n--bb--\r\n--b--\r\n",
 		"[0.1 multipart/mixed* ~--b<>[1.1 multipart/alternative* ~--bb<>[2.1 text/plain x]"
-		" ~<>--bb--<>] ~--b--<>]" },
+		" ~<>--bb--] ~<>--b--<>]" },
 	{ "outer ends inner", MULTI "--b\r\n" INNER "--bb\r\n\r\nx\r\n--b\r\n\r\ny\r\n--b--",
 		"[0.1 multipart/mixed* ~--b<>[1.1 multipart/alternative* ~--bb<>[2.1 text/plain x]]"
 		" ~<>--b<>[1.2 text/plain y] ~<>--b--]" },
