@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Three charsets by hand, the rest by iconv behind a list of those that mail uses: what else the C
+/* Four charsets by hand (UTF-7 because glibc's takes another way through broken text when it comes in
+ * other pieces), the rest by iconv behind a list of those that mail uses: what else the C
  * library can convert is seldom met, less tested, and has had overflows and endless loops.
  *
  * A character that a piece cuts in two waits in `held`; when it stays broken it is replaced. */
@@ -11,7 +12,7 @@
 #include <errno.h>
 #include <iconv.h>
 
-enum { UTF8, LATIN1, BY_ICONV };
+enum { UTF8, LATIN1, UTF7, BY_ICONV };
 
 /* Beginnings of names, lower case. */
 static const struct {
@@ -51,7 +52,6 @@ static const struct {
 	{ SLICE_INIT("iso-2022-jp"), false },
 	{ SLICE_INIT("iso-2022-kr"), false },
 	{ SLICE_INIT("hz"), false },
-	{ SLICE_INIT("utf-7"), false },
 	{ SLICE_INIT("utf-16"), false },
 	{ SLICE_INIT("utf-32"), false },
 	{ SLICE_INIT("ucs-2"), false },
@@ -81,6 +81,13 @@ static bool is_latin1(slice name)
 	return is_one_of(name, names, array_len(names));
 }
 
+static bool is_utf7(slice name)
+{
+	static const char *const names[] = { "utf-7", "unicode-1-1-utf-7" };
+
+	return is_one_of(name, names, array_len(names));
+}
+
 static int family_of(slice name)
 {
 	/* iconv takes options behind slashes, and stops at NUL; a mail must not. */
@@ -97,6 +104,8 @@ bool charset_is_ascii_based(slice name)
 {
 	int family = family_of(name);
 
+	if (is_utf7(name))
+		return false;
 	return is_utf8(name) || (family >= 0 ? families[family].ascii_based : true);
 }
 
@@ -161,9 +170,9 @@ void charset_begin(struct charset_decoder *d, slice name, struct charset_cache *
 {
 	char lower[CHARSET_NAME_MAX + 1] = "";
 
-	*d = (struct charset_decoder){ .known = is_utf8(name) || is_latin1(name) };
-	if (is_latin1(name))
-		d->how = LATIN1;
+	*d = (struct charset_decoder){ 0 };
+	d->how = is_latin1(name) ? LATIN1 : is_utf7(name) ? UTF7 : UTF8;
+	d->known = d->how != UTF8 || is_utf8(name);
 	if (d->known || family_of(name) < 0)
 		return;
 	memcpy(lower, name.ptr, name.len);
@@ -245,13 +254,89 @@ static slice add_iconv(struct charset_decoder *d, slice in, struct out *o)
 	return out_ok(o) ? slice_of(from, left) : (slice){ 0 };
 }
 
+/* UTF-7 (RFC 2152): runs of base64 between '+' and '-' hold UTF-16. */
+static void put_unit(struct charset_decoder *d, uint32_t unit, struct out *o)
+{
+	bool low = unit >= 0xdc00 && unit < 0xe000;
+
+	if (d->high && low) {
+		put_char(o, 0x10000 + ((d->high - 0xd800u) << 10) + (unit - 0xdc00));
+		d->high = 0;
+		return;
+	}
+	if (d->high || low)
+		put_bad(d, o);
+	d->high = unit >= 0xd800 && unit < 0xdc00 ? (uint16_t)unit : 0;
+	if (!d->high && !low)
+		put_char(o, unit);
+}
+
+static void end_run(struct charset_decoder *d, struct out *o)
+{
+	if (d->high)
+		put_bad(d, o);
+	d->high = 0;
+	d->shifted = false;
+}
+
+static int base64_value(unsigned char c)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const char *at = c ? strchr(digits, c) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+/* True: the byte belonged to the run. */
+static bool step_run(struct charset_decoder *d, unsigned char c, struct out *o)
+{
+	int value = base64_value(c);
+
+	if (value < 0) {
+		end_run(d, o);
+		if (c == '-' && d->fresh)
+			put_char(o, '+');
+		return c == '-';
+	}
+	d->fresh = false;
+	d->bits = d->bits << 6 | (uint32_t)value;
+	d->bit_count += 6;
+	if (d->bit_count >= 16) {
+		d->bit_count -= 16;
+		put_unit(d, d->bits >> d->bit_count & 0xffff, o);
+	}
+	return true;
+}
+
+static void add_utf7(struct charset_decoder *d, slice in, struct out *o)
+{
+	for (size_t i = 0; i < in.len; i++) {
+		unsigned char c = (unsigned char)in.ptr[i];
+
+		if (d->shifted && step_run(d, c, o))
+			continue;
+		if (c == '+') {
+			d->shifted = d->fresh = true;
+			d->bits = d->bit_count = 0;
+		} else if (c < 0x80) {
+			out_char(o, (char)c);
+		} else {
+			put_bad(d, o);
+		}
+	}
+}
+
 static slice add_any(struct charset_decoder *d, slice in, struct out *o)
 {
 	if (d->how == UTF8)
 		return add_utf8(d, in, o);
 	if (d->how == BY_ICONV)
 		return add_iconv(d, in, o);
-	add_latin1(in, o);
+	if (d->how == UTF7)
+		add_utf7(d, in, o);
+	else
+		add_latin1(in, o);
 	return (slice){ 0 };
 }
 
@@ -283,6 +368,7 @@ void charset_end(struct charset_decoder *d, struct out *o)
 	for (size_t i = 0; i < (d->how == UTF8 ? d->held_len : d->held_len > 0); i++)
 		put_bad(d, o);
 	d->held_len = 0;
+	end_run(d, o);
 	if (d->cd && iconv(d->cd, NULL, NULL, &to, &room) != (size_t)-1)
 		out_bytes(o, buf, sizeof(buf) - room);
 	if (d->slot)

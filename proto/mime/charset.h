@@ -28,6 +28,10 @@ struct charset_decoder {
 	bool bad;   /* something was replaced */
 	/* private */
 	unsigned char how;
+	bool shifted, fresh; /* in UTF-7 */
+	unsigned bit_count;
+	uint32_t bits;
+	uint16_t high;
 	void *cd;
 	struct charset_slot *slot;
 	size_t held_len; /* a character cut by the end of a piece */

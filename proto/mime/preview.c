@@ -314,7 +314,7 @@ static size_t take_reference(slice in, uint32_t *out)
 		{ SLICE_INIT("ntilde"), 0xf1 },
 		{ SLICE_INIT("oacute"), 0xf3 },
 	};
-	ptrdiff_t end = slice_find(slice_sub(in, 0, 9), ';');
+	ptrdiff_t end = slice_find(slice_sub(in, 0, 10), ';');
 	slice body = slice_sub(in, 1, end < 0 ? 0 : (size_t)end);
 
 	if (body.len && body.ptr[0] == '#')
