@@ -65,7 +65,9 @@ static enum verdict subscribe(struct imap_session *s, slice name, bool on)
 	struct store *st = imap_store_of(s);
 	enum err err = mailbox_subscribe(st, s->account, name, on);
 
-	return end(s, err, err ? 0 : store_durable(st));
+	if (!err)
+		err = store_sync_all(st, s->account);
+	return end(s, err, 0);
 }
 
 enum verdict imap_do_subscribe(struct imap_session *s, const union imap_args *args)
