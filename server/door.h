@@ -26,6 +26,8 @@ struct setup {
 	const struct service_options *service;
 	const struct smtp_options *smtp;
 	const struct auth_options *auth;
+	const struct pop3_options *pop3;
+	const struct imap_options *imap;
 	struct tls_server *tls; /* NULL: no certificates */
 	struct tls_client *tls_client;
 };

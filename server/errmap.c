@@ -29,6 +29,40 @@ const struct smtp_words *fault_smtp(enum fault fault)
 	return &rows[fault].smtp;
 }
 
+const char *fault_pop3_code(enum fault fault)
+{
+	switch (fault) {
+	case FAULT_AUTH_FAILED:
+		return "[AUTH] ";
+	case FAULT_NONE:
+	case FAULT_UNKNOWN_VERB:
+	case FAULT_BAD_ARGS:
+		return "";
+	default:
+		return fault_smtp(fault)->code < 500 ? "[SYS/TEMP] " : "";
+	}
+}
+
+const char *fault_imap_code(enum fault fault)
+{
+	static const char *const codes[FAULT_COUNT] = { [FAULT_NEED_TLS] = "PRIVACYREQUIRED",
+		[FAULT_AUTH_NEEDS_TLS] = "PRIVACYREQUIRED",
+		[FAULT_AUTH_FAILED] = "AUTHENTICATIONFAILED",
+		[FAULT_AUTH_LOCKED] = "UNAVAILABLE",
+		[FAULT_AUTH_BUSY] = "UNAVAILABLE",
+		[FAULT_TLS_UNAVAILABLE] = "UNAVAILABLE",
+		[FAULT_TOO_LARGE] = "TOOBIG",
+		[FAULT_QUOTA] = "OVERQUOTA",
+		[FAULT_STORE] = "UNAVAILABLE",
+		[FAULT_BUSY] = "UNAVAILABLE",
+		[FAULT_INTERNAL] = "UNAVAILABLE",
+		[FAULT_SHUTDOWN] = "UNAVAILABLE",
+		[FAULT_OVERLOAD] = "UNAVAILABLE",
+		[FAULT_RATE] = "UNAVAILABLE" };
+
+	return fault < FAULT_COUNT && codes[fault] ? codes[fault] : "";
+}
+
 enum fault fault_of_err(enum err err)
 {
 	switch (err) {

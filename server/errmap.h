@@ -99,6 +99,10 @@ struct smtp_words {
 const char *fault_name(enum fault fault);
 /* What a client of SMTP or LMTP reads. Never for FAULT_NONE. */
 const struct smtp_words *fault_smtp(enum fault fault);
+/* "[SYS/TEMP] " (RFC 3206, RFC 2449 8), or "". */
+const char *fault_pop3_code(enum fault fault);
+/* The response code of IMAP (RFC 9051 7.1, RFC 5530), without brackets, or "". */
+const char *fault_imap_code(enum fault fault);
 /* What a failure below means at the door while a message is taken in. FAULT_NONE for OK. */
 enum fault fault_of_err(enum err err);
 

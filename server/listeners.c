@@ -14,7 +14,10 @@
 #include "core/log.h"
 #include "core/proc.h"
 #include "core/tls.h"
+#include "server/entry.h"
 #include "server/inuse.h"
+#include "server/imap/imap_session.h"
+#include "server/pop3/pop3_session.h"
 #include "server/rate.h"
 #include "server/service_int.h"
 #include "server/smtp/smtp_session.h"
@@ -276,9 +279,22 @@ void listeners_announce(struct service *svc)
 
 /* --- Doors ------------------------------------------------------------------------------------ */
 
+static void (*const starts[SERVICE_COUNT])(struct door *, int, const struct addr *) = {
+	[SERVICE_SMTP] = smtp_session_start,
+	[SERVICE_SUBMISSION] = smtp_session_start,
+	[SERVICE_SUBMISSIONS] = smtp_session_start,
+	[SERVICE_LMTP] = smtp_session_start,
+	[SERVICE_POP3] = pop3_session_start,
+	[SERVICE_POP3S] = pop3_session_start,
+	[SERVICE_IMAP] = imap_session_start,
+	[SERVICE_IMAPS] = imap_session_start,
+};
+
 static void on_accepted(struct listener *l, int fd, const struct addr *peer)
 {
-	smtp_session_start(listener_owner(l), fd, peer);
+	struct door *door = listener_owner(l);
+
+	starts[door->service](door, fd, peer);
 }
 
 static unsigned conns_max(const struct setup *setup, unsigned workers)
@@ -304,7 +320,7 @@ static struct listen_config config_of(struct service *svc, struct binding *b, st
 		(unsigned)(own == CONF_UNSET ? door->setup->service->client_conns_max : own);
 	if (door->row->proxy_from.count) /* one proxy speaks for many */
 		config.client_conns_max = 0;
-	if (door->service != SERVICE_SUBMISSIONS)
+	if (door->service <= SERVICE_LMTP && !entry_is_tls(door->service))
 		config.refusal = SLICE("421 4.7.0 Too many connections from your address\r\n");
 	return config;
 }

@@ -30,7 +30,7 @@ static const struct conf_row listen_rows[] = {
 	{ "proxy_from", CONF_CIDRS, AT(proxy_from), CONF_RELOAD, .max = 4096,
 		.doc = "Proxies that begin every connection with a PROXY header (v1 or v2)" },
 	{ "tls", CONF_BOOL, AT(tls), CONF_RELOAD, "true",
-		.doc = "Offer STARTTLS (smtp, submission, lmtp)" },
+		.doc = "Offer STARTTLS (smtp, submission, lmtp, pop3, imap)" },
 	{ "client_connections", CONF_INT, AT(client_conns_max), CONF_RELOAD, .min = 0,
 		.max = 1000000,
 		.doc = "Connections of one client address here; absent: "
@@ -42,9 +42,10 @@ static void check_listen(struct conf_check *check, const void *options)
 {
 	const struct listen_options *l = options;
 
-	if (l->service > SERVICE_LMTP)
+	if (l->service >= SERVICE_HTTP)
 		conf_complain(check, "service",
-			"%s is not built yet; allowed: smtp, submission, submissions, lmtp",
+			"%s is not built yet; allowed: smtp, submission, submissions, lmtp, pop3, "
+			"pop3s, imap, imaps",
 			service_words[l->service]);
 	if (l->address.kind == ADDR_UNIX && l->port != CONF_UNSET)
 		conf_complain(check, "port", "a unix socket has none");

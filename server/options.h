@@ -69,8 +69,24 @@ struct auth_options {
 	int64_t lock_after, lock_ms, lock_max;
 };
 
+struct pop3_options {
+	int64_t line_max, errors_max;
+	int64_t start_ms, login_ms, idle_ms;
+	bool plain_login;
+};
+
+struct imap_options {
+	int64_t line_max, literal_max, depth_max, terms_max;
+	int64_t sessions_max;
+	int64_t start_ms, login_ms, idle_ms, send_ms;
+	int64_t append_max;
+	bool plain_login, compress;
+};
+
 extern const struct conf_table service_options_table;
 extern const struct conf_table smtp_options_table;
+extern const struct conf_table pop3_options_table;
+extern const struct conf_table imap_options_table;
 extern const struct conf_table auth_options_table;
 
 #endif

@@ -26,6 +26,8 @@
 #include "server/rate.h"
 #include "server/scrape.h"
 #include "server/service_int.h"
+#include "server/imap/imap_session.h"
+#include "server/pop3/pop3_session.h"
 #include "server/smtp/smtp_session.h"
 #include "store/store.h"
 
@@ -53,7 +55,10 @@ wall_ms service_started_at(const struct service *svc)
 
 uint64_t service_sessions(struct service *svc)
 {
-	return (uint64_t)MAX(metric_value(&smtp_metrics, SMTP_METRIC_OPEN), 0);
+	return (uint64_t)MAX(metric_value(&smtp_metrics, SMTP_METRIC_OPEN) +
+			metric_value(&pop3_metrics, POP3_METRIC_OPEN) +
+			metric_value(&imap_metrics, IMAP_METRIC_OPEN),
+		0);
 }
 
 /* --- On the workers ------------------------------------------------------------------------- */
@@ -138,6 +143,8 @@ static enum err start_worker(struct worker *w, void *arg)
 		return err;
 	err = login_worker_start(svc->login, w, svc->setup->auth);
 	if (!err)
+		err = imap_worker_start(w);
+	if (!err)
 		err = relay_start(w, svc->store);
 	if (err) {
 		atomic_store(&svc->store_state, -1);
@@ -180,6 +187,7 @@ static void stop_worker(struct worker *w, void *arg)
 	relay_drain(w, svc->setup->service->drain_ms);
 	if (svc->login)
 		login_worker_stop(svc->login, w);
+	imap_worker_stop(w);
 	atomic_fetch_add(&svc->drained, 1);
 	if (worker_index(w) != 0)
 		return;
@@ -570,8 +578,13 @@ static enum err become_user(const struct setup *setup, const char *path, struct 
 void service_register_tables(void)
 {
 	event_register(&smtp_events);
+	event_register(&pop3_events);
+	event_register(&imap_events);
 	event_register(&relay_events);
 	metric_register(&smtp_metrics);
+	metric_register(&pop3_metrics);
+	metric_register(&imap_metrics);
+	imap_init();
 	metric_register(&relay_metrics);
 	metric_register(&login_metrics);
 	metric_register(&tls_metrics);

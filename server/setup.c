@@ -4,6 +4,7 @@
  * The option tables of every module are gathered here. Loading reads the file, the certificates
  * and the trust store, and reports all that is wrong with any of them. */
 #include "server/door.h"
+#include "server/entry.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,9 +33,10 @@ static enum err check_doors(const struct setup *setup, struct out *errors)
 	if (tls->certificates.count)
 		return OK;
 	for (size_t i = 0; i < doors->count; i++)
-		if (conf_item(doors, struct listen_options, i)->service == SERVICE_SUBMISSIONS) {
-			out_printf(errors, "%.*s: service submissions needs tls.certificates\n",
-				SLICE_ARG(path));
+		if (entry_is_tls(conf_item(doors, struct listen_options, i)->service)) {
+			out_printf(errors, "%.*s: service %s needs tls.certificates\n",
+				SLICE_ARG(path),
+				service_words[conf_item(doors, struct listen_options, i)->service]);
 			return ERR_INVALID;
 		}
 	return OK;
@@ -69,6 +71,8 @@ enum err setup_load_options(const char *path, struct out *errors, struct setup *
 	}
 	setup->service = conf_options(setup->conf, &service_options_table);
 	setup->smtp = conf_options(setup->conf, &smtp_options_table);
+	setup->pop3 = conf_options(setup->conf, &pop3_options_table);
+	setup->imap = conf_options(setup->conf, &imap_options_table);
 	setup->auth = conf_options(setup->conf, &auth_options_table);
 	*out = setup;
 	return OK;
