@@ -2,6 +2,7 @@
 /* admin_status.c - how the server is doing: `stats`, which `top` asks every second. */
 #include "server/admin_int.h"
 
+#include "core/base/text.h"
 #include "core/metric.h"
 #include "core/proc.h"
 #include "core/worker.h"
@@ -85,7 +86,33 @@ static json_t *stats(struct admin *admin, json_t *request)
 	return o;
 }
 
+/* A copy of the index beside it, for a rebuild: what the running server does once a day. */
+static json_t *snapshot(struct admin *admin, json_t *request)
+{
+	enum err err = store_snapshot(admin->store);
+	struct store_stats n;
+	char buf[40];
+	struct out o = out_fixed(buf, sizeof(buf));
+
+	if (err == ERR_BUSY)
+		return admin_error("another snapshot is being made");
+	if (err)
+		return admin_result(err, "snapshot", SLICE(""));
+	store_stats(admin->store, &n);
+	text_put_timestamp(&o, n.last_snapshot);
+	return json_pack("{s:o,s:o}", "data", admin_slice(admin->setup->service->data), "snapshot",
+		admin_slice(out_written(&o)));
+}
+
+/* For who waits for another answer. */
+static json_t *ping(struct admin *admin, json_t *request)
+{
+	return json_object();
+}
+
 const struct admin_row admin_status[] = {
+	{ "ping", false, ping },
 	{ "stats", true, stats },
+	{ "snapshot", false, snapshot },
 	{ NULL, false, NULL },
 };

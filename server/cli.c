@@ -2,18 +2,21 @@
 /* cli.c - finds the row of a command, reads its arguments, prints help.
  *
  * Everything a user types is checked here against the rows, so that handlers see only what their
- * row names. Common flags (--config, --json, --help) belong to every command. */
+ * row names. Common flags (--config, --json, --timeout, --help) belong to every command. */
 #include "server/cli.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "core/base/text.h"
+
 enum { ERROR_BYTES = 8 * 1024 };
 
 static const struct cli_flag common_flags[] = {
 	{ "config", "FILE", "configuration (./ringpost.yaml, then /etc/ringpost/ringpost.yaml)" },
 	{ "json", NULL, "print JSON" },
+	{ "timeout", "TIME", "give up on a server that is silent for so long (30s)" },
 	{ "help", NULL, "print this help" },
 	{ NULL, NULL, NULL },
 };
@@ -87,7 +90,7 @@ static void print_all(const struct cli_command *table, FILE *file, const char *n
 		put_synopsis(file, table);
 		fprintf(file, "\n        %s\n", table->help);
 	}
-	fputs("Every command takes --config FILE, --json and --help.\n", file);
+	fputs("Every command takes --config FILE, --json, --timeout TIME and --help.\n", file);
 }
 
 static void print_flags(const struct cli_flag *flags)
@@ -174,7 +177,10 @@ static int take_flag(struct cli *cli, int argc, char **argv, int *i)
 		cli->config = value;
 	else if (!strcmp(flag->name, "json"))
 		cli->json = true;
-	else if (cli->given_count == CLI_GIVEN_MAX)
+	else if (!strcmp(flag->name, "timeout")) {
+		if (!text_parse_duration(slice_str(value), &cli->timeout_ms) || !cli->timeout_ms)
+			return usage(cli->command, "--timeout: a time is wanted, not %s", value);
+	} else if (cli->given_count == CLI_GIVEN_MAX)
 		return usage(cli->command, "too many flags at %s", argv[*i]);
 	else {
 		cli->given[cli->given_count].name = flag->name;
@@ -202,7 +208,7 @@ static int take_args(struct cli *cli, int first, int argc, char **argv)
 
 int cli_main(const struct cli_command *table, int argc, char **argv)
 {
-	struct cli cli = { 0 };
+	struct cli cli = { .timeout_ms = 30000 };
 	int used = 0, status;
 
 	for (int i = 1; i < argc; i++)

@@ -40,6 +40,7 @@ struct cli {
 	const char *config;  /* --config, or NULL */
 	const char *operand; /* NULL when absent */
 	bool json;
+	msec timeout_ms; /* --timeout, for one silence of the server */
 	size_t given_count;
 	struct {
 		const char *name, *value;

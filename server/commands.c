@@ -176,7 +176,7 @@ static int ask(struct cli *cli, json_t *request)
 {
 	struct out why = out_heap(WHY_BYTES);
 	struct remote *r = NULL;
-	enum err err = remote_open(cli_config_path(cli), &why, &r);
+	enum err err = remote_open(cli_config_path(cli), cli->timeout_ms, &why, &r);
 	int status = err ? print_why(cli, &why, err) : ask_and_print(cli, r, request);
 
 	if (err)

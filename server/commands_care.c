@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/tls.h"
+#include "server/admin_int.h"
 #include "server/door.h"
 #include "server/remote.h"
 #include "server/restore.h"
@@ -119,7 +120,7 @@ int command_top(struct cli *cli)
 	struct out why = out_heap(WHY_BYTES);
 	struct sigaction act = { .sa_handler = on_interrupt };
 	struct remote *r = NULL;
-	enum err err = remote_open(cli_config_path(cli), &why, &r);
+	enum err err = remote_open(cli_config_path(cli), cli->timeout_ms, &why, &r);
 	int status;
 
 	sigaction(SIGINT, &act, NULL);
@@ -138,14 +139,18 @@ int command_top(struct cli *cli)
 
 struct fsck {
 	const struct cli *cli;
+	json_t *findings; /* with --json */
 	struct restore restore;
 };
 
 static void say(void *arg, const char *line)
 {
-	const struct fsck *fsck = arg;
+	struct fsck *fsck = arg;
 
-	fprintf(fsck->cli->json ? stderr : stdout, "%s\n", line);
+	if (fsck->cli->json)
+		json_array_append_new(fsck->findings, admin_slice(slice_str(line)));
+	else
+		printf("%s\n", line);
 }
 
 static bool restore(void *arg, const struct blob_ref *ref, slice meta, uint32_t n,
@@ -198,7 +203,7 @@ static int check_folder(struct cli *cli, const struct setup *setup)
 {
 	struct store_options options =
 		*(const struct store_options *)conf_options(setup->conf, &store_conf_table);
-	struct fsck fsck = { .cli = cli };
+	struct fsck fsck = { .cli = cli, .findings = json_array() };
 	struct check_run run = { .options = &options,
 		.rebuild = cli_flag(cli, "rebuild") != NULL,
 		.say = say,
@@ -213,16 +218,22 @@ static int check_folder(struct cli *cli, const struct setup *setup)
 	err = check_store(&run, &report);
 	restore_done(&fsck.restore);
 	if (err == ERR_BUSY)
-		return cli_fail("%s is in use: stop the server first", options.path);
-	if (err == ERR_NOT_FOUND && !run.rebuild)
-		return cli_fail("%s: parts are missing; fsck --rebuild makes a lost index anew",
+		cli_fail("%s is in use: stop the server first", options.path);
+	else if (err == ERR_NOT_FOUND && !run.rebuild)
+		cli_fail("%s: parts are missing; fsck --rebuild makes a lost index anew",
 			options.path);
-	if (err)
-		return cli_fail("%s: %s", options.path, err_text(err));
+	else if (err)
+		cli_fail("%s: %s", options.path, err_text(err));
+	if (err) {
+		json_decref(fsck.findings);
+		return CLI_FAILED;
+	}
 	json_t *answer = report_of(&report);
 
+	json_object_set(answer, "findings", cli->json ? fsck.findings : NULL);
 	cli_print_object(cli, answer);
 	json_decref(answer);
+	json_decref(fsck.findings);
 	return check_exit_status(report.result);
 }
 

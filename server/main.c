@@ -141,6 +141,8 @@ static const struct cli_command commands[] = {
 	{ "stats", NULL, NULL, "numbers: of the server, its relay and its store", NULL, NULL,
 		command_ask },
 	{ "top", NULL, NULL, "a live screen of rates", NULL, NULL, command_top },
+	{ "snapshot", NULL, NULL, "copy the index beside it now, as before a backup", NULL, NULL,
+		command_ask },
 	{ "fsck", NULL, NULL,
 		"verify the data folder of a stopped server; exit status 0: clean or repaired, "
 		"1: damaged, --rebuild repairs it, 2: something is lost",

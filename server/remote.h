@@ -12,8 +12,10 @@
 
 struct remote;
 
-/* `config` is a path. What went wrong is appended to `why`. */
-enum err remote_open(const char *config, struct out *why, struct remote **out) must_use;
+/* `config` is a path. A server that says nothing for `timeout_ms`, to nobody who asks, is given up; one
+ * that is at work is waited for. What went wrong is appended to `why`. */
+enum err remote_open(const char *config, msec timeout_ms, struct out *why,
+	struct remote **out) must_use;
 /* A server answers. */
 bool remote_is_served(const struct remote *r);
 /* Takes the request over. Never NULL: a connection that broke is an {"error": ...} too. */

@@ -105,7 +105,7 @@ enum err snapshot_current(const char *data, char name[SNAPSHOT_NAME], wall_ms *o
 	return OK;
 }
 
-enum err snapshot_take(struct store *st)
+static enum err take(struct store *st)
 {
 	char current[SNAPSHOT_NAME] = "", folder[STORE_PATH];
 	unsigned shards = index_shard_count(st->index);
@@ -141,5 +141,16 @@ enum err snapshot_take(struct store *st)
 		err = history_size(st->path, &left);
 	if (!err)
 		atomic_store(&st->history, left);
+	return err;
+}
+
+enum err snapshot_take(struct store *st)
+{
+	enum err err;
+
+	if (atomic_exchange(&st->snapshotting, true))
+		return ERR_BUSY;
+	err = take(st);
+	atomic_store(&st->snapshotting, false);
 	return err;
 }

@@ -133,7 +133,7 @@ enum err store_show(struct store *st) must_use;
 
 /* --- Care --- */
 /* A consistent copy of the index and its position into <path>/snapshot; replaces the last one when
- * it is whole. Waits. Also done by itself every snapshot_interval_ms. */
+ * it is whole. Waits. Also done by itself every snapshot_interval_ms. ERR_BUSY: one is being made. */
 enum err store_snapshot(struct store *st) must_use;
 
 struct store_stats {

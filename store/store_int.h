@@ -43,6 +43,7 @@ struct store {
 	bool queue_owner; /* somebody releases what replay found */
 	_Atomic bool stopping;
 	_Atomic int64_t last_snapshot;
+	atomic_bool snapshotting;
 	_Atomic uint64_t history; /* bytes since then */
 	_Atomic uint64_t damaged; /* bodies found damaged when they were to be moved */
 	unsigned unreadable;      /* tries in vain to read one of them; the mover's */

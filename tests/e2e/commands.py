@@ -29,7 +29,7 @@ suite = Suite()
 COMMANDS = ["serve", "check", "domain add", "domain list", "domain remove", "account add", "account list",
             "account passwd", "account remove", "dkim add", "dkim list", "dkim dns", "dkim remove",
             "queue list", "queue show", "queue count", "queue retry", "queue hold", "queue release",
-            "queue bounce", "queue remove", "stats", "top", "fsck", "version"]
+            "queue bounce", "queue remove", "stats", "top", "snapshot", "fsck", "version"]
 
 
 def ringpost(*args, **more):
@@ -702,7 +702,40 @@ def fsck_sees_a_damaged_journal():
                     f.write(b"EASILY")
         done = server.cli("fsck", "--json", check=False)
         assert done.returncode in (1, 2) and json.loads(done.stdout)["result"] != "clean", done
-        assert done.stderr.strip(), done  # which file, and where
+        report = json.loads(done.stdout)
+        assert report["findings"] and "journal" in " ".join(report["findings"]), report  # which file, and where
+        assert not done.stderr, done
+
+
+@suite.test
+def a_snapshot_is_made_when_asked_for():
+    with Place() as place, submission(place) as server:
+        names = []
+        for _ in range(2):
+            assert server.cli_json("snapshot")["snapshot"]
+            with open(os.path.join(server.config["data"], "snapshot")) as f:
+                names.append(f.readline().strip())
+        assert sorted(names) == ["snapshot-a", "snapshot-b"], names
+        server.stop()
+        assert server.cli_json("snapshot")["data"] == server.config["data"]  # without a server too
+        shutil.rmtree(os.path.join(server.config["data"], "index"))
+        assert server.cli("fsck", "--rebuild", check=False).returncode == 0
+        with server:
+            assert [row["account"] for row in server.cli_json("account", "list", "example.test")] == [USER]
+
+
+@suite.test
+def a_hung_server_is_given_up():
+    with Place() as place, submission(place) as server:
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            done = server.cli("queue", "count", "--timeout", "200ms", check=False)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        assert done.returncode == 1 and "does not answer" in done.stderr, done
+        assert server.cli_json("queue", "count", "--timeout", "1m")["ready"] == 0
+        done = server.cli("stats", "--timeout", "soon", check=False)
+        assert done.returncode == 2 and "soon" in done.stderr, done
 
 
 # --- In front of us -----------------------------------------------------------------------------------------------
