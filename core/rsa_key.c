@@ -38,6 +38,7 @@ static RsaKey *decode(slice der)
 		free(key);
 		return NULL;
 	}
+	rsa_lanes_hide(key, sizeof(*key));
 	if (wc_RsaPrivateKeyDecode((const byte *)der.ptr, &at, key, (word32)der.len) == 0)
 		return key;
 	wc_FreeRsaKey(key);

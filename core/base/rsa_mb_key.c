@@ -139,7 +139,8 @@ enum err rsa_mb_key_init(struct rsa_mb_key *key, const struct rsa_mb_parts *part
 	return OK;
 }
 
-/* Cut the value with that tag off the front of *der (X.690 8.1, definite lengths up to 64 KB). */
+/* Cut the value with that tag off the front of *der (X.690 10.1: the shortest definite form; up to
+ * 64 KB). */
 static bool take(slice *der, unsigned tag, slice *value)
 {
 	const unsigned char *at = (const unsigned char *)der->ptr;
@@ -152,26 +153,37 @@ static bool take(slice *der, unsigned tag, slice *value)
 		return false;
 	for (size_t i = 0; i < more; i++)
 		len = len << 8 | at[2 + i];
-	if (der->len - 2 - more < len)
+	if (der->len - 2 - more < len || (more && len < (more == 1 ? 0x80 : 0x100)))
 		return false;
 	*value = slice_sub(*der, 2 + more, 2 + more + len);
 	*der = slice_skip(*der, 2 + more + len);
 	return true;
 }
 
+/* Not negative, and without needless zeros (X.690 8.3). */
+static bool take_number(slice *der, slice *value)
+{
+	if (!take(der, 0x02, value) || !value->len || (value->ptr[0] & 0x80))
+		return false;
+	return value->len == 1 || value->ptr[0] || (value->ptr[1] & 0x80);
+}
+
 enum err rsa_mb_key_pkcs1(struct rsa_mb_key *key, slice der)
 {
-	enum { SEQUENCE = 0x30, INTEGER = 0x02 };
+	enum { SEQUENCE = 0x30 };
 	struct rsa_mb_parts parts;
 	slice body, version, d;
 	slice *numbers[] = { &version, &parts.n, &parts.e, &d, &parts.p, &parts.q, &parts.dp,
 		&parts.dq, &parts.qinv };
 
-	if (!take(&der, SEQUENCE, &body))
+	if (!take(&der, SEQUENCE, &body) || der.len)
 		return ERR_INVALID;
 	for (size_t i = 0; i < array_len(numbers); i++)
-		if (!take(&body, INTEGER, numbers[i]))
+		if (!take_number(&body, numbers[i]))
 			return ERR_INVALID;
+	/* Another version has more primes (RFC 8017 A.1.2). */
+	if (version.len != 1 || version.ptr[0] || body.len)
+		return ERR_INVALID;
 	return rsa_mb_key_init(key, &parts);
 }
 

@@ -349,6 +349,7 @@ const struct rsa_mb_key *sigkey_lanes(struct sigkey *key,
 		key->lanes = lanes;
 	else
 		free(lanes);
+	hide(key, sizeof(*key));
 	if (key->lanes)
 		hide(key->lanes, sizeof(*key->lanes));
 	crypt_wipe(der, sizeof(der));

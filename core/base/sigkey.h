@@ -46,8 +46,8 @@ enum err sigkey_sign(struct sigkey *key, struct WC_RNG *rng,
 	size_t *out_len) must_use;
 bool sigkey_verify(struct sigkey *key, const unsigned char digest[SIGKEY_DIGEST], slice sig);
 
-/* A private RSA key for the lanes of rsa_mb.h: made at first call, shown to `hide` once (to keep it
- * out of core dumps), lives as long as the key. NULL: not such a key, or no memory. */
+/* A private RSA key for the lanes of rsa_mb.h: made at first call, lives as long as the key. Both are
+ * shown to `hide` then (to keep them out of core dumps). NULL: not such a key, or no memory. */
 struct rsa_mb_key;
 const struct rsa_mb_key *sigkey_lanes(struct sigkey *key,
 	void (*hide)(const void *bytes, size_t len));
