@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "core/tls.h"
-#include "server/admin_int.h"
 #include "server/door.h"
 #include "server/remote.h"
 #include "server/restore.h"
@@ -147,10 +146,10 @@ static void say(void *arg, const char *line)
 {
 	struct fsck *fsck = arg;
 
-	if (fsck->cli->json)
-		json_array_append_new(fsck->findings, admin_slice(slice_str(line)));
-	else
+	if (!fsck->cli->json)
 		printf("%s\n", line);
+	else if (json_array_append_new(fsck->findings, json_string(line)))
+		json_array_append_new(fsck->findings, json_string("a path that is no UTF-8"));
 }
 
 static bool restore(void *arg, const struct blob_ref *ref, slice meta, uint32_t n,
