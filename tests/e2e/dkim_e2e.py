@@ -1,15 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every signature of a run of varied messages is checked by python3-dkim and by OpenDKIM."""
+import concurrent.futures
 import contextlib
+import itertools
 import re
 import smtplib
 import ssl
+import urllib.request
 
 import opendkim
 from hop import ALL, Hop
-from support import (PASSWORD, USER, Place, Skip, Suite, message, parse, run, submission, submit,
-                     until)
+from support import (PASSWORD, USER, Place, Skip, Suite, free_port, message, parse, run, submission,
+                     submit, until)
 from talk import Talk
 
 suite = Suite()
@@ -118,6 +121,58 @@ def only(data, algorithm):
     keep = lambda match: match.group() if b"a=" + algorithm.encode() in match.group() else b""
     head, body = data.split(b"\r\n\r\n", 1)
     return fields.sub(keep, head + b"\r\n") + b"\r\n" + body
+
+
+RUN, SENDERS = 240, 8
+
+
+def send_run(server):
+    """From several connections at once, so that signatures gather into batches; no two messages alike."""
+    texts = [message(subject=f"{name} {number}", body=f"{number}\n" + "line of text\n" * (number * 7 % 400))
+             for number, name in zip(range(RUN), itertools.cycle(VARIED))]
+
+    def send(part):
+        with smtplib.SMTP("localhost", server.ports["submission"]) as client:
+            client.starttls(context=ssl._create_unverified_context())
+            client.login(USER, PASSWORD)
+            for text in part:
+                client.sendmail(USER, ["bob@example.org"], text)
+
+    with concurrent.futures.ThreadPoolExecutor(SENDERS) as pool:
+        list(pool.map(send, [texts[n::SENDERS] for n in range(SENDERS)]))
+
+
+def run_verifies(engine):
+    """Every signature of a run; how many RSA signatures were made, and how many of them in lanes."""
+    port = free_port()
+    config = {"sign": {"engine": engine}, "metrics": f"127.0.0.1:{port}"}
+    with Hop() as hop, signing(hop, config=config) as server:
+        send_run(server)
+        for mail in hop.wait(RUN):
+            assert sorted(s["a"] for s in signatures(mail.data)) == ["ed25519-sha256", "rsa-sha256"]
+            assert verify(mail.data, server.records) == [True, True], mail.data[:2000]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+            text = answer.read().decode()
+        count = lambda name: int(re.search(rf"(?m)^ringpost_rsa_{name}_total (\d+)$", text)[1])
+        made, lanes, batches = count("signatures"), count("lane_signatures"), count("batches")
+        told = server.cli_json("version")["rsa_engine"]
+        print(f"  sign.engine {engine}, {told} here: {made} RSA signatures, {lanes} of them in lanes, "
+              f"{batches} batches; {RUN} Ed25519; all verified by python3-dkim")
+        assert count("redone") == 0 and count("failures") == 0
+        return told, made, lanes
+
+
+@suite.test
+def every_signature_of_a_run_verifies():
+    told, made, lanes = run_verifies("auto")
+    # One a message, and none for TLS: that certificate is ECDSA.
+    assert made == RUN and lanes == (RUN if told == "ifma" else 0)
+
+
+@suite.test
+def every_signature_of_a_run_by_wolfcrypt_verifies():
+    _, made, lanes = run_verifies("wolfcrypt")
+    assert made == RUN and lanes == 0
 
 
 @suite.test
