@@ -2,9 +2,10 @@
 /* A stack of open parts and one machine that looks at line starts.
  *
  * A boundary line belongs to its multipart together with the line end before it (RFC 2046 5.1.1), so
- * at every line end that a '-' may follow the machine holds back: the line end and as much of the
- * next line as still fits some boundary of an open multipart. The longest boundary that fits wins,
- * the inner one among equals. Headers are collected whole; their lines may be boundaries too. */
+ * at every line end that a '-' may follow the machine holds back: the line end and, of a line that
+ * begins with two hyphens, as much as the longest boundary of an open multipart may have. The longest
+ * boundary that fits wins, the inner one among equals. Headers are collected whole; their lines may
+ * be boundaries too. */
 #include "proto/mime/part.h"
 
 #include <stdlib.h>
@@ -138,29 +139,13 @@ static int find_boundary(const struct part_walker *w, slice line)
 		slice boundary = slice_of(frame->boundary, frame->boundary_len);
 
 		if (frame->closed || boundary.len == 0 || boundary.len < best ||
-			!slice_starts(slice_skip(line, 2), boundary))
+			boundary.len + 2 > line.len ||
+			memcmp(line.ptr + 2, boundary.ptr, boundary.len) != 0)
 			continue;
 		best = boundary.len;
 		found = (int)i;
 	}
 	return found;
-}
-
-/* May this beginning of a line still become a boundary line? */
-static bool may_be_boundary(const struct part_walker *w, slice line)
-{
-	if (!slice_starts(SLICE("--"), slice_sub(line, 0, 2)))
-		return false;
-	line = slice_skip(line, 2);
-	for (unsigned i = 0; i < w->open; i++) {
-		const struct part_frame *frame = &w->frames[i];
-		size_t shared = MIN(line.len, frame->boundary_len);
-
-		if (!frame->closed && frame->boundary_len &&
-			memcmp(line.ptr, frame->boundary, shared) == 0)
-			return true;
-	}
-	return false;
 }
 
 /* The held line is a boundary of that frame: the parts above it end. */
@@ -170,9 +155,6 @@ static void begin_boundary(struct part_walker *w, int at)
 	slice line = slice_of(w->held + w->held_eol, w->held_len - w->held_eol);
 
 	w->begins_part = !slice_starts(slice_skip(line, 2 + frame->boundary_len), SLICE("--"));
-	/* The line end behind a last boundary may belong to a boundary of an outer multipart. */
-	w->tail_cr = !w->begins_part && line.ptr[line.len - 1] == '\r';
-	w->held_len -= w->tail_cr;
 	w->pop_to = (unsigned)at + 1;
 	w->state = POPPING;
 }
@@ -349,26 +331,35 @@ static bool hold_line_end(struct part_walker *w, slice *in, enum part_event *out
 	return false;
 }
 
-/* One byte more of what may be a boundary line. */
+/* A line that begins with two hyphens is held until it ends (no boundary holds a CR), or is longer
+ * than any boundary: then it is compared, once, so that lines made to look like boundaries cost
+ * little. */
 static bool hold_line(struct part_walker *w, slice *in, bool end, enum part_event *out,
 	slice *bytes)
 {
-	slice line = slice_of(w->held + w->held_eol, w->held_len - w->held_eol);
-	bool whole = end || in->ptr[0] == '\n' || line.len == w->longest + 4;
+	size_t len = w->held_len - w->held_eol, room = len < 2 ? 1 : w->longest + 4 - len;
+	slice piece = slice_sub(*in, 0, room);
+	size_t line = 0;
 
-	if (!whole) {
-		w->held[w->held_len] = in->ptr[0];
-		line.len++;
-		if (may_be_boundary(w, line)) {
-			w->held_len++;
-			*in = slice_skip(*in, 1);
-			return false;
-		}
-	} else if (find_boundary(w, line) >= 0) {
-		begin_boundary(w, find_boundary(w, line));
+	while (line < piece.len && piece.ptr[line] != '\r' && piece.ptr[line] != '\n')
+		line++;
+	end |= line < piece.len;
+	piece.len = line;
+	if (len < 2 && !slice_eq(piece, SLICE("-")))
+		return emit_held(w, out, bytes);
+	if (piece.len)
+		memcpy(w->held + w->held_len, piece.ptr, piece.len);
+	w->held_len += piece.len;
+	*in = slice_skip(*in, piece.len);
+	len += piece.len;
+	if (!end && len < w->longest + 4)
 		return false;
-	}
-	return emit_held(w, out, bytes);
+	int at = find_boundary(w, slice_of(w->held + w->held_eol, len));
+
+	if (at < 0)
+		return emit_held(w, out, bytes);
+	begin_boundary(w, at);
+	return false;
 }
 
 static bool step_body(struct part_walker *w, slice *in, bool end, enum part_event *out,
@@ -391,22 +382,6 @@ static bool step_body(struct part_walker *w, slice *in, bool end, enum part_even
 	return emit(w, piece, out, bytes);
 }
 
-/* Behind a last boundary the epilogue begins at once. */
-static bool step_closed(struct part_walker *w, enum part_event *out, slice *bytes)
-{
-	top(w)->closed = true;
-	find_longest(w);
-	w->state = IN_BODY;
-	w->line_start = false;
-	if (w->tail_cr && !w->longest)
-		return emit(w, SLICE("\r"), out, bytes);
-	if (w->tail_cr) {
-		w->held[0] = '\r';
-		w->held_len = w->held_eol = 1;
-	}
-	return false;
-}
-
 /* The rest of a boundary line, then what it announced. */
 static bool step_tail(struct part_walker *w, slice *in, bool end, enum part_event *out,
 	slice *bytes)
@@ -414,8 +389,14 @@ static bool step_tail(struct part_walker *w, slice *in, bool end, enum part_even
 	ptrdiff_t lf = slice_find(*in, '\n');
 	slice piece = slice_sub(*in, 0, lf < 0 ? in->len : (size_t)lf + 1);
 
-	if (!w->begins_part)
-		return step_closed(w, out, bytes);
+	if (!w->begins_part) {
+		/* The epilogue begins at once: the line end may belong to an outer boundary. */
+		top(w)->closed = true;
+		find_longest(w);
+		w->state = IN_BODY;
+		w->line_start = false;
+		return false;
+	}
 	*in = slice_skip(*in, piece.len);
 	emit(w, piece, out, bytes);
 	if (lf < 0 && !end)

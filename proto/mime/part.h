@@ -72,7 +72,7 @@ struct part_walker {
 	size_t longest;            /* of the boundaries that may come; 0: none may */
 	size_t held_len, held_eol; /* a line end and what may be a boundary line behind it */
 	unsigned char state;
-	bool fresh, line_start, begins_part, tail_cr;
+	bool fresh, line_start, begins_part;
 	char held[PART_BOUNDARY_MAX + 8];
 };
 

@@ -198,6 +198,7 @@ void preview_begin(struct preview *p, bool html, enum part_encoding coding, slic
 	*p = (struct preview){ .open = true,
 		.coding = coding,
 		.charset = charset,
+		.text = out_fixed(p->text.buf, p->text.cap),
 		.late = !charset_is_ascii_based(charset),
 		.strip = { .html = html } };
 }

@@ -38,7 +38,7 @@ struct preview {
 	struct out text;
 };
 
-/* The charset must live as long as the arena. */
+/* *p is zeroed or was used before, with the same arena. The charset must live until preview_end. */
 void preview_begin(struct preview *p, bool html, enum part_encoding coding, slice charset);
 void preview_add(struct preview *p, struct arena *a, slice piece);
 /* At most max_chars characters of UTF-8; nothing when the part has no text. */

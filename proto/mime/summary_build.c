@@ -183,9 +183,11 @@ static void begin_preview(struct summary_builder *b, const struct summary_dress 
 static void end_preview(struct summary_builder *b)
 {
 	struct out o = out_fixed(b->preview_text, sizeof(b->preview_text));
+	struct arena_mark mark = arena_mark(b->a);
 
 	preview_end(&b->preview, b->a, SUMMARY_PREVIEW_CHARS, &o);
 	b->preview_len = o.len;
+	arena_rollback(b->a, mark);
 }
 
 static void begin_part(struct summary_builder *b, slice block, bool flat)

@@ -42,7 +42,7 @@ static bool find_word(slice in, struct word *out)
 	if (!slice_starts(in, SLICE("=?")) || !slice_cut(&rest, '?', &out->charset) ||
 		!slice_cut(&rest, '?', &encoding) || encoding.len != 1)
 		return false;
-	end = slice_search(rest, SLICE("?="));
+	end = slice_search(slice_sub(rest, 0, TEXT_MAX + 2), SLICE("?="));
 	out->text = slice_sub(rest, 0, end < 0 ? 0 : (size_t)end);
 	out->encoding = text_lower(encoding.ptr[0]);
 	out->len = (size_t)(out->text.ptr - in.ptr) + out->text.len + 2;

@@ -249,6 +249,12 @@ def bombs():
     yield "words", b"Subject: " + b"=?utf-8?q?a?= " * 10000 + b"\r\n\r\nx", False
     yield "lines of hyphens", (head + b"Content-Type: multipart/mixed; boundary=\"" + b"-" * 70
                                + b"\"\r\n\r\n" + b"-" * 1000000 + b"\r\n-" * 100000), False
+    yield "lines like boundaries, 40 deep", (b"".join(
+        b"Content-Type: multipart/mixed; boundary=\"%s%d\"\r\n\r\n--%s%d\r\n" % (b"-" * 150, i, b"-" * 150, i)
+        for i in range(40)) + b"\r\n" + (b"-" * 151 + b"\r\n") * 20000), False
+    yield "short lines of hyphens, 40 deep", (b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (i + 10, i + 10)
+        for i in range(40)) + b"\r\n" + b"--\n" * 500000), False
     yield "all bytes", bytes(range(256)) * 1000, False
     yield "nothing", b"", False
 

@@ -497,6 +497,8 @@ Test(mime_summary, memory_is_bounded)
 			SLICE_INIT("-words\r\n"), 200000, 32 << 10, false },
 		{ "parts", SLICE_INIT(MULTI), SLICE_INIT("--b\r\n\r\nx\r\n"), 100000, 1 << 20,
 			true },
+		{ "parts without text", SLICE_INIT(MULTI), SLICE_INIT("--b\r\n\r\n \r\n"), 100000,
+			1 << 20, true },
 		{ "header fields", SLICE_INIT("A: b\r\n"), SLICE_INIT("X: y\r\n"), 100000, 2 << 20,
 			true },
 		{ "a header line", SLICE_INIT("A: b"), SLICE_INIT("yyyyyyyyy"), 100000, 2 << 20,
