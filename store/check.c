@@ -77,7 +77,7 @@ static enum err read_body(struct check *ck, uint64_t id)
 	return err;
 }
 
-static void check_body(struct check *ck, uint64_t id)
+void check_body(struct check *ck, uint64_t id)
 {
 	enum err err = read_body(ck, id);
 
@@ -243,7 +243,7 @@ static enum err check_shard(struct index_txn *txn, void *arg)
 	}
 	index_cursor_done(&c);
 	check_sums(&rs, txn);
-	return err == ERR_NOT_FOUND ? OK : err;
+	return err == ERR_NOT_FOUND ? mailbox_check(rs.ck, txn) : err;
 }
 
 static enum err check_index(struct check *ck)

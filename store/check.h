@@ -14,6 +14,7 @@
 
 struct blob_ref;
 struct schedule_entry;
+struct store;
 struct store_options;
 
 enum check_result {
@@ -27,12 +28,20 @@ struct check_report {
 	enum check_result result;
 	uint64_t segments, frames, records, bytes;
 	uint64_t messages, chunks, entries, accounts, domains, keys, archived;
+	uint64_t mailboxes, kept_messages; /* and the messages in them */
 	uint64_t bad_frames, bad_records, bad_bodies, missing_bodies, dead_bodies;
 	uint64_t bad_rows, bad_counters, unapplied_records;
-	uint64_t restored_entries;                 /* from the snapshot and records */
-	uint64_t held_entries;                     /* of them: restored from a body alone */
-	wall_ms snapshot;                          /* used by a rebuild; 0: none */
+	uint64_t restored_entries;  /* from the snapshot and records */
+	uint64_t held_entries;      /* of them: restored from a body alone */
+	uint64_t restored_messages; /* in mailboxes, from a body alone: flags and places are those
+				     * of their delivery */
+	wall_ms snapshot;           /* used by a rebuild; 0: none */
 	uint64_t gap_records_from, gap_records_to; /* positions whose records no source has */
+};
+
+struct check_summary {
+	uint64_t blob;
+	slice splice, summary;
 };
 
 struct check_run {
@@ -44,6 +53,9 @@ struct check_run {
 	 * false. The entry's id, state and body are set by the caller afterwards. NULL: such bodies are only counted. */
 	bool (*restore)(void *arg, const struct blob_ref *ref, slice meta, uint32_t n,
 		struct schedule_entry *out);
+	/* What is kept of a body for readers that do not open it is what it should be; may read the body.
+	 * NULL: not looked at. */
+	bool (*summary_ok)(void *arg, struct store *st, const struct check_summary *summary);
 	/* Between progress: bytes done and all. May be NULL. */
 	void (*progress)(void *arg, uint64_t done, uint64_t all);
 	void *arg;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* check_int.h - what check.c and rebuild.c share. Nobody else includes it. */
+/* check_int.h - what check.c, rebuild.c and mailbox_check.c share. Nobody else includes it. */
 #ifndef STORE_CHECK_INT_H
 #define STORE_CHECK_INT_H
 
@@ -14,7 +14,11 @@ struct check {
 };
 
 void check_say(struct check *ck, const char *fmt, ...) printf_like(2, 3);
+/* Reads all of a body that is needed; tells what is wrong. */
+void check_body(struct check *ck, uint64_t id);
 enum err check_open(struct check *ck, bool read_only);
+/* mailbox_check.c: the rows of mailboxes of one shard. */
+enum err mailbox_check(struct check *ck, struct index_txn *txn);
 /* rebuild.c: a new index in the place of the old one; the store is closed before and after. */
 enum err check_rebuild(struct check *ck);
 

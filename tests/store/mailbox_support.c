@@ -2,6 +2,8 @@
 /* Deliveries, sets and scans in a line each, so that a test shows what it is about. */
 #include "tests/store/mailbox_support.h"
 
+#include "store/store_int.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -103,4 +105,30 @@ enum err scan_all(struct store *st, struct message_scan *scan, struct scanned *o
 	scan->each = take;
 	scan->arg = out;
 	return message_scan(st, scan);
+}
+
+static enum err dump_shard(struct index_txn *txn, void *arg)
+{
+	struct out *o = arg;
+	struct index_cursor c = { 0 };
+	enum err err = index_seek(txn, &c, SLICE("\0"), SLICE(""));
+
+	for (; !err; err = index_next(&c)) {
+		if (c.key.ptr[0] == 'M')
+			continue;
+		out_field(o, c.key);
+		out_field(o, c.value);
+	}
+	index_cursor_done(&c);
+	return OK;
+}
+
+struct out index_rows(struct store *st)
+{
+	struct out o = out_heap(64 << 20);
+
+	for (unsigned i = 0; i < index_shard_count(st->index); i++)
+		must(index_read_here(st->index, i, dump_shard, &o) == OK);
+	must(out_ok(&o));
+	return o;
 }

@@ -40,4 +40,7 @@ struct scanned {
 };
 enum err scan_all(struct store *st, struct message_scan *scan, struct scanned *out);
 
+/* Every row of the index but its positions. Ended by out_heap_done. */
+struct out index_rows(struct store *st);
+
 #endif
