@@ -161,8 +161,8 @@ static bool take_quoted(struct imap_lex *x, slice *out)
 		unsigned char c = (unsigned char)x->rest.ptr[len++];
 
 		foreign |= c >= 0x80;
-		if ((c < ' ' && c != '\t') || c == 0x7f)
-			return imap_lex_fail(x, "a control character in a quoted string");
+		if (c == '\r' || c == '\n' || !c)
+			return imap_lex_fail(x, "a quoted string must end on its line");
 		if (c != '\\')
 			continue;
 		escapes = true;

@@ -47,7 +47,7 @@ bool imap_lex_end(struct imap_lex *x);
 bool imap_lex_atom(struct imap_lex *x, slice *out);
 /* Letters, digits, `-`, `.`, `_` and `/`, at least one: the names of items, options and keys. */
 bool imap_lex_name(struct imap_lex *x, slice *out);
-/* quoted or literal. 8-bit bytes in quoted strings must be UTF-8, no control characters. */
+/* quoted or literal. 8-bit bytes in quoted strings must be UTF-8. */
 bool imap_lex_string(struct imap_lex *x, slice *out);
 /* string, literal8 too. */
 bool imap_lex_binary(struct imap_lex *x, slice *out);

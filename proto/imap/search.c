@@ -59,7 +59,7 @@ static bool take_day(struct imap_lex *x, int32_t *out)
 /* RFC 7162 3.1.5: [entry-name entry-type] mod-sequence. */
 static bool take_modseq(struct imap_lex *x, struct imap_search_node *node)
 {
-	if (imap_lex_at(x, '"')) {
+	if (imap_lex_at(x, '"') || imap_lex_at(x, '{')) {
 		if (!imap_lex_string(x, &node->name) || !imap_lex_space(x) ||
 			!imap_lex_name(x, &node->text) || !imap_lex_space(x))
 			return false;

@@ -20,7 +20,7 @@ bool imap_lex_seqset(struct imap_lex *x, struct imap_seqset *out);
 /* The same without `*` and `$`: known-uids, uid-set. */
 bool imap_lex_uidset(struct imap_lex *x, struct run_list *out);
 
-/* `last`: what `*` stands for; numbers beyond it stay. 0 (nothing there): `*` is nothing. Not for
+/* `last`: what `*` stands for; numbers beyond it stay. 0 (nothing there): what holds `*` is nothing. Not for
  * `saved`, which is the session's. */
 struct run_list imap_seqset_resolve(struct arena *a, const struct imap_seqset *set, uint32_t last);
 /* As it was written. */
