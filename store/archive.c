@@ -27,7 +27,10 @@ void archive_put_head(struct out *o, const struct archive *ar, const struct arch
 	out_u32(o, h->meta_len);
 	out_u32(o, h->meta_crc);
 	out_u32(o, h->body_crc);
-	out_fill(o, 0, ARCHIVE_HEAD - 52);
+	out_u32(o, h->deliver_len);
+	out_u32(o, h->mailbox);
+	out_u64(o, h->account);
+	out_fill(o, 0, ARCHIVE_HEAD - 68);
 	must(out_ok(o));
 	crc_at.len += 4;
 	out_u32(&crc_at, codec_crc32c(0, o->buf + 8, ARCHIVE_HEAD - 8));
@@ -37,7 +40,7 @@ bool archive_get_head(slice in, const struct archive *ar, struct archive_head *o
 {
 	uint32_t magic, crc;
 	uint64_t store_id, at;
-	struct archive_head h;
+	struct archive_head h = { 0 };
 	slice all = in;
 
 	if (in.len < ARCHIVE_HEAD || !take_u32(&in, &magic) || !take_u32(&in, &crc) ||
@@ -46,7 +49,7 @@ bool archive_get_head(slice in, const struct archive *ar, struct archive_head *o
 		!take_u32(&in, &h.meta_crc) || !take_u32(&in, &h.body_crc))
 		return false;
 	if (magic != ARCHIVE_MAGIC || store_id != ar->store_id ||
-		crc != codec_crc32c(0, all.ptr + 8, ARCHIVE_HEAD - 8))
+		crc != codec_crc32c(0, all.ptr + 8, ARCHIVE_HEAD - 8) || h.deliver_len > h.meta_len)
 		return false;
 	h.at = (wall_ms)at;
 	*out = h;
@@ -67,6 +70,7 @@ static void put_place(struct out *o, const struct archive_place *p)
 	out_u32(o, p->meta_crc);
 	out_u32(o, p->body_crc);
 	out_u64(o, (uint64_t)p->at);
+	out_u32(o, p->deliver_len);
 }
 
 bool archive_get_place(slice in, struct archive_place *out)
@@ -77,7 +81,7 @@ bool archive_get_place(slice in, struct archive_place *out)
 	if (!take_u32(&in, &p.segment) || !take_u64(&in, &p.offset) ||
 		!take_u64(&in, &p.body_len) || !take_u32(&in, &p.meta_len) ||
 		!take_u32(&in, &p.meta_crc) || !take_u32(&in, &p.body_crc) || !take_u64(&in, &at) ||
-		in.len)
+		!take_u32(&in, &p.deliver_len) || in.len || p.deliver_len > p.meta_len)
 		return false;
 	p.at = (wall_ms)at;
 	*out = p;
@@ -332,6 +336,9 @@ enum err archive_begin(struct archive *ar, const struct archive_copy *copy)
 	ar->copy = (struct archive_head){ .id = copy->id,
 		.at = copy->at,
 		.meta_len = copy->meta_len,
+		.deliver_len = copy->deliver_len,
+		.mailbox = copy->mailbox,
+		.account = copy->account,
 		.body_len = copy->body_len };
 	ar->copy_at = ar->end;
 	ar->copy_done = 0;
@@ -410,6 +417,7 @@ enum err archive_end(struct archive *ar)
 		.body_len = ar->copy.body_len,
 		.segment = ar->current,
 		.meta_len = ar->copy.meta_len,
+		.deliver_len = ar->copy.deliver_len,
 		.meta_crc = ar->copy.meta_crc,
 		.body_crc = ar->copy.body_crc,
 		.at = ar->copy.at };

@@ -4,7 +4,7 @@
  * Before a segment is freed the mover copies the messages in it that index rows still name into
  * archive segments, in large sequential writes, syncs them, and only then commits their places to
  * its own small map (blob -> segment, offset), which nobody else writes. Each copy carries a
- * self-describing head (id, dates, sizes, checksums) and the message's meta, so it can be restored
+ * self-describing head (id, owner, dates, sizes, checksums) and the message's meta, so it can be restored
  * without any index. An archive segment whose live share fell below the option is compacted within
  * an I/O budget: live bodies are copied on, the file goes. Disk use is thus at most
  * live bytes * 100 / archive_live_percent + two segments.
@@ -21,14 +21,16 @@ struct file;
 struct store;
 struct store_options;
 
-enum { ARCHIVE_HEAD = 64, ARCHIVE_SEGMENT_BYTES = 64 * 1024 * 1024 };
+enum { ARCHIVE_HEAD = 80, ARCHIVE_SEGMENT_BYTES = 64 * 1024 * 1024 };
 
-/* Where a copy stands: head, meta, body, in this order. */
+/* Where a copy stands: head, meta, body, in this order. Meta begins with the delivery part of the
+ * message's record, if it has one. */
 struct archive_place {
 	uint64_t offset; /* of the head */
 	uint64_t body_len;
 	uint32_t segment;
 	uint32_t meta_len;
+	uint32_t deliver_len; /* of meta */
 	uint32_t meta_crc, body_crc;
 	wall_ms at;
 };
@@ -64,6 +66,9 @@ struct archive_copy {
 	uint64_t id;
 	wall_ms at;
 	uint32_t meta_len;
+	uint32_t deliver_len; /* of meta */
+	uint32_t mailbox;     /* in whose mailbox it was when it was copied; account 0: in none */
+	uint64_t account;
 	uint64_t body_len;
 	bool damaged; /* not what was stored: who reads the body gets ERR_CORRUPT */
 };
@@ -86,6 +91,13 @@ enum err archive_compact(struct archive *ar, const struct archive_care *care) mu
 enum err archive_each(struct archive *ar,
 	bool (*each)(void *arg, uint64_t id, const struct archive_place *place),
 	void *arg) must_use;
+/* What the head of a copy says of its owner. */
+struct archive_owner {
+	uint64_t account;
+	uint32_t mailbox;
+};
+enum err archive_owner(struct archive *ar, const struct archive_place *place,
+	struct archive_owner *out) must_use;
 /* Reads head, meta and body: ERR_CORRUPT when anything is wrong. */
 enum err archive_verify(struct archive *ar, uint64_t id,
 	const struct archive_place *place) must_use;

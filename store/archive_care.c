@@ -92,6 +92,9 @@ static enum err copy_on(struct archive *ar, struct file *from, const struct arch
 	struct archive_copy copy = { .id = head->id,
 		.at = head->at,
 		.meta_len = head->meta_len,
+		.deliver_len = head->deliver_len,
+		.mailbox = head->mailbox,
+		.account = head->account,
 		.body_len = head->body_len };
 	uint64_t left = archive_copy_bytes(head->meta_len, head->body_len) - ARCHIVE_HEAD;
 	char *buf = malloc(PIECE);
@@ -232,11 +235,10 @@ static enum err sum(struct archive *ar, struct archive_span span, uint32_t *out_
 	return err;
 }
 
-enum err archive_verify(struct archive *ar, uint64_t id, const struct archive_place *place)
+static enum err read_head(struct archive *ar, const struct archive_place *place,
+	struct archive_head *out)
 {
 	char bytes[ARCHIVE_HEAD];
-	struct archive_head head;
-	uint32_t meta_crc = 0, body_crc = 0;
 	struct archive_span span = {
 		.segment = place->segment, .offset = place->offset, .len = sizeof(bytes)
 	};
@@ -244,11 +246,34 @@ enum err archive_verify(struct archive *ar, uint64_t id, const struct archive_pl
 
 	if (err)
 		return err;
-	if (!archive_get_head(slice_of(bytes, sizeof(bytes)), ar, &head) || head.id != id ||
-		head.meta_len != place->meta_len || head.body_len != place->body_len)
+	return archive_get_head(slice_of(bytes, sizeof(bytes)), ar, out) ? OK : ERR_CORRUPT;
+}
+
+enum err archive_owner(struct archive *ar, const struct archive_place *place,
+	struct archive_owner *out)
+{
+	struct archive_head head;
+	enum err err = read_head(ar, place, &head);
+
+	if (!err)
+		*out = (struct archive_owner){ .account = head.account, .mailbox = head.mailbox };
+	return err;
+}
+
+enum err archive_verify(struct archive *ar, uint64_t id, const struct archive_place *place)
+{
+	struct archive_head head;
+	uint32_t meta_crc = 0, body_crc = 0;
+	enum err err = read_head(ar, place, &head);
+
+	if (err)
+		return err;
+	if (head.id != id || head.meta_len != place->meta_len ||
+		head.deliver_len != place->deliver_len || head.body_len != place->body_len)
 		return ERR_CORRUPT;
-	span.offset += ARCHIVE_HEAD;
-	span.len = head.meta_len;
+	struct archive_span span = { .segment = place->segment,
+		.offset = place->offset + ARCHIVE_HEAD,
+		.len = head.meta_len };
 	err = sum(ar, span, &meta_crc);
 	span.offset += head.meta_len;
 	span.len = head.body_len;

@@ -150,6 +150,7 @@ static enum err take_copy(struct rebuilding *rb, const struct archive_head *head
 			.body_len = head->body_len,
 			.segment = rb->segment->number,
 			.meta_len = head->meta_len,
+			.deliver_len = head->deliver_len,
 			.meta_crc = head->meta_crc,
 			.body_crc = head->body_crc,
 			.at = head->at };

@@ -16,7 +16,7 @@
 enum {
 	ARCHIVE_PATH = 1024,
 	ARCHIVE_BUFFER = 1024 * 1024,
-	ARCHIVE_MAGIC = 0x52504132,
+	ARCHIVE_MAGIC = 0x52504133,
 	ARCHIVE_FILES = 32
 };
 
@@ -33,9 +33,9 @@ struct arc_pending {
 };
 
 struct archive_head {
-	uint64_t id, body_len;
+	uint64_t id, body_len, account;
 	wall_ms at;
-	uint32_t meta_len, meta_crc, body_crc;
+	uint32_t meta_len, meta_crc, body_crc, deliver_len, mailbox;
 };
 
 /* A segment file readers keep open. Who wants it counts himself in, then looks whether the number

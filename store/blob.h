@@ -61,7 +61,7 @@ struct blob_reader {
 	uint64_t offset; /* of the next byte */
 	/* Where the parts stand; filled by blob_open. */
 	uint32_t archive_segment; /* 0: in the journal */
-	uint32_t meta_at, meta_len, chunk_count, head_len, inline_at;
+	uint32_t deliver_len, meta_len, chunk_count, head_len, inline_at;
 	uint64_t archive_at; /* offset of the body in the archive segment */
 	struct journal_record record, chunk;
 	uint64_t chunk_start, chunk_end; /* of the chunk last looked up, in the body */

@@ -24,7 +24,8 @@ static enum err open_archive(struct blob_reader *r)
 		return ERR_CORRUPT;
 	r->archive_segment = place.segment;
 	r->archive_at = place.offset + ARCHIVE_HEAD + place.meta_len;
-	r->meta_len = place.meta_len;
+	r->deliver_len = place.deliver_len;
+	r->meta_len = place.meta_len - place.deliver_len;
 	r->ref.size = place.body_len;
 	r->ref.low = r->ref.id;
 	r->at = place.at;
@@ -74,7 +75,7 @@ static enum err open_journal(struct blob_reader *r)
 	r->ref.low = m.low ? m.low : r->ref.id;
 	r->at = m.at;
 	r->meta_len = m.meta_len;
-	r->meta_at = FRAME_MESSAGE_HEAD + m.deliver_len;
+	r->deliver_len = m.deliver_len;
 	r->chunk_count = m.chunk_count;
 	r->head_len = m.chunk_count ? m.head_len : m.head_len + m.tail_len;
 	r->inline_at = frame_table_at(&m) + m.chunk_count * FRAME_CHUNK_ROW;
@@ -98,7 +99,7 @@ static enum err next_chunk(struct blob_reader *r)
 	struct journal *j = r->store->journal;
 	char row[FRAME_CHUNK_ROW];
 	struct frame_chunk c;
-	struct journal_span span = { .offset = r->meta_at + r->meta_len +
+	struct journal_span span = { .offset = FRAME_MESSAGE_HEAD + r->deliver_len + r->meta_len +
 			r->chunk_next * FRAME_CHUNK_ROW,
 		.len = sizeof(row) };
 	enum err err = journal_read(j, &r->record, span, row);
@@ -250,32 +251,47 @@ void blob_seek(struct blob_reader *r, uint64_t offset)
 
 /* --- What the record says --- */
 
-static enum err meta_of_archive(struct blob_reader *r, void *buf)
+static enum err front_of_archive(struct blob_reader *r, char *buf, size_t len)
 {
-	struct archive_span span = { .segment = r->archive_segment,
-		.offset = r->archive_at - r->meta_len,
-		.len = r->meta_len };
+	struct archive_span span = {
+		.segment = r->archive_segment, .offset = r->archive_at - len, .len = len
+	};
 
 	return archive_read(r->store->archive, span, buf);
+}
+
+enum err blob_front(struct blob_reader *r, struct arena *a, struct blob_front *out)
+{
+	uint32_t len = r->deliver_len + r->meta_len;
+	char *buf = arena_alloc(a, len + 1);
+	struct journal_span span = { .offset = FRAME_MESSAGE_HEAD, .len = len };
+	enum err err = r->archive_segment ? ERR_NOT_FOUND :
+					    journal_read(r->store->journal, &r->record, span, buf);
+
+	if (err == ERR_NOT_FOUND) {
+		err = r->archive_segment ? OK : open_archive(r);
+		if (!err && r->deliver_len + r->meta_len != len)
+			err = ERR_CORRUPT;
+		if (!err)
+			err = front_of_archive(r, buf, len);
+	}
+	if (!err) {
+		out->deliver = slice_of(buf, r->deliver_len);
+		out->meta = slice_of(buf + r->deliver_len, r->meta_len);
+	}
+	return err;
 }
 
 enum err store_message_meta(struct store *st, uint64_t id, struct arena *a, slice *out)
 {
 	struct blob_reader r;
+	struct blob_front front;
 	enum err err = blob_open(&r, st, id);
 
-	if (err)
-		return err;
-	char *meta = arena_alloc(a, r.meta_len + 1);
-	struct journal_span span = { .offset = r.meta_at, .len = r.meta_len };
-	err = r.archive_segment ? ERR_NOT_FOUND : journal_read(st->journal, &r.record, span, meta);
-	if (err == ERR_NOT_FOUND) {
-		err = r.archive_segment ? OK : open_archive(&r);
-		if (!err)
-			err = meta_of_archive(&r, meta);
-	}
 	if (!err)
-		*out = slice_of(meta, r.meta_len);
+		err = blob_front(&r, a, &front);
+	if (!err)
+		*out = front.meta;
 	return err;
 }
 

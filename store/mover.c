@@ -9,7 +9,7 @@
 #include "store/store_int.h"
 
 #include "store/history.h"
-#include "store/keys.h"
+#include "store/keys_mailbox.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -87,38 +87,64 @@ static enum err add_live(struct mover *mv, uint64_t id)
 	return OK;
 }
 
-/* The key of the least entry or early row at or behind `pos`. */
-static struct keys_buf key_at(enum keys_kind kind, uint64_t pos)
-{
-	struct keys_buf key;
+/* What names bodies: queue entries and messages in mailboxes, and of both those whose body began
+ * before its record. A family's key begins with the position it is found by. */
+static const enum keys_kind families[] = { KEYS_ENTRY, KEYS_EARLY, KEYS_REFERENCE,
+	KEYS_REFERENCE_EARLY };
 
-	if (kind == KEYS_ENTRY)
-		keys_entry(&key, pos, 0);
-	else
-		keys_early(&key, &(struct keys_early_row){ .low = pos });
-	return key;
+struct named {
+	uint64_t at, id;
+};
+
+static bool parse_name(enum keys_kind kind, slice key, struct named *out)
+{
+	struct keys_early_row early;
+	struct keys_early_blob blob;
+	struct keys_place place;
+	uint32_t n;
+
+	switch (kind) {
+	case KEYS_ENTRY:
+		if (!keys_parse_entry(key, &out->id, &n))
+			return false;
+		out->at = out->id;
+		return true;
+	case KEYS_EARLY:
+		if (!keys_parse_early(key, &early))
+			return false;
+		*out = (struct named){ early.low, early.id };
+		return true;
+	case KEYS_REFERENCE:
+		if (!keys_parse_reference(key, &out->id, &place))
+			return false;
+		out->at = out->id;
+		return true;
+	default:
+		if (!keys_parse_reference_early(key, &blob))
+			return false;
+		*out = (struct named){ blob.low, blob.blob };
+		return true;
+	}
 }
 
 static enum err collect(struct index_txn *txn, struct mover *mv, enum keys_kind kind)
 {
 	struct index_cursor c = { 0 };
-	struct keys_buf from = key_at(kind, (uint64_t)mv->segment << 32), prefix;
+	struct keys_buf from, prefix;
 	uint64_t end = ((uint64_t)mv->segment + 1) << 32;
+	struct named name;
 	enum err failed = OK;
 
 	keys_name(&prefix, kind, SLICE(""));
+	keys_number(&from, kind, (uint64_t)mv->segment << 32);
 	enum err err = index_seek(txn, &c, keys_slice(&from), keys_slice(&prefix));
 	while (!err && !failed) {
-		struct keys_early_row row = { 0 };
-		bool good = kind == KEYS_ENTRY ? keys_parse_entry(c.key, &row.id, &row.n) :
-						 keys_parse_early(c.key, &row);
-
-		if (!good)
+		if (!parse_name(kind, c.key, &name))
 			failed = ERR_CORRUPT;
-		else if ((kind == KEYS_ENTRY ? row.id : row.low) >= end)
+		else if (name.at >= end)
 			break;
 		else
-			failed = add_live(mv, row.id);
+			failed = add_live(mv, name.id);
 		if (!failed)
 			err = index_next(&c);
 	}
@@ -128,9 +154,11 @@ static enum err collect(struct index_txn *txn, struct mover *mv, enum keys_kind 
 
 static enum err collect_shard(struct index_txn *txn, void *arg)
 {
-	enum err err = collect(txn, arg, KEYS_ENTRY);
+	enum err err = OK;
 
-	return err ? err : collect(txn, arg, KEYS_EARLY);
+	for (size_t i = 0; !err && i < array_len(families); i++)
+		err = collect(txn, arg, families[i]);
+	return err;
 }
 
 static int by_id(const void *a, const void *b)
@@ -246,31 +274,66 @@ enum err mover_round(struct store *st, bool force)
 /* --- Care --- */
 
 struct alive_look {
-	struct keys_buf key;
+	uint64_t id;
 	bool found;
 };
 
 static enum err look_alive(struct index_txn *txn, void *arg)
 {
+	static const enum keys_kind kinds[] = { KEYS_ENTRY, KEYS_REFERENCE };
 	struct alive_look *look = arg;
-	struct index_cursor c = { 0 };
-	enum err err = index_seek(txn, &c, keys_slice(&look->key),
-		slice_sub(keys_slice(&look->key), 0, 1 + sizeof(uint64_t)));
+	enum err err = ERR_NOT_FOUND;
 
-	index_cursor_done(&c);
+	for (size_t i = 0; err == ERR_NOT_FOUND && i < array_len(kinds); i++) {
+		struct index_cursor c = { 0 };
+		struct keys_buf key;
+
+		keys_number(&key, kinds[i], look->id);
+		err = index_seek(txn, &c, keys_slice(&key), keys_slice(&key));
+		index_cursor_done(&c);
+	}
 	look->found = look->found || !err;
 	return err == ERR_NOT_FOUND ? OK : err;
 }
 
 bool store_alive(struct store *st, uint64_t id)
 {
-	struct alive_look look = { .found = false };
+	struct alive_look look = { .id = id };
 
-	keys_entry(&look.key, id, 0);
 	for (unsigned i = 0; !look.found && i < index_shard_count(st->index); i++)
 		if (index_read_here(st->index, i, look_alive, &look))
 			return true;
 	return look.found;
+}
+
+struct owner_look {
+	uint64_t id;
+	struct keys_place *out;
+};
+
+static enum err look_owner(struct index_txn *txn, void *arg)
+{
+	struct owner_look *look = arg;
+	struct index_cursor c = { 0 };
+	struct keys_buf key;
+	uint64_t id;
+
+	keys_number(&key, KEYS_REFERENCE, look->id);
+	enum err err = index_seek(txn, &c, keys_slice(&key), keys_slice(&key));
+	if (!err && !keys_parse_reference(c.key, &id, look->out))
+		err = ERR_CORRUPT;
+	index_cursor_done(&c);
+	return err;
+}
+
+enum err store_owner(struct store *st, uint64_t id, struct keys_place *out)
+{
+	struct owner_look look = { .id = id, .out = out };
+	enum err err = ERR_NOT_FOUND;
+
+	for (unsigned i = 0; err == ERR_NOT_FOUND && i < index_shard_count(st->index); i++)
+		err = index_read_here(st->index, i, look_owner, &look);
+	return err;
 }
 
 static bool alive(void *arg, uint64_t id)

@@ -4,6 +4,7 @@
  * A damaged message must not keep the journal from being freed, nor vanish with it: what can be read
  * of it is copied as damaged, so its rows still name something, fsck tells of it, and who reads the
  * body gets ERR_CORRUPT until somebody ends its entries. */
+#include "store/keys_mailbox.h"
 #include "store/store_int.h"
 
 #include <stdlib.h>
@@ -31,25 +32,46 @@ static enum err copy_body(struct moving *m, struct blob_reader *r)
 	return err;
 }
 
+/* Whose it is, for a rebuild without an index. */
+static void set_owner(struct moving *m, struct archive_copy *copy)
+{
+	struct keys_place place;
+
+	if (store_owner(m->st, copy->id, &place))
+		return;
+	copy->account = place.account;
+	copy->mailbox = place.mailbox;
+}
+
+static enum err put_front(struct archive *ar, const struct blob_front *front)
+{
+	enum err err = archive_put(ar, front->deliver);
+
+	return err ? err : archive_put(ar, front->meta);
+}
+
 static enum err copy_whole(struct moving *m, uint64_t id)
 {
 	struct archive *ar = m->st->archive;
 	struct arena a = { 0 };
 	struct blob_reader r;
-	slice meta;
-	enum err err = store_message_meta(m->st, id, &a, &meta);
+	struct blob_front front;
+	enum err err = blob_open(&r, m->st, id);
 
 	if (!err)
-		err = blob_open(&r, m->st, id);
+		err = blob_front(&r, &a, &front);
 	m->source = err != OK;
 	if (!err) {
-		struct archive_copy copy = {
-			.id = id, .at = r.at, .meta_len = (uint32_t)meta.len, .body_len = r.ref.size
-		};
+		struct archive_copy copy = { .id = id,
+			.at = r.at,
+			.meta_len = (uint32_t)(front.deliver.len + front.meta.len),
+			.deliver_len = (uint32_t)front.deliver.len,
+			.body_len = r.ref.size };
 
+		set_owner(m, &copy);
 		err = archive_begin(ar, &copy);
 		if (!err)
-			err = archive_put(ar, meta);
+			err = put_front(ar, &front);
 		if (!err)
 			err = copy_body(m, &r);
 		if (!err)
@@ -88,16 +110,18 @@ static enum err salvage(struct moving *m, uint64_t id)
 	struct archive_copy copy = { .id = id, .damaged = true };
 	struct arena a = { 0 };
 	struct blob_reader r;
-	slice meta = { 0 };
+	struct blob_front front = { 0 };
 	enum err err = blob_open(&r, m->st, id);
 
-	if (!err && store_message_meta(m->st, id, &a, &meta))
-		meta = (slice){ 0 };
+	if (!err && blob_front(&r, &a, &front))
+		front = (struct blob_front){ 0 };
 	if (!err) {
 		copy.at = r.at;
-		copy.meta_len = (uint32_t)meta.len;
+		copy.meta_len = (uint32_t)(front.deliver.len + front.meta.len);
+		copy.deliver_len = (uint32_t)front.deliver.len;
 		copy.body_len = r.ref.size;
 	}
+	set_owner(m, &copy);
 	/* The size may be what is damaged. */
 	bool body = !err &&
 		copy.body_len <= (r.chunk_count + UINT64_C(1)) * journal_record_max(m->st->journal);
@@ -105,7 +129,7 @@ static enum err salvage(struct moving *m, uint64_t id)
 		copy.body_len = 0;
 	err = archive_begin(ar, &copy);
 	if (!err)
-		err = archive_put(ar, meta);
+		err = put_front(ar, &front);
 	if (!err && body)
 		err = salvage_body(m, &r);
 	arena_done(&a);

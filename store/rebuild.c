@@ -8,7 +8,8 @@
 
 #include "core/file.h"
 #include "store/history.h"
-#include "store/keys.h"
+#include "store/keys_mailbox.h"
+#include "store/message_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -268,19 +269,81 @@ static bool restore_entry(struct check *ck, const struct blob_ref *ref, slice me
 	return true;
 }
 
+/* Into the mailbox it was in when it was copied, or the account's INBOX. */
+static enum err deliver_again(struct check *ck, struct deliver *d, struct deliver_target *t)
+{
+	struct deliver_many one = { .messages = d, .len = 1 };
+	struct delivered at;
+	enum err err = message_deliver_many(ck->st, &one, &at, NULL);
+
+	if (err != ERR_NOT_FOUND)
+		return err;
+	t->mailbox = MAILBOX_INBOX;
+	err = mailbox_account_init(ck->st, t->account, SLICE(""));
+	return err ? err : message_deliver_many(ck->st, &one, &at, NULL);
+}
+
+/* What the delivery part says of this account; other accounts' deliveries had their own rows. */
+static void take_target(struct delivery *had, struct deliver_target *t)
+{
+	struct deliver_target found;
+
+	while (message_next_target(&had->targets, &found))
+		if (found.account == t->account) {
+			found.mailbox = t->mailbox;
+			*t = found;
+			return;
+		}
+}
+
+/* True: it is in a mailbox. */
+static bool restore_mail(struct check *ck, const struct blob_ref *ref,
+	const struct archive_place *place, slice part)
+{
+	struct archive_owner owner;
+	struct keys_place there;
+	struct delivery had = { 0 };
+
+	if (archive_owner(ck->st->archive, place, &owner) || !owner.account)
+		return false;
+	if (store_owner(ck->st, ref->id, &there) == OK)
+		return true;
+	struct deliver_target t = {
+		.account = owner.account, .mailbox = owner.mailbox, .received = place->at
+	};
+	if (part.len && message_get_delivery(part, &had))
+		take_target(&had, &t);
+	struct deliver d = { .summary = had.summary,
+		.thread_keys = had.keys,
+		.thread_key_count = had.key_count,
+		.targets = &t,
+		.target_count = 1,
+		.blob = ref->id,
+		.low = ref->low,
+		.size = ref->size };
+	if (deliver_again(ck, &d, &t) == OK)
+		ck->report->restored_messages++;
+	else
+		check_say(ck, "body %llx: could not be put into a mailbox again",
+			(unsigned long long)ref->id);
+	return true;
+}
+
 static bool restore_body(void *arg, uint64_t id, const struct archive_place *place)
 {
 	struct check *ck = arg;
 	struct arena a = { 0 };
 	struct blob_ref ref = { .id = id, .low = id, .size = place->body_len };
-	slice meta;
-
+	struct blob_front front = { 0 };
+	struct blob_reader r;
 	uint32_t n = 0;
 
-	if (store_message_meta(ck->st, id, &a, &meta) == OK)
-		while (restore_entry(ck, &ref, meta, n))
-			n++;
-	if (!n)
+	bool known = blob_open(&r, ck->st, id) == OK && blob_front(&r, &a, &front) == OK;
+	bool mail = restore_mail(ck, &ref, place, front.deliver);
+	while (known && front.meta.len && ck->run->restore &&
+		restore_entry(ck, &ref, front.meta, n))
+		n++;
+	if (!n && !mail)
 		check_say(ck, "body %llx: its recipients are not known", (unsigned long long)id);
 	arena_done(&a);
 	return true;
@@ -321,7 +384,7 @@ static enum err fill_gap(struct check *ck)
 	if (err)
 		return err;
 	err = hold_all(ck);
-	if (!err && ck->run->restore)
+	if (!err)
 		err = archive_each(ck->st->archive, restore_body, ck);
 	store_close(ck->st);
 	ck->st = NULL;

@@ -75,6 +75,12 @@ void blob_parts(const struct blob_writer *b, slice *out);
 /* The table of chunks as the record has it. */
 void blob_put_chunks(const struct blob_writer *b, struct out *o);
 
+/* blob_read.c: what stands before the body, in the arena; of a reader just opened. */
+struct blob_front {
+	slice deliver, meta;
+};
+enum err blob_front(struct blob_reader *r, struct arena *a, struct blob_front *out) must_use;
+
 /* --- account.c --- */
 enum err accounts_new(struct store *st);
 void accounts_free(struct store *st);
@@ -99,6 +105,9 @@ enum err mover_copy(struct store *st, const uint64_t *ids, size_t len) must_use;
 
 /* Index rows name this message; true in doubt. Blocks a little. */
 bool store_alive(struct store *st, uint64_t id);
+/* One of the mailboxes it is in. ERR_NOT_FOUND. */
+struct keys_place;
+enum err store_owner(struct store *st, uint64_t id, struct keys_place *out) must_use;
 /* The archive's care, one helping. */
 enum err mover_compact(struct store *st);
 /* On the mover's queue, apart from whatever it does. */
