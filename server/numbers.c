@@ -21,7 +21,7 @@ struct numbers {
 	struct relay_stats relay;
 	struct worker_stats workers;
 	struct rsa_batch_stats rsa;
-	uint64_t worker_count, uptime_s, resident_bytes, log_dropped;
+	uint64_t worker_count, uptime_s, resident_bytes, log_dropped, rsa_lanes;
 };
 
 struct number_row {
@@ -65,6 +65,8 @@ static const struct number_row rows[] = {
 		"Connections closed at once: too many from one client"),
 	GAUGE("conn_open", workers.conns, "Connections open, in and out"),
 
+	GAUGE("rsa_lanes", rsa_lanes,
+		"1: RSA signatures are made in the processor's lanes; 0: by wolfCrypt"),
 	COUNTER("rsa_signatures_total", rsa.signatures, "RSA signatures made"),
 	COUNTER("rsa_lane_signatures_total", rsa.in_lanes,
 		"Of them, those made in the processor's lanes, up to four at a time"),
@@ -151,6 +153,7 @@ static void gather(struct service *svc, struct numbers *n)
 	n->uptime_s = (uint64_t)(worker_wall(worker_self()) - service_started_at(svc)) / 1000;
 	n->resident_bytes = proc_rss_bytes();
 	n->log_dropped = log_dropped();
+	n->rsa_lanes = slice_eq(slice_str(rsa_batch_engine()), SLICE("ifma"));
 }
 
 static const char *kind_word(const struct number_row *row)

@@ -8,14 +8,17 @@
 #include "core/base/sigkey.h"
 #include "core/fiber.h"
 #include "core/post.h"
+#include "core/rsa_batch_int.h"
 #include "tests/core/certs.h"
 #include "tests/core/workers.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 static struct rsa_key *key;
 static const char text[] = "what is signed";
 static unsigned char digest[32];
+static unsigned signed_count;
 
 static slice read_pem(const char *name)
 {
@@ -108,10 +111,39 @@ Test(rsa_batch, refuses_other_keys)
 	}
 }
 
+/* Is "dd" among the flags of the mapping that holds it? */
+static bool kept_from_dumps(const void *at)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	uintptr_t from, to;
+	bool here = false, found = false;
+	char line[512];
+
+	cr_assert(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+			here = from <= (uintptr_t)at && (uintptr_t)at < to;
+		else if (here && slice_starts(slice_str(line), SLICE("VmFlags:")))
+			found = strstr(line, " dd") != NULL;
+	}
+	fclose(f);
+	return found;
+}
+
+Test(rsa_batch, keys_are_not_dumped)
+{
+	void *work = rsa_lanes_work_new();
+
+	cr_expect(kept_from_dumps(key));
+	cr_expect(kept_from_dumps(work));
+	cr_expect(!rsa_key_lanes(key) || kept_from_dumps(rsa_key_lanes(key)));
+	cr_expect_not(kept_from_dumps(&signed_count), "what is no secret is dumped");
+	rsa_lanes_work_free(work);
+}
+
 /* --- On workers --- */
 
 enum { FIBERS = 20 };
-static unsigned signed_count;
 static struct rsa_sig sigs[FIBERS];
 
 static void sign_one(void *arg)
