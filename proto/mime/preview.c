@@ -22,8 +22,9 @@ static void keep(struct preview_strip *s, char c, struct out *o)
 
 static bool name_is(const struct preview_strip *s, const char *const *names, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
-		if (slice_eq(slice_of(s->name, s->name_len), slice_str(names[i])))
+	for (size_t i = 0; i < count && s->name_len; i++)
+		if (names[i][0] == s->name[0] &&
+			slice_eq(slice_of(s->name, s->name_len), slice_str(names[i])))
 			return true;
 	return false;
 }
@@ -154,18 +155,36 @@ static size_t words_len(slice in)
 	return len;
 }
 
+/* Bytes at the front that change nothing: inside a tag, a quote, a style sheet. */
+static size_t dull_len(const struct preview_strip *s, slice in)
+{
+	ptrdiff_t at = 0;
+	size_t len = 0;
+
+	if (s->state == RAW_TEXT && s->name_len == 0)
+		at = slice_find(in, '<');
+	else if (s->state == IN_QUOTE)
+		at = slice_find(in, (char)s->quote);
+	else if (s->state == IN_TAG)
+		while (len < in.len && in.ptr[len] != '>' && in.ptr[len] != '"' &&
+			in.ptr[len] != '\'')
+			len++;
+	return at < 0 ? in.len : at ? (size_t)at : len;
+}
+
 static void strip(struct preview_strip *s, slice in, struct out *o)
 {
 	while (in.len && out_ok(o)) {
 		size_t words = s->state == TEXT ? words_len(in) : 0;
+		size_t dull = s->state == TEXT ? 0 : dull_len(s, in);
 
 		if (words) {
 			out_slice(o, slice_sub(in, 0, words));
 			s->blank = in.ptr[words - 1] == ' ';
-		} else {
+		} else if (!dull) {
 			strip_byte(s, in.ptr[0], o);
 		}
-		in = slice_skip(in, words ? words : 1);
+		in = slice_skip(in, MAX(words + dull, (size_t)1));
 	}
 }
 

@@ -160,15 +160,28 @@ static void qp_escaped(struct qp_decoder *q, char c, struct out *o)
 	qp_plain(q, c, o);
 }
 
-/* How many bytes stand for themselves. */
+/* How many bytes stand for themselves: a word, and more with blanks before them. None when a blank
+ * comes first, lest a long run of blanks is looked through again for each of them. */
 static size_t literal_len(slice in)
 {
-	size_t len = 0;
+	static const unsigned char kinds[256] = {
+		['='] = 2,
+		['\r'] = 2,
+		['\n'] = 2,
+		[' '] = 1,
+		['\t'] = 1,
+	};
+	size_t len = 0, words = 0;
 
-	while (len < in.len && in.ptr[len] != '=' && in.ptr[len] != ' ' && in.ptr[len] != '\t' &&
-		in.ptr[len] != '\r' && in.ptr[len] != '\n')
-		len++;
-	return len;
+	for (; len < in.len; len++) {
+		unsigned kind = kinds[(unsigned char)in.ptr[len]];
+
+		if (kind == 2 || (kind && !words))
+			break;
+		if (kind == 0)
+			words = len + 1;
+	}
+	return words;
 }
 
 void qp_decode(struct qp_decoder *q, slice in, struct out *o)
