@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* pop3_drop.c - the maildrop: a snapshot of INBOX, and what becomes of it at QUIT. */
+#include "server/pop3/pop3_int.h"
+
+#include <stdlib.h>
+
+#include "core/metric.h"
+#include "server/login.h"
+#include "store/account.h"
+#include "store/message.h"
+
+enum { OPEN_BYTES = 4096 };
+
+static enum err read_drop(struct store *st, struct pop3_drop *d)
+{
+	struct mailbox_opened opened;
+	struct arena a = { .chunk_bytes = OPEN_BYTES };
+	enum err err = store_sync_all(st, d->account);
+
+	if (!err)
+		err = mailbox_open(st, d->account, MAILBOX_INBOX, &a, &opened, &d->uids);
+	if (!err)
+		d->bytes = opened.mailbox.bytes;
+	arena_done(&a);
+	return err;
+}
+
+static enum fault find_account(struct pop3_session *s, slice name, uint64_t *out)
+{
+	struct login_name parts;
+	enum err err = OK;
+	const struct account *acc = NULL;
+
+	if (login_parse_name(name, &s->arena, &parts))
+		acc = account_find(s->head.door->store, parts.local, parts.domain, &err);
+	if (err)
+		return fault_of_err(err);
+	if (!acc || (acc->flags & ACCOUNT_DISABLED))
+		return FAULT_AUTH_FAILED;
+	*out = acc->id;
+	return FAULT_NONE;
+}
+
+enum fault pop3_drop_open(struct pop3_session *s, slice account)
+{
+	struct pop3_drop *d = calloc(1, sizeof(*d));
+	enum fault fault;
+	enum err err;
+
+	if (!d)
+		return FAULT_AUTH_BUSY;
+	s->drop = d;
+	fault = find_account(s, account, &d->account);
+	if (!fault) {
+		err = read_drop(s->head.door->store, d);
+		fault = err == ERR_NOT_FOUND ? FAULT_NONE : fault_of_err(err);
+	}
+	if (fault)
+		pop3_drop_free(s);
+	else
+		s->account = arena_dup(&s->arena, account);
+	return fault;
+}
+
+void pop3_drop_free(struct pop3_session *s)
+{
+	if (!s->drop)
+		return;
+	runs_done(&s->drop->uids);
+	runs_done(&s->drop->deleted);
+	free(s->drop);
+	s->drop = NULL;
+}
+
+uint32_t pop3_drop_count(const struct pop3_drop *d)
+{
+	return d->uids.count - d->deleted.count;
+}
+
+uint32_t pop3_drop_uid(const struct pop3_drop *d, uint32_t number)
+{
+	uint32_t uid = runs_nth(&d->uids, number);
+
+	return uid && !runs_has(&d->deleted, uid) ? uid : 0;
+}
+
+/* A message another session removed meanwhile is passed over by the store. */
+enum err pop3_drop_update(struct pop3_session *s)
+{
+	struct store *st = s->head.door->store;
+	struct message_expunge args = { .account = s->drop->account,
+		.mailbox = MAILBOX_INBOX,
+		.uids = &s->drop->deleted,
+		.any = true };
+	struct runs gone = { 0 };
+	struct message_gone result = { .gone = &gone, .more = true };
+	enum err err = OK;
+
+	while (!err && result.more)
+		err = message_expunge(st, &args, &result);
+	s->removed = gone.count;
+	metric_add(&pop3_metrics, POP3_METRIC_DELETED, gone.count);
+	runs_done(&gone);
+	return err;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* pop3_int.h - what the files of the POP3 session share, and nobody else may include.
+ *
+ * pop3_session.c cuts lines and dispatches, pop3_verbs.c answers what needs no storage, pop3_drop.c
+ * opens and updates the maildrop, pop3_work.c reads from it, pop3_login.c logs in, pop3_start.c begins
+ * and ends connections, pop3_log.c counts and logs. All run on the connection's worker, but the
+ * rendering of pop3_work.c, which runs on helper threads while the session waits. */
+#ifndef SERVER_POP3_POP3_INT_H
+#define SERVER_POP3_POP3_INT_H
+
+#include "core/base/runs.h"
+#include "core/conn.h"
+#include "proto/pop3/command.h"
+#include "proto/smtp/command.h"
+#include "server/door.h"
+#include "server/errmap.h"
+#include "server/exchange.h"
+#include "server/pop3/pop3_session.h"
+#include "store/mailbox.h"
+
+/* RFC 1939 3; what a verb row's `states` is a mask of. UPDATE lasts as long as QUIT runs. */
+enum pop3_state { POP3_AUTHORIZATION, POP3_TRANSACTION };
+
+/* What the next bytes are. */
+enum pop3_input { POP3_IN_SILENCE, POP3_IN_LINE, POP3_IN_AUTH, POP3_IN_NOTHING };
+
+/* INBOX as it was at the login. */
+struct pop3_drop {
+	uint64_t account;
+	struct runs uids;    /* message numbers are ranks in it */
+	struct runs deleted; /* uids marked by DELE */
+	uint64_t bytes, deleted_bytes;
+	bool whole_sizes; /* deleted_bytes counts all that is in `deleted` */
+};
+
+struct pop3_work; /* commands read ahead that need the store: pop3_work.c */
+
+struct pop3_session {
+	struct door_session head;
+	struct arena arena; /* of the connection: user and account */
+	struct pop3_drop *drop;
+	struct pop3_work *work;
+	slice user, account;
+	unsigned id; /* for log lines */
+	uint32_t retrieved, removed;
+	uint16_t errors;
+	uint8_t state, input; /* enum pop3_state, enum pop3_input */
+	bool logged, utf8;
+	struct smtp_lines lines;
+};
+
+/* --- pop3_session.c --- */
+struct pop3_verb {
+	const char *name;
+	uint8_t states; /* mask of 1 << enum pop3_state */
+	uint8_t flags;  /* enum pop3_verb_flag */
+	enum verdict (*run)(struct pop3_session *s, slice rest);
+};
+enum pop3_verb_flag {
+	POP3_V_STORE = 1 << 0, /* joins the commands read ahead: answered together, in order */
+	POP3_V_LAST = 1 << 1,  /* what stands behind it in the same segment is dropped or refused */
+};
+extern const struct pop3_verb pop3_verbs[];
+extern const size_t pop3_verb_count;
+const struct pop3_verb *pop3_verb_find(slice name);
+
+enum verdict pop3_ok(struct pop3_session *s, const char *text);
+enum verdict pop3_refuse(struct pop3_session *s, enum fault fault);
+enum verdict pop3_error(struct pop3_session *s, const char *text);
+void pop3_say_goodbye(struct pop3_session *s, enum fault fault);
+void pop3_set_deadline(struct pop3_session *s);
+size_t pop3_on_data(struct conn *c, slice in);
+
+/* --- pop3_verbs.c --- */
+enum verdict pop3_do_capa(struct pop3_session *s, slice rest);
+enum verdict pop3_do_noop(struct pop3_session *s, slice rest);
+enum verdict pop3_do_stat(struct pop3_session *s, slice rest);
+enum verdict pop3_do_rset(struct pop3_session *s, slice rest);
+enum verdict pop3_do_lang(struct pop3_session *s, slice rest);
+enum verdict pop3_do_utf8(struct pop3_session *s, slice rest);
+enum verdict pop3_do_stls(struct pop3_session *s, slice rest);
+enum verdict pop3_do_quit(struct pop3_session *s, slice rest);
+enum verdict pop3_do_apop(struct pop3_session *s, slice rest);
+
+/* --- pop3_login.c --- */
+enum verdict pop3_do_user(struct pop3_session *s, slice rest);
+enum verdict pop3_do_pass(struct pop3_session *s, slice rest);
+enum verdict pop3_do_auth(struct pop3_session *s, slice rest);
+size_t pop3_take_auth(struct pop3_session *s, slice in, bool *stop);
+unsigned pop3_auth_mechs(const struct pop3_session *s);
+
+/* --- pop3_drop.c --- */
+/* (fiber) Everything delivered before is in it. */
+enum fault pop3_drop_open(struct pop3_session *s, slice account);
+/* (fiber) Remove what is marked: the UPDATE state. */
+enum err pop3_drop_update(struct pop3_session *s);
+void pop3_drop_free(struct pop3_session *s);
+uint32_t pop3_drop_count(const struct pop3_drop *d);
+/* The uid of a message that is there and not marked; 0: none. */
+uint32_t pop3_drop_uid(const struct pop3_drop *d, uint32_t number);
+
+/* --- pop3_work.c: RETR TOP DELE LIST UIDL --- */
+enum verdict pop3_do_retr(struct pop3_session *s, slice rest);
+enum verdict pop3_do_top(struct pop3_session *s, slice rest);
+enum verdict pop3_do_dele(struct pop3_session *s, slice rest);
+enum verdict pop3_do_list(struct pop3_session *s, slice rest);
+enum verdict pop3_do_uidl(struct pop3_session *s, slice rest);
+bool pop3_work_full(const struct pop3_session *s);
+/* Answer what was read ahead. As conn_run returns. */
+bool pop3_work_run(struct pop3_session *s);
+void pop3_work_drop(struct pop3_session *s);
+
+/* --- pop3_start.c --- */
+void pop3_close(struct pop3_session *s);
+
+/* --- pop3_log.c --- */
+enum pop3_event { POP3_E_CONNECT, POP3_E_DISCONNECT, POP3_E_LOGIN, POP3_E_REFUSED };
+void pop3_log_connect(struct pop3_session *s);
+void pop3_log_disconnect(struct pop3_session *s, enum err why);
+void pop3_log_login(struct pop3_session *s, slice mechanism);
+void pop3_log_refused(struct pop3_session *s, enum fault fault, slice what);
+
+#endif

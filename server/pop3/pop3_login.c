@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* pop3_login.c - USER and PASS (RFC 1939 7), AUTH (RFC 5034).
+ *
+ * A login that succeeds opens the maildrop on the same fiber, so the answer says that both went
+ * well. No word tells whether an account exists. */
+#include "server/pop3/pop3_int.h"
+
+#include "core/base/crypt.h"
+#include "core/metric.h"
+#include "server/login.h"
+
+static void on_challenge(struct conn *c, struct exchange *x, slice challenge);
+static void on_end(struct conn *c, enum fault fault, const struct exchange_result *result);
+
+static const struct exchange_ops exchange_ops = { .challenge = on_challenge, .end = on_end };
+
+unsigned pop3_auth_mechs(const struct pop3_session *s)
+{
+	return exchange_mechs(&s->head, s->head.setup->pop3->plain_login);
+}
+
+/* On a fiber: the name and its password were right. */
+static void enter(struct pop3_session *s, slice account, slice mechanism)
+{
+	enum fault fault = pop3_drop_open(s, account);
+
+	if (fault) {
+		pop3_log_refused(s, fault, mechanism);
+		(void)pop3_refuse(s, fault);
+		return;
+	}
+	s->state = POP3_TRANSACTION;
+	metric_add(&pop3_metrics, POP3_METRIC_LOGINS, 1);
+	pop3_log_login(s, mechanism);
+	out_printf(conn_out(s->head.conn), "+OK %u messages, %llu octets\r\n", s->drop->uids.count,
+		(unsigned long long)s->drop->bytes);
+}
+
+static void refused(struct pop3_session *s, enum fault fault, const char *what)
+{
+	pop3_log_refused(s, fault, slice_str(what));
+	(void)pop3_refuse(s, fault);
+}
+
+/* --- USER and PASS -------------------------------------------------------------------------------- */
+
+enum verdict pop3_do_user(struct pop3_session *s, slice rest)
+{
+	if (!pop3_auth_mechs(s))
+		return pop3_refuse(s, FAULT_AUTH_NEEDS_TLS);
+	if (pop3_no_args(rest))
+		return pop3_refuse(s, FAULT_BAD_ARGS);
+	arena_done(&s->arena);
+	s->user = arena_dup(&s->arena, rest);
+	return pop3_ok(s, "");
+}
+
+/* What the fiber needs lies in the connection's arena: the input dies with its first wait. */
+static void check_password(struct conn *c)
+{
+	struct pop3_session *s = conn_owner(c);
+	struct door *door = s->head.door;
+	struct arena a = { .chunk_bytes = 512 };
+	struct login_try try = { .options = s->head.setup->auth,
+		.peer = conn_peer(c),
+		.name = s->user,
+		.password = s->account };
+	slice name;
+	enum fault fault = login_password(door->login, door->w, &try, &a, &name);
+
+	crypt_wipe((void *)(uintptr_t)s->account.ptr, s->account.len);
+	s->account = SLICE("");
+	s->user = SLICE("");
+	if (fault)
+		refused(s, fault, "PASS");
+	else
+		enter(s, name, SLICE("USER"));
+	arena_done(&a);
+	pop3_set_deadline(s);
+}
+
+enum verdict pop3_do_pass(struct pop3_session *s, slice rest)
+{
+	if (!s->user.len)
+		return pop3_error(s, "Say USER first");
+	s->account = arena_dup(&s->arena, rest);
+	(void)conn_run(s->head.conn, check_password);
+	return DONE;
+}
+
+/* --- AUTH ------------------------------------------------------------------------------------------- */
+
+static void on_challenge(struct conn *c, struct exchange *x, slice challenge)
+{
+	struct pop3_session *s = conn_owner(c);
+	struct out *o = conn_out(c);
+
+	out_str(o, "+ ");
+	sasl_wire_put(o, challenge);
+	out_str(o, "\r\n");
+	s->input = POP3_IN_AUTH;
+	pop3_set_deadline(s);
+}
+
+static void on_end(struct conn *c, enum fault fault, const struct exchange_result *result)
+{
+	struct pop3_session *s = conn_owner(c);
+
+	if (s->input == POP3_IN_AUTH)
+		s->input = POP3_IN_LINE;
+	if (fault)
+		refused(s, fault, "AUTH");
+	else
+		enter(s, result->name, sasl_mech_name(result->mech));
+	pop3_set_deadline(s);
+}
+
+enum verdict pop3_do_auth(struct pop3_session *s, slice rest)
+{
+	unsigned offered = pop3_auth_mechs(s);
+	struct pop3_auth args;
+	struct exchange *x;
+
+	if (!offered)
+		return pop3_refuse(s, FAULT_AUTH_NEEDS_TLS);
+	if (pop3_no_args(rest)) { /* an old habit: which are there? */
+		struct out *o = conn_out(s->head.conn);
+
+		out_str(o, "+OK\r\n");
+		for (unsigned mech = 1; mech <= SASL_ALL; mech <<= 1)
+			if (offered & mech)
+				out_printf(o, "%.*s\r\n", SLICE_ARG(sasl_mech_name(mech)));
+		out_str(o, ".\r\n");
+		return DONE;
+	}
+	if (!pop3_auth(rest, &args))
+		return pop3_refuse(s, FAULT_BAD_ARGS);
+	enum sasl_mech mech = sasl_mech_find(args.mechanism);
+	if (mech == SASL_NONE || !(offered & mech))
+		return pop3_refuse(s, FAULT_AUTH_MECHANISM);
+	x = exchange_start(&s->head, &exchange_ops, mech, offered);
+	if (!x)
+		return pop3_refuse(s, FAULT_AUTH_BUSY);
+	(void)exchange_respond(x, args.initial.ptr ? &args.initial : NULL);
+	return DONE;
+}
+
+static void cancel(struct pop3_session *s, enum fault fault)
+{
+	exchange_drop(s->head.exchange);
+	s->head.exchange = NULL;
+	s->input = POP3_IN_LINE;
+	refused(s, fault, "AUTH");
+}
+
+size_t pop3_take_auth(struct pop3_session *s, slice in, bool *stop)
+{
+	size_t used = 0;
+	slice line;
+
+	switch (smtp_line_cut(&s->lines, in, POP3_AUTH_LINE_MAX, &used, &line)) {
+	case STEP_MORE:
+		*stop = true;
+		return used;
+	case STEP_DONE:
+		if (slice_eq(line, SLICE("*")))
+			cancel(s, FAULT_AUTH_CANCELED);
+		else if (!exchange_respond(s->head.exchange, &line))
+			*stop = true;
+		return used;
+	case STEP_TOO_LONG:
+		cancel(s, FAULT_AUTH_TOO_LONG);
+		return used;
+	default:
+		cancel(s, FAULT_AUTH_SYNTAX);
+		return used;
+	}
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* pop3_session.c - the table of verbs, and the machine that reads it.
+ *
+ * Bytes come by callback; a line is looked up, checked against its row and handed to its handler.
+ * Commands that need the store are gathered while more of them stand in the input, and answered
+ * together on a fiber: a client that pipelines a thousand RETRs costs a few trips to the helper
+ * threads, not a thousand. Order is kept: any other command waits for what was gathered. */
+#include "server/pop3/pop3_int.h"
+
+#include "core/base/text.h"
+#include "core/worker.h"
+
+enum { AUTH = 1 << POP3_AUTHORIZATION, TRANS = 1 << POP3_TRANSACTION };
+
+/* clang-format off */
+const struct pop3_verb pop3_verbs[] = {
+/*        name    states        flags         handler */
+	{ "RETR", TRANS,        POP3_V_STORE, pop3_do_retr },
+	{ "DELE", TRANS,        POP3_V_STORE, pop3_do_dele },
+	{ "TOP",  TRANS,        POP3_V_STORE, pop3_do_top },
+	{ "LIST", TRANS,        POP3_V_STORE, pop3_do_list },
+	{ "UIDL", TRANS,        POP3_V_STORE, pop3_do_uidl },
+	{ "STAT", TRANS,        0,            pop3_do_stat },
+	{ "NOOP", TRANS,        0,            pop3_do_noop },
+	{ "RSET", TRANS,        0,            pop3_do_rset },
+	{ "USER", AUTH,         0,            pop3_do_user },
+	{ "PASS", AUTH,         0,            pop3_do_pass },
+	{ "AUTH", AUTH,         0,            pop3_do_auth },
+	{ "APOP", AUTH,         0,            pop3_do_apop },
+	{ "STLS", AUTH,         POP3_V_LAST,  pop3_do_stls },
+	{ "UTF8", AUTH,         0,            pop3_do_utf8 },
+	{ "CAPA", AUTH | TRANS, 0,            pop3_do_capa },
+	{ "LANG", AUTH | TRANS, 0,            pop3_do_lang },
+	{ "QUIT", AUTH | TRANS, 0,            pop3_do_quit },
+};
+/* clang-format on */
+const size_t pop3_verb_count = array_len(pop3_verbs);
+
+const struct pop3_verb *pop3_verb_find(slice name)
+{
+	for (size_t i = 0; i < pop3_verb_count; i++)
+		if (slice_eq_nocase(name, slice_str(pop3_verbs[i].name)))
+			return &pop3_verbs[i];
+	return NULL;
+}
+
+/* --- Replies ---------------------------------------------------------------------------------- */
+
+enum verdict pop3_ok(struct pop3_session *s, const char *text)
+{
+	out_printf(conn_out(s->head.conn), "+OK%s%s\r\n", *text ? " " : "", text);
+	return DONE;
+}
+
+static enum verdict count_error(struct pop3_session *s)
+{
+	if (++s->errors < s->head.setup->pop3->errors_max)
+		return DONE;
+	pop3_say_goodbye(s, FAULT_TOO_MANY_ERRORS);
+	return CLOSE;
+}
+
+enum verdict pop3_error(struct pop3_session *s, const char *text)
+{
+	out_printf(conn_out(s->head.conn), "-ERR %s\r\n", text);
+	return count_error(s);
+}
+
+static void put_fault(struct pop3_session *s, enum fault fault)
+{
+	out_printf(conn_out(s->head.conn), "-ERR %s%s\r\n", fault_pop3_code(fault),
+		fault_smtp(fault)->text);
+}
+
+enum verdict pop3_refuse(struct pop3_session *s, enum fault fault)
+{
+	put_fault(s, fault);
+	return count_error(s);
+}
+
+void pop3_say_goodbye(struct pop3_session *s, enum fault fault)
+{
+	put_fault(s, fault);
+	pop3_log_refused(s, fault, SLICE(""));
+	pop3_close(s);
+}
+
+/* --- One command -------------------------------------------------------------------------------- */
+
+static enum verdict run_verb(struct pop3_session *s, const struct pop3_verb *verb, slice rest)
+{
+	if (!verb)
+		return pop3_refuse(s, FAULT_UNKNOWN_VERB);
+	if (!(verb->states & 1 << s->state))
+		return pop3_error(s,
+			s->state == POP3_AUTHORIZATION ? "Log in first" : "Logged in already");
+	return verb->run(s, rest);
+}
+
+/* Something gathered must be answered before this one. */
+static bool must_wait(const struct pop3_session *s, const struct pop3_verb *verb)
+{
+	if (!s->work)
+		return false;
+	return !verb || !(verb->flags & POP3_V_STORE) || pop3_work_full(s);
+}
+
+static enum verdict run_line(struct pop3_session *s, slice line, bool *later)
+{
+	slice name, rest;
+
+	pop3_split(line, &name, &rest);
+	const struct pop3_verb *verb = pop3_verb_find(name);
+	*later = must_wait(s, verb);
+	return *later ? DONE : run_verb(s, verb, rest);
+}
+
+/* Returns what was used; *stop: nothing more can be done with this input now. */
+static size_t take_line(struct pop3_session *s, slice in, bool *stop)
+{
+	struct smtp_lines before = s->lines;
+	bool later = false;
+	size_t used = 0;
+	enum verdict verdict = DONE;
+	slice line;
+
+	switch (smtp_line_cut(&s->lines, in, (size_t)s->head.setup->pop3->line_max, &used, &line)) {
+	case STEP_MORE:
+		*stop = true;
+		break;
+	case STEP_DONE:
+		verdict = run_line(s, line, &later);
+		break;
+	case STEP_BAD:
+		verdict = s->work ? DONE : pop3_refuse(s, FAULT_BARE_NEWLINE_VERB);
+		later = s->work != NULL;
+		break;
+	default:
+		verdict = s->work ? DONE : pop3_refuse(s, FAULT_LINE_TOO_LONG);
+		later = s->work != NULL;
+	}
+	if (later) {
+		s->lines = before;
+		used = 0;
+		*stop = !pop3_work_run(s);
+	}
+	if (verdict == CLOSE)
+		pop3_close(s);
+	pop3_set_deadline(s);
+	return used;
+}
+
+void pop3_set_deadline(struct pop3_session *s)
+{
+	const struct pop3_options *o = s->head.setup->pop3;
+
+	if (s->input == POP3_IN_NOTHING || conn_fiber(s->head.conn))
+		return;
+	conn_deadline(s->head.conn, s->state == POP3_TRANSACTION ? o->idle_ms : o->login_ms);
+}
+
+size_t pop3_on_data(struct conn *c, slice in)
+{
+	struct pop3_session *s = conn_owner(c);
+	size_t used = 0;
+	bool stop = false;
+
+	while (used < in.len && !stop) {
+		slice rest = slice_skip(in, used);
+
+		switch ((enum pop3_input)s->input) {
+		case POP3_IN_SILENCE:
+			pop3_say_goodbye(s, FAULT_TALKS_TOO_SOON);
+			break;
+		case POP3_IN_LINE:
+			used += take_line(s, rest, &stop);
+			break;
+		case POP3_IN_AUTH:
+			used += pop3_take_auth(s, rest, &stop);
+			break;
+		case POP3_IN_NOTHING:
+			return in.len;
+		}
+		stop = stop || conn_congested(c) || conn_fiber(c);
+	}
+	/* The input is used up, or what is left is no whole line. */
+	if (s->work && !conn_fiber(c))
+		(void)pop3_work_run(s);
+	return used;
+}

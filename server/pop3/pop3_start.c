@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* pop3_start.c - how a connection begins and ends. What was marked by DELE and not confirmed by QUIT
+ * stays (RFC 1939 6). */
+#include "server/pop3/pop3_int.h"
+
+#include <stdlib.h>
+
+#include "core/listen.h"
+#include "core/ring.h"
+#include "core/worker.h"
+#include "server/entry.h"
+
+enum { NAMES_BYTES = 256 };
+
+static _Thread_local unsigned next_id; /* of this worker */
+
+static void on_closed(struct conn *c, enum err why)
+{
+	struct pop3_session *s = conn_owner(c);
+
+	pop3_log_disconnect(s, why);
+	exchange_drop(s->head.exchange);
+	pop3_work_drop(s);
+	pop3_drop_free(s);
+	door_leave(&s->head);
+	arena_done(&s->arena);
+	setup_put(s->head.setup);
+	free(s);
+}
+
+static void on_deadline(struct conn *c)
+{
+	struct pop3_session *s = conn_owner(c);
+
+	if (conn_fiber(c) || s->input == POP3_IN_NOTHING)
+		conn_abort(c, ERR_TIMEOUT);
+	else
+		pop3_say_goodbye(s, FAULT_IDLE);
+}
+
+static const struct conn_ops ops = {
+	.data = pop3_on_data, .closed = on_closed, .deadline = on_deadline
+};
+
+void pop3_close(struct pop3_session *s)
+{
+	s->input = POP3_IN_NOTHING;
+	conn_deadline(s->head.conn, 0);
+	conn_close(s->head.conn);
+}
+
+static void on_stop(struct door_session *ds, bool now)
+{
+	struct pop3_session *s = container_of(ds, struct pop3_session, head);
+
+	if (now)
+		conn_abort(ds->conn, ERR_STOPPED);
+	else if (s->input != POP3_IN_NOTHING && !conn_fiber(ds->conn))
+		pop3_say_goodbye(s, FAULT_SHUTDOWN);
+}
+
+static void ready(struct door_session *ds)
+{
+	struct pop3_session *s = container_of(ds, struct pop3_session, head);
+
+	pop3_log_connect(s);
+	out_printf(conn_out(ds->conn), "+OK %.*s POP3 ready\r\n",
+		SLICE_ARG(ds->setup->service->hostname));
+	s->input = POP3_IN_LINE;
+	pop3_set_deadline(s);
+}
+
+void pop3_session_start(struct door *door, int fd, const struct addr *peer)
+{
+	enum fault refuse = entry_admit(door, peer);
+	struct pop3_session *s = calloc(1, sizeof(*s));
+	struct conn_open open = {
+		.fd = fd, .peer = peer, .ops = &ops, .owner = s, .listener = door->listener
+	};
+
+	if (!s) {
+		ring_close(fd);
+		listener_gone(door->listener, peer);
+		return;
+	}
+	s->head = (struct door_session){
+		.door = door, .setup = setup_hold(door->setup), .stop = on_stop
+	};
+	s->id = ++next_id * WORKERS_MAX + worker_index(door->w);
+	arena_init(&s->arena, NAMES_BYTES);
+	if (conn_open(door->w, &open, &s->head.conn)) {
+		setup_put(s->head.setup);
+		free(s);
+		return;
+	}
+	door_join(door, &s->head);
+	if (refuse)
+		pop3_say_goodbye(s, refuse);
+	else
+		entry_run(&s->head, s->head.setup->pop3->start_ms, ready);
+}
