@@ -1,8 +1,285 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* imap_fetch.c - FETCH. */
+/* imap_fetch.c - FETCH (RFC 9051 6.4.5): which messages, which flags change by it, and the flow.
+ *
+ * Without sections each row is rendered where the index shows it, without a copy. With sections rows
+ * are read a batch at a time, so that no transaction is open while bodies are read. */
+#include "server/imap/imap_fetch.h"
+
+#include "proto/imap/flags.h"
 #include "server/imap/imap_int.h"
+
+enum { BATCH_ROWS = 64, BATCH_BYTES = 256 * 1024 };
+
+/* --- Rendering: on a helper thread ---------------------------------------------------------------- */
+
+static bool put_row(void *arg, const struct message_row *row)
+{
+	struct fetch_job *job = arg;
+	struct fetch_row r = { .m = row->m, .splice = row->splice };
+
+	if (imap_flow_full(job->out))
+		return false;
+	if (fetch_wants_summary(job->items))
+		fetch_open_summary(job, row->summary, &job->arena, &r);
+	fetch_put_items(job, &r);
+	out_str(job->out, ")\r\n");
+	arena_reset(&job->arena);
+	return true;
+}
+
+static enum err render_rows(struct imap_flow *flow, struct out *o, bool *more)
+{
+	struct fetch_job *job = container_of(flow, struct fetch_job, flow);
+	enum err err;
+
+	job->out = o;
+	job->scan.each = put_row;
+	err = message_scan_here(job->store, &job->scan);
+	job->scan.from = job->scan.next;
+	*more = job->scan.next != 0;
+	return err;
+}
+
+static bool collect(void *arg, const struct message_row *row)
+{
+	struct fetch_job *job = arg;
+	struct fetch_row *r = &job->rows[job->len];
+
+	if (job->len == BATCH_ROWS || job->arena.used_bytes > BATCH_BYTES)
+		return false;
+	*r = (struct fetch_row){ .m = row->m, .splice = arena_dup(&job->arena, row->splice) };
+	fetch_open_summary(job, arena_dup(&job->arena, row->summary), &job->arena, r);
+	job->len++;
+	return true;
+}
+
+static enum err next_batch(struct fetch_job *job)
+{
+	enum err err;
+
+	arena_reset(&job->arena);
+	job->rows = arena_array(&job->arena, struct fetch_row, BATCH_ROWS);
+	job->len = job->at = 0;
+	job->scan.each = collect;
+	err = message_scan_here(job->store, &job->scan);
+	job->scan.from = job->scan.next;
+	job->last_batch = job->scan.next == 0;
+	return err;
+}
+
+/* What is left of the message at hand, as far as the piece has room. */
+static enum err render_message(struct fetch_job *job)
+{
+	struct fetch_row *row = &job->rows[job->at];
+	const struct imap_section *section = job->body.section;
+	enum err err = OK;
+
+	if (!job->row_begun) {
+		fetch_put_items(job, row);
+		job->row_begun = true;
+		job->row_mark = arena_mark(&job->arena);
+		job->reader_open = false;
+		section = job->args->sections;
+		fetch_section_begin(job, row, section);
+	}
+	while (section) {
+		if (job->body.section) {
+			err = fetch_section_more(job, row);
+			if (err || job->body.section)
+				return err;
+		}
+		section = section->next;
+		if (section)
+			fetch_section_begin(job, row, section);
+	}
+	out_str(job->out, ")\r\n");
+	arena_rollback(&job->arena, job->row_mark);
+	job->row_begun = false;
+	job->at++;
+	return OK;
+}
+
+static enum err render_sections(struct imap_flow *flow, struct out *o, bool *more)
+{
+	struct fetch_job *job = container_of(flow, struct fetch_job, flow);
+	enum err err = OK;
+
+	job->out = o;
+	*more = true;
+	while (!err && !imap_flow_full(o)) {
+		if (job->at < job->len) {
+			err = render_message(job);
+			job->midway = err != OK;
+		} else if (job->last_batch) {
+			*more = false;
+			return OK;
+		} else {
+			err = next_batch(job);
+		}
+	}
+	return err;
+}
+
+/* --- \Seen ------------------------------------------------------------------------------------------ */
+
+struct unseen {
+	struct runs uids;
+	bool full;
+};
+
+static bool note_unseen(void *arg, const struct message_row *row)
+{
+	struct unseen *u = arg;
+
+	if (u->uids.count == MESSAGE_CHANGE_MAX)
+		return false;
+	if (!(row->m.flags & MESSAGE_SEEN) && !runs_add(&u->uids, row->m.uid))
+		u->full = true;
+	return !u->full;
+}
+
+/* RFC 9051 6.4.5: what is read gets \Seen, and that is told with it. */
+static enum err mark_seen(struct imap_session *s, struct fetch_job *job)
+{
+	struct message_scan scan = job->scan;
+	enum err err = OK;
+
+	do {
+		struct unseen u = { 0 };
+		struct message_store args = { .account = s->account,
+			.mailbox = scan.mailbox,
+			.uids = &u.uids,
+			.mode = MESSAGE_ADD,
+			.flags = MESSAGE_SEEN };
+		modseq pos = 0;
+
+		scan.each = note_unseen;
+		scan.arg = &u;
+		scan.want = 0;
+		err = message_scan(job->store, &scan);
+		if (!err && u.full)
+			err = ERR_NOMEM;
+		if (!err && u.uids.count)
+			err = message_store(job->store, &args, &pos);
+		if (!err && pos) {
+			imap_own_change(s, pos);
+			job->items |= IMAP_FETCH_FLAGS;
+		}
+		runs_done(&u.uids);
+		scan.from = scan.next;
+	} while (!err && scan.next);
+	return err || !s->written ? err : store_sync(job->store, s->account, s->written);
+}
+
+/* --- VANISHED (RFC 7162 3.2.6) ----------------------------------------------------------------------- */
+
+static struct run_list list_of(struct arena *a, const struct runs *set)
+{
+	struct run_builder b = { .a = a };
+	struct run r;
+
+	for (uint32_t from = 1; from && runs_next(set, from, &r); from = r.last + 1)
+		run_builder_add(&b, r.first, r.last);
+	return run_builder_list(&b);
+}
+
+static enum err tell_vanished(struct imap_session *s, const struct imap_fetch *fetch)
+{
+	struct runs changed = { 0 }, gone = { 0 };
+	struct message_changes args = { .account = s->account,
+		.mailbox = s->box->view->watch.mailbox,
+		.since = fetch->since,
+		.changed = &changed,
+		.gone = &gone };
+	enum err err = message_changes(imap_store_of(s), &args);
+
+	if (!err) {
+		uint32_t last = MAX(runs_last(&s->box->view->uids), 1);
+		struct run_list asked = imap_seqset_resolve(&s->arena, &fetch->set, last);
+		struct run_list told = run_list_both(&s->arena, list_of(&s->arena, &gone), asked);
+
+		err = imap_put_vanished(s, told, true);
+	}
+	runs_done(&changed);
+	runs_done(&gone);
+	return err;
+}
+
+/* --- The command --------------------------------------------------------------------------------------- */
+
+/* Copies of what rendering needs: it must not look at the session. */
+static enum err take_copies(struct imap_session *s, struct fetch_job *job, struct run_list uids)
+{
+	const struct mailbox_keywords *names = s->box->view->keywords;
+	slice *copy = arena_array(&s->arena, slice, MAILBOX_KEYWORDS_MAX);
+
+	for (size_t i = 0; names && i < names->len; i++)
+		copy[job->keyword_count++] = arena_dup(&s->arena, names->names[i]);
+	job->keywords = copy;
+	if (!imap_runs_of(uids, &job->uids) ||
+		!imap_runs_of(imap_uids_to_seqs(s, uids), &job->seqs))
+		return ERR_NOMEM;
+	return OK;
+}
+
+static enum err flow(struct imap_session *s, struct fetch_job *job)
+{
+	const struct imap_fetch *args = job->args;
+	enum err err = OK;
+
+	if (args->sets_seen && !s->box->read_only)
+		err = mark_seen(s, job);
+	if (!err && args->vanished)
+		err = tell_vanished(s, args);
+	if (!err && job->uids.count)
+		err = imap_out_flow(s, &job->flow);
+	if (err && job->midway)
+		s->run->fatal = true;
+	return err;
+}
+
+static enum verdict answer(struct imap_session *s, const struct fetch_job *job, bool gone)
+{
+	if (job->unreadable)
+		return imap_no(s, IMAP_CODE_CORRUPTION, "A stored message is damaged");
+	if (job->unknown_cte)
+		return imap_no(s, IMAP_CODE_UNKNOWN_CTE, "An encoding is not known");
+	if (gone && !s->run->uid) /* RFC 2180 4.1.1 */
+		return imap_no(s, IMAP_CODE_EXPUNGEISSUED, "Some messages are not there any more");
+	return imap_ok(s);
+}
 
 enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 {
-	return imap_no(s, IMAP_CODE_CANNOT, "Not built yet");
+	const struct imap_fetch *fetch = &args->fetch;
+	bool sections = fetch->section_count > 0, gone = false;
+	struct fetch_job job = { .store = imap_store_of(s),
+		.args = fetch,
+		.items = fetch->items,
+		.utf8 = imap_utf8(s),
+		.arena = { .chunk_bytes = 16 * 1024 } };
+	struct run_list uids;
+
+	if (fetch->changed_since || fetch->items & IMAP_FETCH_MODSEQ)
+		imap_enable_condstore(s);
+	if (fetch->vanished && !imap_is(s, IMAP_EN_QRESYNC))
+		return imap_bad(s, "VANISHED needs ENABLE QRESYNC");
+	if (!imap_set_to_uids(s, &fetch->set, &uids, &gone))
+		return imap_bad(s, "There is no message with such a number");
+	if (fetch->changed_since)
+		job.items |= IMAP_FETCH_MODSEQ;
+	job.flow.render = sections ? render_sections : render_rows;
+	job.scan = (struct message_scan){ .account = s->account,
+		.mailbox = s->box->view->watch.mailbox,
+		.uids = &job.uids,
+		.changed_since = fetch->changed_since ? fetch->since : 0,
+		.want = sections || fetch_wants_summary(job.items) ? MESSAGE_WANT_SUMMARY : 0,
+		.arg = &job };
+	enum err err = take_copies(s, &job, uids);
+	if (!err)
+		err = flow(s, &job);
+	runs_done(&job.uids);
+	runs_done(&job.seqs);
+	arena_done(&job.arena);
+	return err ? imap_no_err(s, err) : answer(s, &job, gone);
 }

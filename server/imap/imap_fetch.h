@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* imap_fetch.h - a FETCH under way; for imap_fetch*.c only.
+ *
+ * imap_fetch.c settles what is asked and lets it flow; imap_fetch_items.c writes a message's items,
+ * imap_fetch_body.c its sections. All rendering happens on helper threads, on copies of what the
+ * session knew when the command began, so nothing of the session is touched there. */
+#ifndef SERVER_IMAP_IMAP_FETCH_H
+#define SERVER_IMAP_IMAP_FETCH_H
+
+#include "proto/imap/fetch.h"
+#include "proto/mime/section.h"
+#include "proto/mime/transfer.h"
+#include "server/imap/imap_out.h"
+#include "store/blob.h"
+#include "store/message.h"
+
+/* A message to render; slices in the batch's arena, or alive for the call. */
+struct fetch_row {
+	struct message m;
+	slice splice;
+	struct summary summary;
+	bool has_summary;
+};
+
+/* The section at hand: bytes of the message as it was delivered, splice first, or of `bytes`. */
+struct fetch_body {
+	const struct imap_section *section; /* NULL: none is begun */
+	slice bytes;                        /* in_memory: what is left of it */
+	uint64_t at, left;  /* else: of the message; of a decoded one what is to be written */
+	uint64_t end, skip; /* decoded: where the encoded bytes end; decoded bytes to drop */
+	enum part_encoding coding;
+	bool in_memory, decoded;
+	struct qp_decoder qp;
+	struct b64_decoder b64;
+};
+
+struct fetch_job {
+	struct imap_flow flow;
+	struct store *store;
+	const struct imap_fetch *args;
+	struct runs uids, seqs; /* of the command, member for member */
+	const slice *keywords;
+	size_t keyword_count;
+	struct message_scan scan;
+	unsigned items;
+	bool utf8;
+	struct out *out; /* of the piece at hand */
+	/* With sections: messages read together, and where we are in them. */
+	struct arena arena;
+	struct arena_mark row_mark; /* what one message's sections took goes with it */
+	struct fetch_row *rows;
+	size_t len, at;
+	struct fetch_body body;
+	struct blob_reader reader;
+	bool row_begun, reader_open;
+	bool last_batch;
+	/* What the tagged line has to say. */
+	bool midway;      /* an error came inside a literal: the connection is of no more use */
+	bool unreadable;  /* a body could not be read: NIL was sent */
+	bool unknown_cte; /* BINARY of an encoding nobody knows */
+};
+
+/* --- imap_fetch_items.c --- */
+/* The items want the message's summary. */
+bool fetch_wants_summary(unsigned items);
+/* "* 5 FETCH (" and the items that are no sections; *first: nothing was written behind "(". */
+void fetch_put_items(struct fetch_job *job, const struct fetch_row *row);
+/* Fills summary and has_summary from a stored row, or from the body when the row was left out. */
+void fetch_open_summary(struct fetch_job *job, slice stored, struct arena *a,
+	struct fetch_row *row);
+
+/* --- imap_fetch_body.c --- */
+/* The name of the section and, when it is short, all of it; job->body.section is set while bytes are to
+ * come. */
+void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
+	const struct imap_section *section);
+/* More of it, until the piece is full or it is over. An error leaves a literal unfinished. */
+enum err fetch_section_more(struct fetch_job *job, const struct fetch_row *row) must_use;
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* imap_fetch_items.c - the items of FETCH that come from rows: no body is opened, but for a summary that
+ * was too long to be kept. */
+#include "proto/imap/date.h"
+#include "proto/imap/flags.h"
+#include "proto/imap/render.h"
+#include "server/imap/imap_fetch.h"
+
+enum {
+	READ_BYTES = 16 * 1024,
+	OF_SUMMARY = IMAP_FETCH_ENVELOPE | IMAP_FETCH_BODY | IMAP_FETCH_BODYSTRUCTURE |
+		IMAP_FETCH_PREVIEW,
+};
+
+bool fetch_wants_summary(unsigned items)
+{
+	return items & OF_SUMMARY;
+}
+
+/* --- Summaries ---------------------------------------------------------------------------------------- */
+
+static enum err read_all(struct store *st, uint64_t blob, struct summary_builder *b)
+{
+	struct blob_reader reader;
+	char buf[READ_BYTES];
+	size_t n = 1;
+	enum err err = blob_open(&reader, st, blob);
+
+	while (!err && n) {
+		err = blob_read(&reader, buf, sizeof(buf), &n);
+		if (!err && n)
+			summary_add(b, slice_of(buf, n));
+	}
+	return err;
+}
+
+void fetch_open_summary(struct fetch_job *job, slice stored, struct arena *a, struct fetch_row *row)
+{
+	row->has_summary = stored.len && summary_open(stored, &row->summary);
+	if (row->has_summary)
+		return;
+	struct summary_builder *b = summary_begin(a);
+	struct out made = out_arena(a);
+	if (read_all(job->store, row->m.blob, b)) {
+		job->unreadable = true;
+		return;
+	}
+	summary_end(b, &made);
+	row->has_summary = out_ok(&made) && summary_open(out_written(&made), &row->summary);
+}
+
+/* --- Items ---------------------------------------------------------------------------------------------- */
+
+static void put_flags(struct fetch_job *job, const struct message *m)
+{
+	struct out *o = job->out;
+
+	out_str(o, "FLAGS (");
+	bool any = imap_put_system_flags(o, m->flags & MESSAGE_FLAGS);
+	for (uint64_t left = m->keywords; left; left &= left - 1) {
+		size_t bit = (size_t)__builtin_ctzll(left);
+
+		if (bit >= job->keyword_count)
+			break; /* made while we read: told later */
+		if (any)
+			out_char(o, ' ');
+		out_slice(o, job->keywords[bit]);
+		any = true;
+	}
+	out_char(o, ')');
+}
+
+static void put_hex(struct out *o, char letter, uint64_t id)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	out_char(o, letter);
+	for (int shift = 60; shift >= 0; shift -= 4)
+		out_char(o, digits[id >> shift & 15]);
+}
+
+/* A row that cannot be read is told as a message that has nothing. */
+static void put_of_summary(struct fetch_job *job, const struct fetch_row *row, unsigned item)
+{
+	struct out *o = job->out;
+	const struct summary *s = &row->summary;
+
+	if (!row->has_summary) {
+		out_str(o, "NIL");
+		return;
+	}
+	switch (item) {
+	case IMAP_FETCH_ENVELOPE:
+		imap_put_envelope(o, s, job->utf8);
+		break;
+	case IMAP_FETCH_PREVIEW:
+		imap_put_string(o, s->preview, job->utf8);
+		break;
+	default:
+		imap_put_body(o, s, item == IMAP_FETCH_BODYSTRUCTURE, job->utf8);
+	}
+}
+
+static void put_item(struct fetch_job *job, const struct fetch_row *row, unsigned item)
+{
+	struct out *o = job->out;
+	const struct message *m = &row->m;
+
+	switch (item) {
+	case IMAP_FETCH_UID:
+		out_str(o, "UID ");
+		out_uint(o, m->uid);
+		break;
+	case IMAP_FETCH_FLAGS:
+		put_flags(job, m);
+		break;
+	case IMAP_FETCH_INTERNALDATE:
+		out_str(o, "INTERNALDATE ");
+		imap_put_date_time(o, m->received, 0);
+		break;
+	case IMAP_FETCH_RFC822_SIZE:
+		out_str(o, "RFC822.SIZE ");
+		out_uint(o, m->size);
+		break;
+	case IMAP_FETCH_ENVELOPE:
+		out_str(o, "ENVELOPE ");
+		put_of_summary(job, row, item);
+		break;
+	case IMAP_FETCH_BODY:
+		out_str(o, "BODY ");
+		put_of_summary(job, row, item);
+		break;
+	case IMAP_FETCH_BODYSTRUCTURE:
+		out_str(o, "BODYSTRUCTURE ");
+		put_of_summary(job, row, item);
+		break;
+	case IMAP_FETCH_MODSEQ:
+		out_str(o, "MODSEQ (");
+		out_uint(o, m->changed);
+		out_char(o, ')');
+		break;
+	case IMAP_FETCH_EMAILID:
+		out_str(o, "EMAILID (");
+		put_hex(o, 'M', m->blob);
+		out_char(o, ')');
+		break;
+	case IMAP_FETCH_THREADID:
+		out_str(o, "THREADID (");
+		put_hex(o, 'T', m->thread);
+		out_char(o, ')');
+		break;
+	case IMAP_FETCH_SAVEDATE:
+		out_str(o, "SAVEDATE ");
+		imap_put_date_time(o, m->saved, 0);
+		break;
+	case IMAP_FETCH_PREVIEW:
+		out_str(o, "PREVIEW ");
+		put_of_summary(job, row, item);
+		break;
+	}
+}
+
+void fetch_put_items(struct fetch_job *job, const struct fetch_row *row)
+{
+	struct out *o = job->out;
+	unsigned left = job->items & ~(unsigned)IMAP_FETCH_PREVIEW_LAZY;
+
+	out_str(o, "* ");
+	out_uint(o, runs_nth(&job->seqs, runs_rank(&job->uids, row->m.uid)));
+	out_str(o, " FETCH (");
+	for (; left; left &= left - 1) {
+		put_item(job, row, left & -left);
+		if (left & (left - 1))
+			out_char(o, ' ');
+	}
+}
