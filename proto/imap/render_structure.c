@@ -28,103 +28,87 @@ static void put_placeholder(struct structure *st)
 static void put_params(struct structure *st, slice params)
 {
 	struct summary_text text;
-	const char *before = "(";
-
-	if (!params.len) {
-		out_bytes(st->o, "NIL", 3);
-		return;
-	}
 	unsigned texts = 0;
 
-	for (; summary_text_next(&params, &text); texts++, before = " ") {
-		out_str(st->o, before);
-		render_text(st->o, &text, st->utf8);
-	}
+	for (; summary_text_next(&params, &text); texts++)
+		render_text(st->o, texts ? ' ' : '(', &text, st->utf8);
 	/* They come in pairs, unless the row is damaged. */
-	out_str(st->o, !texts ? "NIL" : texts % 2 ? " \"\")" : ")");
+	if (!texts)
+		render_bytes(st->o, "NIL", 3);
+	else
+		out_str(st->o, texts % 2 ? " \"\")" : ")");
 }
 
 static void put_disposition(struct structure *st, const struct summary_part *part)
 {
 	if (!part->disposition.text.ptr) {
-		out_bytes(st->o, "NIL", 3);
+		render_bytes(st->o, "NIL", 3);
 		return;
 	}
-	out_char(st->o, '(');
-	render_text(st->o, &part->disposition, st->utf8);
-	out_char(st->o, ' ');
+	render_text(st->o, '(', &part->disposition, st->utf8);
+	render_bytes(st->o, " ", 1);
 	put_params(st, part->disposition_params);
-	out_char(st->o, ')');
+	render_bytes(st->o, ")", 1);
 }
 
 static void put_languages(struct structure *st, slice languages)
 {
 	struct summary_text text;
-	const char *before = "(";
+	bool any = false;
 
-	while (summary_text_next(&languages, &text)) {
-		out_str(st->o, before);
-		render_text(st->o, &text, st->utf8);
-		before = " ";
-	}
-	out_str(st->o, *before == '(' ? "NIL" : ")");
+	for (; summary_text_next(&languages, &text); any = true)
+		render_text(st->o, any ? ' ' : '(', &text, st->utf8);
+	out_str(st->o, any ? ")" : "NIL");
 }
 
 /* Disposition, language, location: the end of both extended forms. */
 static void put_extension(struct structure *st, const struct summary_part *part)
 {
-	out_char(st->o, ' ');
+	render_bytes(st->o, " ", 1);
 	put_disposition(st, part);
-	out_char(st->o, ' ');
+	render_bytes(st->o, " ", 1);
 	put_languages(st, part->languages);
-	out_char(st->o, ' ');
-	render_text(st->o, &part->location, st->utf8);
+	render_text(st->o, ' ', &part->location, st->utf8);
 }
 
-/* "text" "plain" (...) id description encoding octets */
+/* ("text" "plain" (...) id description encoding octets */
 static void put_basic(struct structure *st, const struct summary_part *part)
 {
 	struct out *o = st->o;
 
-	render_text(o, &part->type, st->utf8);
-	out_char(o, ' ');
-	render_text(o, &part->subtype, st->utf8);
-	out_char(o, ' ');
+	render_text(o, '(', &part->type, st->utf8);
+	render_text(o, ' ', &part->subtype, st->utf8);
+	render_bytes(o, " ", 1);
 	put_params(st, part->params);
-	out_char(o, ' ');
-	render_text(o, &part->id, st->utf8);
-	out_char(o, ' ');
-	render_text(o, &part->description, st->utf8);
-	out_char(o, ' ');
-	render_text(o, &part->encoding, st->utf8);
-	out_char(o, ' ');
+	render_text(o, ' ', &part->id, st->utf8);
+	render_text(o, ' ', &part->description, st->utf8);
+	render_text(o, ' ', &part->encoding, st->utf8);
+	render_bytes(o, " ", 1);
 	out_uint(o, part->body_len);
 }
 
 static void close_single(struct structure *st, const struct summary_part *part, bool lines)
 {
 	if (lines) {
-		out_char(st->o, ' ');
+		render_bytes(st->o, " ", 1);
 		out_uint(st->o, part->lines);
 	}
 	if (st->extended) {
-		out_char(st->o, ' ');
-		render_text(st->o, &part->md5, st->utf8);
+		render_text(st->o, ' ', &part->md5, st->utf8);
 		put_extension(st, part);
 	}
-	out_char(st->o, ')');
+	render_bytes(st->o, ")", 1);
 }
 
 static void close_multipart(struct structure *st, const struct summary_part *part)
 {
-	out_char(st->o, ' ');
-	render_text(st->o, &part->subtype, st->utf8);
+	render_text(st->o, ' ', &part->subtype, st->utf8);
 	if (st->extended) {
-		out_char(st->o, ' ');
+		render_bytes(st->o, " ", 1);
 		put_params(st, part->params);
 		put_extension(st, part);
 	}
-	out_char(st->o, ')');
+	render_bytes(st->o, ")", 1);
 }
 
 static bool is_type(const struct summary_text *text, slice type)
@@ -144,12 +128,11 @@ static void put_leaf(struct structure *st, const struct summary_part *part)
 {
 	bool message = is_message(part);
 
-	out_char(st->o, '(');
 	put_basic(st, part);
 	if (message) {
-		out_char(st->o, ' ');
+		render_bytes(st->o, " ", 1);
 		render_no_envelope(st->o);
-		out_char(st->o, ' ');
+		render_bytes(st->o, " ", 1);
 		put_placeholder(st);
 	}
 	close_single(st, part, message || is_type(&part->type, SLICE("text")));
@@ -163,11 +146,12 @@ static void push(struct structure *st, slice at, const struct summary_part *part
 		.message = part->kind == PART_MESSAGE,
 		.empty = true,
 	};
-	out_char(st->o, '(');
-	if (part->kind == PART_MULTIPART)
+	if (part->kind == PART_MULTIPART) {
+		render_bytes(st->o, "(", 1);
 		return;
+	}
 	put_basic(st, part);
-	out_char(st->o, ' ');
+	render_bytes(st->o, " ", 1);
 }
 
 /* The envelope in front of an enclosed message's body is that message's, the child's. */
@@ -179,7 +163,7 @@ static void put_enclosed_envelope(struct structure *st, const struct summary_par
 		render_envelope(st->o, &envelope, st->utf8);
 	else
 		render_no_envelope(st->o);
-	out_char(st->o, ' ');
+	render_bytes(st->o, " ", 1);
 }
 
 static void close_top(struct structure *st)
