@@ -510,23 +510,28 @@ void runs_done(struct runs *r)
 	*r = (struct runs){ 0 };
 }
 
-/* The common case: the next uid. */
-static bool extend_last(struct runs *r, uint32_t first, uint32_t last)
+/* The common case: uids behind all others. False: not that case. */
+static bool add_at_end(struct runs *r, struct run all)
 {
 	struct path p;
 
-	if (!r->root || !first)
+	if (!r->root)
 		return false;
 	descend(r, UINT32_MAX, &p);
 	struct leaf *leaf = leaf_of(p.step[0].node);
+	struct run *run = &leaf->runs[leaf->len - 1];
 
-	p.step[0].at = (uint16_t)(leaf->len - 1);
-	struct run run = leaf->runs[leaf->len - 1];
-
-	if (run.last + 1 != first || run.last == UINT32_MAX)
+	if (all.first <= run->last || run->last == UINT32_MAX)
 		return false;
-	run.last = last;
-	run_change(r, &p, run);
+	if (all.first == run->last + 1) {
+		run->last = all.last;
+	} else if (leaf->len < leaf->cap) {
+		leaf->runs[leaf->len++] = all;
+		r->runs++;
+	} else {
+		return false;
+	}
+	recount(r, &p, size_of(all));
 	return true;
 }
 
@@ -536,7 +541,7 @@ bool runs_add_range(struct runs *r, uint32_t first, uint32_t last)
 	struct run run, all = { .first = MAX(first, 1), .last = last };
 
 	must(last >= first);
-	if (!last || extend_last(r, all.first, last))
+	if (!last || add_at_end(r, all))
 		return true;
 	/* Everything that overlaps or touches becomes one run with it: the first of them is
 	 * widened, so that only a new run needs memory. */
