@@ -188,26 +188,31 @@ static void strip(struct preview_strip *s, slice in, struct out *o)
 	}
 }
 
-/* Characters, about: bytes that go on with one of UTF-8 are none. */
-static size_t count_chars(slice text)
+/* Where the n-th character begins, about: bytes that go on with one of UTF-8 are none. */
+static size_t nth_char(slice text, size_t n)
 {
-	size_t count = 0;
+	size_t at = 0;
 
-	for (size_t i = 0; i < text.len; i++)
-		count += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
-	return count;
+	while (at < text.len && (((unsigned char)text.ptr[at] & 0xc0) == 0x80 || --n))
+		at++;
+	return at;
 }
 
-/* Markup holds references and padding, so that it takes more of it. */
-static bool is_enough(const struct preview *p)
+/* Markup holds references and padding, so that it takes more of it. What is too much is cut off, so
+ * that the preview is the same however the bytes came. */
+static bool is_enough(struct preview *p)
 {
-	slice text = out_written(&p->text);
+	size_t most = p->strip.html ? PREVIEW_CHARS * 4 : PREVIEW_CHARS, len;
 
 	if (!out_ok(&p->text) || p->scanned >= PREVIEW_SCAN)
 		return true;
-	if (p->late || text.len < PREVIEW_CHARS)
+	if (p->late || p->text.len < most)
 		return false;
-	return count_chars(text) >= (p->strip.html ? PREVIEW_CHARS * 4u : PREVIEW_CHARS);
+	len = nth_char(out_written(&p->text), most);
+	if (len == p->text.len)
+		return false;
+	p->text.len = len;
+	return true;
 }
 
 /* Collecting ---------------------------------------------------------------------------------- */
@@ -241,7 +246,8 @@ void preview_add(struct preview *p, struct arena *a, slice piece)
 		p->text = out_fixed(arena_alloc(a, PREVIEW_KEEP), PREVIEW_KEEP);
 	while (piece.len && !p->full) {
 		struct out decoded = out_fixed(buf, sizeof(buf));
-		slice some = slice_sub(piece, 0, 256); /* decoded it is never longer, by much */
+		/* Decoded it is never longer, by much. */
+		slice some = slice_sub(piece, 0, MIN((size_t)256, PREVIEW_SCAN - p->scanned));
 		slice text = undo(p, some, &decoded);
 
 		if (p->late)

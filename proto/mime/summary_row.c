@@ -247,7 +247,15 @@ static void put_languages(struct out *o, slice value, struct arena *a)
 	summary_put_list(o, out_written(&list));
 }
 
-/* Only what has parts may be called multipart, or a message. */
+static bool is_token(slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (!header_is_name_byte((unsigned char)s.ptr[i]))
+			return false;
+	return s.len > 0;
+}
+
+/* Only what has parts may be called multipart, or a message; what is no name says nothing. */
 static struct ctype shown_type(const struct summary_dress *d, struct arena *a)
 {
 	static const struct ctype_param ascii = { .name = SLICE_INIT("charset"),
@@ -260,8 +268,14 @@ static struct ctype shown_type(const struct summary_dress *d, struct arena *a)
 	if (d->flat || (leaf && ctype_is(&part->type, "message", "rfc822")))
 		return (struct ctype){ .type = SLICE("application"),
 			.subtype = SLICE("octet-stream") };
-	if (part->has_type ? !(leaf && multipart) : !leaf)
-		return part->type;
+	if (part->has_type ? !(leaf && multipart) : !leaf) {
+		plain = part->type;
+		if (!is_token(plain.type) || !is_token(plain.subtype)) {
+			plain.type = multipart ? plain.type : SLICE("application");
+			plain.subtype = multipart ? SLICE("mixed") : SLICE("octet-stream");
+		}
+		return plain;
+	}
 	plain.params = arena_new(a, struct ctype_param);
 	*plain.params = ascii;
 	return plain;
