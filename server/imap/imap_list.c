@@ -171,7 +171,30 @@ static bool matches(const struct listing *l, slice text)
 	return false;
 }
 
-/* The selection options of RFC 5258 3.1; a name without a row has something below that exists. */
+enum what {
+	EXISTS,
+	CHOSEN, /* selected, and not to be told itself (RFC 9051 6.3.9.6) */
+};
+
+static bool selected(const struct listing *l, const struct name *n);
+
+/* Is there such a name below? */
+static bool any_below(const struct listing *l, const struct name *n, enum what what)
+{
+	const struct names *names = &l->names;
+
+	for (size_t i = lower_bound(names, names->len, n->text, true);
+		i < names->len && below(names->items[i].text, n->text); i++) {
+		const struct name *at = &names->items[i];
+
+		if (what == EXISTS ? exists(at) :
+				     at->row && selected(l, at) && !matches(l, at->text))
+			return true;
+	}
+	return false;
+}
+
+/* The selection options of RFC 5258 3.1. */
 static bool selected(const struct listing *l, const struct name *n)
 {
 	unsigned select = l->args->select;
@@ -180,20 +203,7 @@ static bool selected(const struct listing *l, const struct name *n)
 		return subscribed(n);
 	if (select & IMAP_LIST_SPECIAL_USE)
 		return exists(n) && n->row->use;
-	return exists(n) || !n->row;
-}
-
-/* Something below that is there, and (with `chosen`) fulfils the selection. */
-static bool any_below(const struct listing *l, const struct name *n, bool chosen)
-{
-	const struct names *names = &l->names;
-
-	for (size_t i = lower_bound(names, names->len, n->text, true);
-		i < names->len && below(names->items[i].text, n->text); i++)
-		if (chosen ? selected(l, &names->items[i]) && names->items[i].row :
-			     exists(&names->items[i]))
-			return true;
-	return false;
+	return exists(n) || any_below(l, n, EXISTS);
 }
 
 /* --- Lines ------------------------------------------------------------------------------------------ */
@@ -214,7 +224,7 @@ static void put_attributes(const struct listing *l, struct out *o, const struct 
 		attribute(o, &any, modern ? "\\NonExistent" : "\\Noselect");
 	if (shows && subscribed(n))
 		attribute(o, &any, "\\Subscribed");
-	attribute(o, &any, any_below(l, n, false) ? "\\HasChildren" : "\\HasNoChildren");
+	attribute(o, &any, any_below(l, n, EXISTS) ? "\\HasChildren" : "\\HasNoChildren");
 	if (exists(n) && n->row->use) {
 		out_char(o, ' ');
 		imap_put_uses(o, n->row->use);
@@ -251,7 +261,7 @@ static enum err list_name(struct listing *l, const struct name *n)
 
 	if (!matches(l, n->text))
 		return OK;
-	info = recursive && any_below(l, n, true);
+	info = recursive && any_below(l, n, CHOSEN);
 	return chosen || info ? put_name(l, n, info) : OK;
 }
 
@@ -260,7 +270,7 @@ static enum err lsub_name(struct listing *l, const struct name *n)
 {
 	if (!matches(l, n->text))
 		return OK;
-	return subscribed(n) || any_below(l, n, true) ? put_name(l, n, false) : OK;
+	return subscribed(n) || any_below(l, n, CHOSEN) ? put_name(l, n, false) : OK;
 }
 
 static void join_patterns(struct listing *l)

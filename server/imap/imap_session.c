@@ -208,6 +208,15 @@ static void tell(struct imap_session *s)
 		run->fatal ? (void)0 : imap_log_refused(s, "sync", slice_str(err_name(err)));
 }
 
+/* For the next command; whoever runs now is about to end. */
+static void arm(struct imap_session *s)
+{
+	const struct imap_options *o = s->head.setup->imap;
+
+	if (s->input != IMAP_IN_NOTHING)
+		conn_deadline(s->head.conn, s->state == IMAP_NEW ? o->login_ms : o->idle_ms);
+}
+
 static void end_run(struct imap_session *s)
 {
 	s->run = NULL;
@@ -242,7 +251,7 @@ void imap_finish(struct imap_session *s, enum verdict verdict)
 		imap_close(s);
 	if (s->head.door->stopping && s->input != IMAP_IN_NOTHING)
 		imap_bye(s, "The server is stopping");
-	imap_set_deadline(s);
+	arm(s);
 }
 
 /* A command that never began: what is wrong is told, with its tag if it has one. */
@@ -416,11 +425,8 @@ struct imap_limits imap_limits_of(const struct imap_session *s)
 
 void imap_set_deadline(struct imap_session *s)
 {
-	const struct imap_options *o = s->head.setup->imap;
-
-	if (s->input == IMAP_IN_NOTHING || conn_fiber(s->head.conn))
-		return;
-	conn_deadline(s->head.conn, s->state == IMAP_NEW ? o->login_ms : o->idle_ms);
+	if (!conn_fiber(s->head.conn))
+		arm(s);
 }
 
 static unsigned layers_of(const struct imap_session *s)

@@ -44,5 +44,7 @@ void house_hang_up(void);
 void house_clock(msec ms); /* passes; deadlines fire */
 /* The session while it lives: for tests that look inside. */
 void *house_session(void);
+/* What a connection begins with: house_mail.c's (SMTP, LMTP), or another part's of the house. */
+void house_session_start(struct door *door, int fd, const struct addr *peer);
 
 #endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* imap_house.c - a store for house.c, and doubles of what only IMAP calls. */
+#include "tests/server/imap_house.h"
+
+#include <stdlib.h>
+
+#include "core/post.h"
+#include "core/worker.h"
+#include "proto/mime/summary.h"
+#include "server/imap/imap_session.h"
+#include "store/account.h"
+#include "store/mailbox.h"
+#include "store/message.h"
+#include "store/store.h"
+#include "store/watch.h"
+#include "tests/support/tmpdir.h"
+
+static struct tmpdir place;
+static struct store *store;
+static void *slots[64];
+static uint64_t account;
+static unsigned next_slot;
+
+static void open_store(void)
+{
+	struct store_options options = store_options_default();
+	struct store_open args = { .options = &options };
+	enum err err;
+
+	tmpdir_make(&place);
+	options.path = place.path;
+	options.segment_bytes = 1 << 20;
+	options.map_bytes = 4 << 20;
+	options.shards = 1;
+	options.nosync = true;
+	err = store_open(&args, &store);
+	must(err == OK);
+}
+
+void imap_house_open(enum door_kind service, const char *yaml)
+{
+	enum err err;
+
+	if (!store)
+		open_store();
+	house_open(service, yaml);
+	house.door.store = store;
+	account++;
+	err = mailbox_account_init(store, account, SLICE("own.test"));
+	must(err == OK);
+	imap_init();
+	if (!slots[0])
+		err = imap_worker_start(NULL);
+	must(err == OK);
+}
+
+void imap_house_done(void)
+{
+	if (!store)
+		return;
+	imap_worker_stop(NULL);
+	store_close(store);
+	tmpdir_remove(&place);
+	store = NULL;
+}
+
+uint64_t imap_house_account(void)
+{
+	return account;
+}
+
+void imap_house_deliver(slice message)
+{
+	struct deliver_target target = {
+		.account = account, .mailbox = MAILBOX_INBOX, .received = 1700000000000
+	};
+	struct out row = out_heap(1 << 20);
+	struct arena a = { 0 };
+	struct blob_writer body;
+	struct blob_ref ref;
+	enum err err;
+
+	summary_make(&a, message, &row);
+	struct deliver deliver = {
+		.summary = out_written(&row), .targets = &target, .target_count = 1
+	};
+	struct store_message msg = { .body = &body, .deliver = &deliver, .at = 1700000000000 };
+
+	blob_begin(&body, store);
+	err = blob_write(&body, message);
+	must(err == OK);
+	err = store_message_append(store, &msg, &ref);
+	must(err == OK);
+	store_release(store, &ref);
+	err = store_sync_all(store, account);
+	must(err == OK);
+	out_heap_done(&row);
+	arena_done(&a);
+}
+
+void house_session_start(struct door *door, int fd, const struct addr *peer)
+{
+	imap_session_start(door, fd, peer);
+}
+
+/* --- Doubles ------------------------------------------------------------------------------------- */
+
+unsigned worker_slot_new(void)
+{
+	return next_slot++;
+}
+
+void **worker_slot(struct worker *w, unsigned slot)
+{
+	return &slots[slot];
+}
+
+void post_to(unsigned worker, struct post *post)
+{
+	post->run(NULL, post);
+}
+
+void post_call(unsigned worker, void (*fn)(struct worker *w, void *arg), void *arg)
+{
+	fn(NULL, arg);
+}
+
+void watch_add(struct store *st, struct watch *watch)
+{
+}
+
+void watch_remove(struct store *st, struct watch *watch)
+{
+}
+
+const struct account *account_find(struct store *st, slice local, slice domain, enum err *failed)
+{
+	static struct account found;
+
+	*failed = OK;
+	found = (struct account){ .local = SLICE("alice"),
+		.domain = SLICE("own.test"),
+		.id = account,
+		.quota_bytes = 1 << 20,
+		.quota_messages = 1000 };
+	return &found;
+}
