@@ -46,7 +46,9 @@ bool archive_get_head(slice in, const struct archive *ar, struct archive_head *o
 	if (in.len < ARCHIVE_HEAD || !take_u32(&in, &magic) || !take_u32(&in, &crc) ||
 		!take_u64(&in, &store_id) || !take_u64(&in, &h.id) || !take_u64(&in, &at) ||
 		!take_u64(&in, &h.body_len) || !take_u32(&in, &h.meta_len) ||
-		!take_u32(&in, &h.meta_crc) || !take_u32(&in, &h.body_crc))
+		!take_u32(&in, &h.meta_crc) || !take_u32(&in, &h.body_crc) ||
+		!take_u32(&in, &h.deliver_len) || !take_u32(&in, &h.mailbox) ||
+		!take_u64(&in, &h.account))
 		return false;
 	if (magic != ARCHIVE_MAGIC || store_id != ar->store_id ||
 		crc != codec_crc32c(0, all.ptr + 8, ARCHIVE_HEAD - 8) || h.deliver_len > h.meta_len)

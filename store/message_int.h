@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* message_int.h - deliveries and changes as bytes of journal records, and reading rows, shared by the
- * files of mailboxes (mailbox*.c, message*.c) and by store.c, which appends deliveries, and check.c.
+ * files of mailboxes (mailbox*.c, message*.c) and by store.c, which appends deliveries, check.c and rebuild.c.
  * Slices point into what was read. Only what takes a store waits. */
 #ifndef STORE_MESSAGE_INT_H
 #define STORE_MESSAGE_INT_H
