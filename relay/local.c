@@ -140,20 +140,27 @@ static uint64_t first_of(uint64_t own, uint64_t domain, int64_t general)
 	return own ? own : domain ? domain : (uint64_t)general;
 }
 
+struct local_quota local_quota_of(const struct local_options *o, const struct account *acc,
+	const struct domain *d)
+{
+	return (struct local_quota){
+		.bytes = first_of(acc->quota_bytes, d ? d->account_quota_bytes : 0, o->quota_bytes),
+		.messages = first_of(acc->quota_messages, d ? d->account_quota_messages : 0,
+			o->quota_messages),
+	};
+}
+
 static enum err look_at_usage(struct local *l, const struct account *acc, const struct domain *d,
 	struct local_target *t, bool *out_over)
 {
-	uint64_t bytes =
-		first_of(acc->quota_bytes, d->account_quota_bytes, l->options->quota_bytes);
-	uint64_t messages = first_of(acc->quota_messages, d->account_quota_messages,
-		l->options->quota_messages);
+	struct local_quota quota = local_quota_of(l->options, acc, d);
 	struct mailbox_usage usage = { 0 };
 	enum err err = mailbox_usage(l->store, t->account, &usage);
 
 	if (err)
 		return err;
 	t->bare = usage.mailboxes == 0;
-	*out_over = over(&usage, bytes, messages);
+	*out_over = over(&usage, quota.bytes, quota.messages);
 	if (*out_over || (!d->quota_bytes && !d->quota_messages))
 		return OK;
 	err = mailbox_domain_usage(l->store, t->domain, &usage);

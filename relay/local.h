@@ -11,8 +11,10 @@
 
 #include "core/base/base.h"
 
+struct account;
 struct conf_table;
 struct deliver;
+struct domain;
 struct route_table;
 struct store;
 struct worker;
@@ -88,6 +90,13 @@ enum err local_add(struct local *l, slice address, uint32_t rcpt) must_use;
 bool local_passed(const struct local *l, slice address);
 /* The envelope sender for what is forwarded: the old one, if it needs no change or cannot have one. */
 slice local_sender(struct local *l, slice sender);
+
+/* What an account may hold; 0: any. The domain's row may be NULL. */
+struct local_quota {
+	uint64_t bytes, messages;
+};
+struct local_quota local_quota_of(const struct local_options *o, const struct account *acc,
+	const struct domain *d);
 
 /* (fiber or no worker) The plan as the store wants it, in the arena: makes the mailboxes of accounts
  * that have none, finds folders. `summary` is a row of proto/mime/summary.h, or empty. */

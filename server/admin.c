@@ -7,7 +7,11 @@
 #include <stdlib.h>
 
 #include "core/base/text.h"
+#include "core/worker.h"
+#include "proto/smtp/address.h"
 #include "proto/smtp/idn.h"
+#include "server/login.h"
+#include "store/account.h"
 
 json_t *admin_error(const char *fmt, ...)
 {
@@ -59,6 +63,83 @@ json_t *admin_result(enum err err, const char *what, slice name)
 	return admin_error("%s %.*s: %s", what, SLICE_ARG(name), err_text(err));
 }
 
+bool admin_number(const json_t *request, const char *member, uint64_t *out)
+{
+	const json_t *value = json_object_get(request, member);
+
+	if (json_is_integer(value) && json_integer_value(value) >= 0) {
+		*out = (uint64_t)json_integer_value(value);
+		return true;
+	}
+	return text_parse_uint(admin_text(request, member), INT64_MAX, out);
+}
+
+json_t *admin_page(json_t *rows, bool more, slice next)
+{
+	json_t *answer = json_pack("{s:o}", "rows", rows);
+
+	if (more && next.len)
+		json_object_set_new(answer, "next", admin_slice(next));
+	return answer;
+}
+
+json_t *admin_time(wall_ms at)
+{
+	char buf[40];
+	struct out o = out_fixed(buf, sizeof(buf));
+
+	if (!at)
+		return json_null();
+	text_put_timestamp(&o, at);
+	return admin_slice(out_written(&o));
+}
+
+wall_ms admin_now(const struct admin *admin)
+{
+	return admin->w ? worker_wall(admin->w) : clock_wall();
+}
+
+bool admin_addresses(struct admin *admin, slice text, slice *out)
+{
+	struct out o = out_arena(&admin->arena);
+	struct mail_addr addr;
+	slice one, domain;
+
+	while (slice_cut(&text, ',', &one)) {
+		if (!mail_addr_parse(&admin->arena, slice_trim(one), &addr) ||
+			(!addr.literal && idn_to_ascii(&admin->arena, addr.domain, &domain)))
+			return false;
+		if (!addr.literal)
+			addr.domain = domain;
+		if (o.len)
+			out_char(&o, '\0');
+		mail_addr_put(&o, &addr);
+	}
+	*out = out_written(&o);
+	return out->len > 0;
+}
+
+json_t *admin_list(struct admin *admin, slice separated)
+{
+	json_t *list = json_array();
+	slice one;
+
+	while (slice_cut(&separated, '\0', &one))
+		json_array_append_new(list, admin_slice(one));
+	return list;
+}
+
+json_t *admin_account(struct admin *admin, slice text, struct login_name *name,
+	const struct account **out)
+{
+	enum err err = OK;
+
+	if (!login_parse_name(text, &admin->arena, name))
+		return admin_error("not an account name: %.*s (USER@DOMAIN)", SLICE_ARG(text));
+	*out = account_find(admin->store, name->local, name->domain, &err);
+	return *out ? NULL : admin_result(err ? err : ERR_NOT_FOUND, "account", text);
+}
+
 bool admin_domain(struct admin *admin, const json_t *request, slice *out)
 {
 	slice text = admin_text(request, "name");
@@ -76,7 +157,8 @@ static const struct admin_row *find(const struct admin_row *rows, slice name)
 
 static const struct admin_row *row_of(const json_t *request)
 {
-	const struct admin_row *const tables[] = { admin_names, admin_queue, admin_status };
+	const struct admin_row *const tables[] = { admin_names, admin_queue, admin_status,
+		admin_mail, admin_transfer };
 	const struct admin_row *row = NULL;
 
 	for (size_t i = 0; i < array_len(tables) && !row; i++)

@@ -13,6 +13,7 @@
 
 #include "core/base/base.h"
 
+struct admin_upload;
 struct service;
 struct setup;
 struct store;
@@ -23,8 +24,12 @@ struct admin {
 	struct worker *w;
 	struct store *store;
 	const struct setup *setup;
+	/* The asking connection's own: a message that is on its way in (admin_transfer.c). */
+	struct admin_upload **upload;
 	struct arena arena; /* of the request; zeroed */
 };
+/* Whoever asked is gone: the message is forgotten. From the loop, a fiber or no worker. */
+void admin_upload_drop(struct admin_upload *upload);
 
 /* Must it run on a worker with a relay? */
 bool admin_needs_relay(const json_t *request);

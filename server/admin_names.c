@@ -12,43 +12,36 @@
 #include "core/base/sigkey.h"
 #include "core/base/text.h"
 #include "core/job.h"
-#include "core/worker.h"
 #include "proto/smtp/idn.h"
 #include "relay/sign.h"
 #include "server/login.h"
 #include "server/door.h"
 #include "store/account.h"
 
-static json_t *page(json_t *rows, bool more, slice last)
+/* "--quota 5G": a size, or none. False: neither. */
+static bool read_quota(const json_t *request, const char *member, bool size, uint64_t *out)
 {
-	json_t *answer = json_pack("{s:o}", "rows", rows);
+	slice text = admin_text(request, member);
 
-	if (more && last.len)
-		json_object_set_new(answer, "next", admin_slice(last));
-	return answer;
+	if (!text.len)
+		return true;
+	if (slice_eq(text, SLICE("none"))) {
+		*out = 0;
+		return true;
+	}
+	return size ? text_parse_size(text, out) : text_parse_uint(text, INT64_MAX, out);
 }
 
-static json_t *timestamp(wall_ms at)
+static void set_bit(uint32_t *flags, uint32_t bit, bool on)
 {
-	char buf[40];
-	struct out o = out_fixed(buf, sizeof(buf));
-
-	if (!at)
-		return json_null();
-	text_put_timestamp(&o, at);
-	return admin_slice(out_written(&o));
-}
-
-static wall_ms now(const struct admin *admin)
-{
-	return admin->w ? worker_wall(admin->w) : clock_wall();
+	*flags = on ? *flags | bit : *flags & ~bit;
 }
 
 /* --- Domains ---------------------------------------------------------------------------------- */
 
 static json_t *domain_add(struct admin *admin, json_t *request)
 {
-	struct domain d = { .created = now(admin) };
+	struct domain d = { .created = admin_now(admin) };
 	slice scram = admin_text(request, "scram"), sign = admin_text(request, "sign");
 
 	if (!admin_domain(admin, request, &d.name))
@@ -75,12 +68,47 @@ static json_t *domain_rows(struct admin *admin, json_t *request)
 		const struct domain *d = &list.rows[i];
 
 		json_array_append_new(rows,
-			json_pack("{s:o,s:b,s:s,s:o}", "domain", admin_slice(d->name), "scram",
-				!(d->flags & DOMAIN_NO_SCRAM), "sign",
-				d->flags & DOMAIN_SIGN_REQUIRED ? "required" : "optional",
-				"created", timestamp(d->created)));
+			json_pack("{s:o,s:b,s:s,s:b,s:o,s:I,s:I,s:I,s:I}", "domain",
+				admin_slice(d->name), "scram", !(d->flags & DOMAIN_NO_SCRAM),
+				"sign", d->flags & DOMAIN_SIGN_REQUIRED ? "required" : "optional",
+				"disabled", (d->flags & DOMAIN_DISABLED) != 0, "created",
+				admin_time(d->created), "quota", (json_int_t)d->quota_bytes,
+				"quota_messages", (json_int_t)d->quota_messages, "account_quota",
+				(json_int_t)d->account_quota_bytes, "account_quota_messages",
+				(json_int_t)d->account_quota_messages));
 	}
-	return page(rows, list.more, list.len ? list.rows[list.len - 1].name : SLICE(""));
+	return admin_page(rows, list.more, list.len ? list.rows[list.len - 1].name : SLICE(""));
+}
+
+static json_t *domain_set(struct admin *admin, json_t *request)
+{
+	slice scram = admin_text(request, "scram"), sign = admin_text(request, "sign");
+	const struct domain *found;
+	struct domain d;
+	slice name;
+	enum err err = OK;
+
+	if (!admin_domain(admin, request, &name))
+		return admin_error("not a domain name");
+	found = domain_find(admin->store, name, &err);
+	if (!found)
+		return admin_result(err ? err : ERR_NOT_FOUND, "domain", name);
+	d = *found;
+	d.name = name;
+	d.extra = arena_dup(&admin->arena, d.extra);
+	if (!read_quota(request, "quota", true, &d.quota_bytes) ||
+		!read_quota(request, "quota-messages", false, &d.quota_messages) ||
+		!read_quota(request, "account-quota", true, &d.account_quota_bytes) ||
+		!read_quota(request, "account-quota-messages", false, &d.account_quota_messages))
+		return admin_error("a quota is a size (5G), a number of messages, or none");
+	if (scram.len)
+		set_bit(&d.flags, DOMAIN_NO_SCRAM, slice_eq(scram, SLICE("off")));
+	if (sign.len)
+		set_bit(&d.flags, DOMAIN_SIGN_REQUIRED, slice_eq(sign, SLICE("required")));
+	set_bit(&d.flags, DOMAIN_DISABLED,
+		admin_flag(request, "disable") ||
+			((d.flags & DOMAIN_DISABLED) && !admin_flag(request, "enable")));
+	return admin_result(domain_put(admin->store, &d, ROW_REPLACE), "domain", name);
 }
 
 static json_t *domain_drop(struct admin *admin, json_t *request)
@@ -128,13 +156,29 @@ static bool read_from_domains(struct admin *admin, slice text, slice *out)
 	return out->len <= ACCOUNT_FROM_MAX;
 }
 
+/* To be changed and put back: what a find returned does not outlive the wait. */
+static struct account copy_row(struct admin *admin, const struct account *found)
+{
+	struct arena *a = &admin->arena;
+	struct account row = *found;
+
+	row.local = arena_dup(a, found->local);
+	row.domain = arena_dup(a, found->domain);
+	row.hash = arena_dup(a, found->hash);
+	row.scram_salt = arena_dup(a, found->scram_salt);
+	row.from_domains = arena_dup(a, found->from_domains);
+	row.forward = arena_dup(a, found->forward);
+	row.extra = arena_dup(a, found->extra);
+	return row;
+}
+
 /* The row a password is to be set in: found, or made. */
 static json_t *put_account(struct admin *admin, json_t *request, enum row_mode mode)
 {
 	slice text = admin_text(request, "name"), password = admin_text(request, "password");
 	const struct domain *found;
 	const struct account *old;
-	struct account row = { .created = now(admin), .changed = now(admin) };
+	struct account row = { .created = admin_now(admin), .changed = admin_now(admin) };
 	struct domain d;
 	struct login_name name;
 	enum err err = OK;
@@ -153,10 +197,8 @@ static json_t *put_account(struct admin *admin, json_t *request, enum row_mode m
 	if (mode == ROW_REPLACE && !old)
 		return admin_result(ERR_NOT_FOUND, "account", text);
 	if (old) {
-		row.flags = old->flags;
-		row.created = old->created;
-		row.from_domains = arena_dup(&admin->arena, old->from_domains);
-		row.extra = arena_dup(&admin->arena, old->extra);
+		row = copy_row(admin, old);
+		row.changed = admin_now(admin);
 	}
 	row.local = name.local;
 	row.domain = name.domain;
@@ -184,14 +226,54 @@ static json_t *account_passwd(struct admin *admin, json_t *request)
 	return put_account(admin, request, ROW_REPLACE);
 }
 
+static void set_flags(const json_t *request, struct account *row)
+{
+	static const struct {
+		const char *member;
+		uint32_t bit;
+		bool on;
+	} words[] = { { "disable", ACCOUNT_DISABLED, true }, { "enable", ACCOUNT_DISABLED, false },
+		{ "no-copy", ACCOUNT_FORWARD_ONLY, true },
+		{ "copy", ACCOUNT_FORWARD_ONLY, false } };
+
+	for (size_t i = 0; i < array_len(words); i++)
+		if (admin_flag(request, words[i].member))
+			set_bit(&row->flags, words[i].bit, words[i].on);
+}
+
+static json_t *account_set(struct admin *admin, json_t *request)
+{
+	slice text = admin_text(request, "name"), forward = admin_text(request, "forward");
+	const struct account *found = NULL;
+	struct login_name name;
+	struct account row;
+	json_t *answer = admin_account(admin, text, &name, &found);
+
+	if (answer)
+		return answer;
+	row = copy_row(admin, found);
+	row.changed = admin_now(admin);
+	if (!read_quota(request, "quota", true, &row.quota_bytes) ||
+		!read_quota(request, "quota-messages", false, &row.quota_messages))
+		return admin_error("a quota is a size (5G), a number of messages, or none");
+	if (slice_eq(forward, SLICE("none")))
+		row.forward = SLICE("");
+	else if (forward.len && !admin_addresses(admin, forward, &row.forward))
+		return admin_error("--forward: addresses with commas between, or none");
+	set_flags(request, &row);
+	return admin_result(account_put(admin->store, &row, ROW_REPLACE), "account", text);
+}
+
 static json_t *account_row(struct admin *admin, const struct account *acc)
 {
 	slice full = arena_printf(&admin->arena, "%.*s@%.*s", SLICE_ARG(acc->local),
 		SLICE_ARG(acc->domain));
 
-	return json_pack("{s:o,s:b,s:b,s:o}", "account", admin_slice(full), "scram",
+	return json_pack("{s:o,s:b,s:b,s:o,s:I,s:I,s:o,s:b}", "account", admin_slice(full), "scram",
 		acc->scram_iterations > 0, "disabled", (acc->flags & ACCOUNT_DISABLED) != 0,
-		"created", timestamp(acc->created));
+		"created", admin_time(acc->created), "quota", (json_int_t)acc->quota_bytes,
+		"quota_messages", (json_int_t)acc->quota_messages, "forward",
+		admin_list(admin, acc->forward), "copy", !(acc->flags & ACCOUNT_FORWARD_ONLY));
 }
 
 /* Where a list of all accounts goes on: "local@domain", or "@domain" for its first. */
@@ -247,7 +329,7 @@ static json_t *account_rows(struct admin *admin, json_t *request)
 	rows = json_array();
 	for (size_t i = 0; i < list.len; i++)
 		json_array_append_new(rows, account_row(admin, &list.rows[i]));
-	return page(rows, next.len > 0, next);
+	return admin_page(rows, next.len > 0, next);
 }
 
 static json_t *account_drop(struct admin *admin, json_t *request)
@@ -343,7 +425,7 @@ static bool selector_ok(slice selector)
 
 static json_t *dkim_add(struct admin *admin, json_t *request)
 {
-	struct domain_key row = { .created = now(admin),
+	struct domain_key row = { .created = admin_now(admin),
 		.selector = admin_text(request, "selector") };
 	const char *why = "";
 	struct sigkey *key;
@@ -387,7 +469,7 @@ static json_t *key_row(const struct domain_key *row, bool with_record)
 	json_object_set_new(answer, "selector", admin_slice(row->selector));
 	json_object_set_new(answer, "type", json_string(row->kind == KEY_RSA ? "rsa" : "ed25519"));
 	json_object_set_new(answer, "bits", json_integer(sigkey_bits(key)));
-	json_object_set_new(answer, "created", timestamp(row->created));
+	json_object_set_new(answer, "created", admin_time(row->created));
 	sigkey_free(key);
 	return answer;
 }
@@ -409,7 +491,7 @@ static json_t *dkim_list_or_dns(struct admin *admin, json_t *request, bool with_
 	for (size_t i = 0; i < count; i++)
 		if (!selector.len || slice_eq(selector, keys[i].selector))
 			json_array_append_new(rows, key_row(&keys[i], with_record));
-	return page(rows, false, SLICE(""));
+	return admin_page(rows, false, SLICE(""));
 }
 
 static json_t *dkim_rows(struct admin *admin, json_t *request)
@@ -438,9 +520,11 @@ static json_t *dkim_drop(struct admin *admin, json_t *request)
 const struct admin_row admin_names[] = {
 	{ "domain add", false, domain_add },
 	{ "domain list", false, domain_rows },
+	{ "domain set", false, domain_set },
 	{ "domain remove", false, domain_drop },
 	{ "account add", false, account_add },
 	{ "account passwd", false, account_passwd },
+	{ "account set", false, account_set },
 	{ "account list", false, account_rows },
 	{ "account remove", false, account_drop },
 	{ "dkim add", false, dkim_add },

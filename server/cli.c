@@ -189,18 +189,53 @@ static int take_flag(struct cli *cli, int argc, char **argv, int *i)
 	return CLI_OK;
 }
 
+/* With its brackets, if it has any. */
+static bool operand_word(const struct cli_command *cmd, size_t n, slice *out)
+{
+	slice rest = slice_str(cmd->operand);
+
+	for (size_t i = 0; i < CLI_OPERANDS_MAX && slice_cut(&rest, ' ', out); i++)
+		if (i == n)
+			return true;
+	return false;
+}
+
+bool cli_operand_name(const struct cli_command *cmd, size_t n, slice *out)
+{
+	slice word;
+
+	if (!operand_word(cmd, n, &word))
+		return false;
+	*out = word.ptr[0] == '[' ? slice_sub(word, 1, word.len - 1) : word;
+	return true;
+}
+
+static int missing_operand(const struct cli *cli)
+{
+	char text[64];
+	slice word;
+
+	if (!operand_word(cli->command, cli->operand_count, &word) || word.ptr[0] == '[')
+		return CLI_OK;
+	snprintf(text, sizeof(text), "%.*s", SLICE_ARG(word));
+	return usage(cli->command, "%s is missing", text);
+}
+
 static int take_args(struct cli *cli, int first, int argc, char **argv)
 {
+	slice word;
+
 	for (int i = first; i < argc; i++) {
 		if (!strncmp(argv[i], "--", 2) && argv[i][2]) {
 			int status = take_flag(cli, argc, argv, &i);
 
 			if (status != CLI_OK)
 				return status;
-		} else if (!cli->command->operand || cli->operand) {
+		} else if (!operand_word(cli->command, cli->operand_count, &word)) {
 			return usage(cli->command, "unexpected argument: %s", argv[i]);
 		} else {
-			cli->operand = argv[i];
+			cli->operands[cli->operand_count++] = argv[i];
+			cli->operand = cli->operands[0];
 		}
 	}
 	return CLI_OK;
@@ -231,7 +266,6 @@ int cli_main(const struct cli_command *table, int argc, char **argv)
 		return status;
 	if (cli_flag(&cli, "help"))
 		return print_help(cli.command);
-	if (cli.command->operand && cli.command->operand[0] != '[' && !cli.operand)
-		return usage(cli.command, "%s is missing", cli.command->operand);
-	return cli.command->run(&cli);
+	status = missing_operand(&cli);
+	return status == CLI_OK ? cli.command->run(&cli) : status;
 }

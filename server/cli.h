@@ -26,19 +26,23 @@ struct cli_column {
 
 struct cli_command {
 	const char *noun, *verb; /* "queue", "list"; verb NULL: the noun alone */
-	const char *operand;     /* "USER@DOMAIN"; in brackets when optional; NULL: none */
+	/* "USER@DOMAIN", or several: "USER@DOMAIN MAILBOX [UIDS]"; in brackets when optional, the last
+	 * ones only; NULL: none. */
+	const char *operand;
 	const char *help;
 	const struct cli_flag *flags;     /* ends with a NULL name; may be NULL */
 	const struct cli_column *columns; /* likewise: how rows are printed */
 	int (*run)(struct cli *cli);
 };
 
-enum { CLI_GIVEN_MAX = 16 };
+enum { CLI_GIVEN_MAX = 16, CLI_OPERANDS_MAX = 4 };
 
 struct cli {
 	const struct cli_command *command;
 	const char *config;  /* --config, or NULL */
-	const char *operand; /* NULL when absent */
+	const char *operand; /* the first; NULL when absent */
+	const char *operands[CLI_OPERANDS_MAX];
+	size_t operand_count;
 	bool json;
 	msec timeout_ms; /* --timeout, for one silence of the server */
 	size_t given_count;
@@ -54,6 +58,8 @@ int cli_main(const struct cli_command *table, int argc, char **argv);
 
 /* The value of a flag ("" for one without a value), or NULL when it was not given. */
 const char *cli_flag(const struct cli *cli, const char *name);
+/* What the row calls operand `n`, without brackets; false: it has not so many. */
+bool cli_operand_name(const struct cli_command *cmd, size_t n, slice *out);
 /* The configuration file: --config, else ./ringpost.yaml, else /etc/ringpost/ringpost.yaml. */
 const char *cli_config_path(const struct cli *cli);
 /* "ringpost: ..." on standard error, or {"error": ...} with --json; returns CLI_FAILED. */

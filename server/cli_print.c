@@ -7,13 +7,32 @@
 
 #include <stdio.h>
 
-enum { WIDTH_MAX = 48 };
+enum { WIDTH_MAX = 48, CELL_BYTES = 256 };
+
+/* Strings with blanks between, as many as fit. */
+static const char *words_text(const json_t *list, char *buf, size_t bytes)
+{
+	struct out o = out_fixed(buf, bytes - 1);
+	const json_t *word;
+	size_t i;
+
+	json_array_foreach((json_t *)list, i, word)
+	{
+		if (i)
+			out_char(&o, ' ');
+		out_str(&o, json_is_string(word) ? json_string_value(word) : "-");
+	}
+	buf[o.len] = '\0';
+	return buf;
+}
 
 /* The value as text; `buf` is for numbers. Control characters are not passed to a terminal. */
 static const char *value_text(const json_t *value, char *buf, size_t bytes)
 {
 	if (json_is_string(value))
 		return json_string_value(value);
+	if (json_is_array(value))
+		return words_text(value, buf, bytes);
 	if (json_is_integer(value))
 		snprintf(buf, bytes, "%lld", (long long)json_integer_value(value));
 	else if (json_is_real(value))
@@ -42,7 +61,7 @@ static size_t widths(const struct cli_column *columns, const json_t *rows, int *
 	for (; columns && columns[count].member && count < CLI_COLUMNS_MAX; count++) {
 		size_t i, width = strlen(columns[count].title);
 		const json_t *row;
-		char buf[32];
+		char buf[CELL_BYTES];
 
 		json_array_foreach((json_t *)rows, i, row)
 		{
@@ -61,7 +80,7 @@ static void print_table(struct cli_printer *p, const json_t *rows)
 	int *width = p->width;
 	size_t count = widths(columns, rows, width), i;
 	const json_t *row;
-	char buf[32];
+	char buf[CELL_BYTES];
 
 	/* Columns without titles are for pasting elsewhere: DNS records into a zone. */
 	if (p->rows == 0 && json_array_size(rows) > 0 && columns[0].title[0]) {
@@ -106,7 +125,7 @@ void cli_print_end(struct cli_printer *p)
 
 static void print_member(const char *key, const json_t *value, int indent)
 {
-	char buf[32];
+	char buf[CELL_BYTES];
 	const char *sub;
 	json_t *member;
 	size_t i;

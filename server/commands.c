@@ -116,6 +116,19 @@ int command_check(struct cli *cli)
 
 /* --- Questions ----------------------------------------------------------------------------------- */
 
+/* MAILBOX becomes the member "mailbox". */
+static void add_operand(json_t *request, const struct cli *cli, size_t n)
+{
+	char member[32];
+	slice name;
+
+	if (!cli_operand_name(cli->command, n, &name))
+		return;
+	snprintf(member, sizeof(member), "%.*s", SLICE_ARG(name));
+	text_lower_all(member, strlen(member));
+	json_object_set_new(request, member, json_string(cli->operands[n]));
+}
+
 static json_t *request_of(const struct cli *cli)
 {
 	json_t *request = json_object();
@@ -126,6 +139,8 @@ static json_t *request_of(const struct cli *cli)
 	json_object_set_new(request, "do", json_string(name));
 	if (cli->operand)
 		json_object_set_new(request, "name", json_string(cli->operand));
+	for (size_t i = 1; i < cli->operand_count; i++)
+		add_operand(request, cli, i);
 	for (size_t i = 0; i < cli->given_count; i++) {
 		const char *value = cli->given[i].value;
 
@@ -172,17 +187,29 @@ static int ask_and_print(struct cli *cli, struct remote *r, json_t *request)
 	return status;
 }
 
-static int ask(struct cli *cli, json_t *request)
+struct remote *command_connect(struct cli *cli)
 {
 	struct out why = out_heap(WHY_BYTES);
 	struct remote *r = NULL;
 	enum err err = remote_open(cli_config_path(cli), cli->timeout_ms, &why, &r);
-	int status = err ? print_why(cli, &why, err) : ask_and_print(cli, r, request);
 
 	if (err)
-		json_decref(request);
-	remote_close(r);
+		print_why(cli, &why, err);
 	out_heap_done(&why);
+	return err ? NULL : r;
+}
+
+static int ask(struct cli *cli, json_t *request)
+{
+	struct remote *r = command_connect(cli);
+	int status;
+
+	if (!r) {
+		json_decref(request);
+		return CLI_FAILED;
+	}
+	status = ask_and_print(cli, r, request);
+	remote_close(r);
 	return status;
 }
 

@@ -5,6 +5,10 @@
 
 #include "server/cli.h"
 
+struct remote;
+
+/* The server, or the data folder. NULL: it cannot be reached, and that was told. */
+struct remote *command_connect(struct cli *cli);
 int command_serve(struct cli *cli);
 int command_check(struct cli *cli);
 int command_version(struct cli *cli);
@@ -16,6 +20,11 @@ int command_ask(struct cli *cli);
 int command_password(struct cli *cli);
 /* With the key of --key-file. */
 int command_dkim_add(struct cli *cli);
+/* The bytes of a message. */
+int command_message_show(struct cli *cli);
+/* import.c, export.c */
+int command_import(struct cli *cli);
+int command_export(struct cli *cli);
 /* The operand is a queue id. */
 int command_queue(struct cli *cli);
 

@@ -31,6 +31,7 @@ struct client {
 	struct list_link link;
 	struct control *control;
 	struct conn *conn;
+	struct admin_upload *upload;
 	char *request;
 	size_t request_len;
 };
@@ -60,7 +61,9 @@ static void answer(struct conn *c, json_t *response)
 static void run_request(struct conn *c)
 {
 	struct client *client = conn_owner(c);
-	struct admin admin = { .service = client->control->svc, .w = client->control->w };
+	struct admin admin = {
+		.service = client->control->svc, .w = client->control->w, .upload = &client->upload
+	};
 	json_error_t error;
 	json_t *request = json_loadb(client->request, client->request_len, 0, &error);
 
@@ -102,6 +105,7 @@ static void on_closed(struct conn *c, enum err why)
 	struct control *control = client->control;
 
 	list_remove(&client->link);
+	admin_upload_drop(client->upload);
 	free(client->request);
 	free(client);
 	free_if_done(control);

@@ -18,6 +18,59 @@ static const struct cli_flag domain_add_flags[] = {
 	{ "sign", "optional|required", "required: mail without a usable DKIM key is held" },
 	{ NULL, NULL, NULL },
 };
+static const struct cli_flag domain_set_flags[] = {
+	{ "scram", "on|off", "keep SCRAM keys of its accounts" },
+	{ "sign", "optional|required", "required: mail without a usable DKIM key is held" },
+	{ "quota", "SIZE", "bytes that all of its accounts may hold together (5G), or none" },
+	{ "quota-messages", "N", "the same in messages" },
+	{ "account-quota", "SIZE", "of an account that has none of its own" },
+	{ "account-quota-messages", "N", "the same in messages" },
+	{ "disable", NULL, "take no mail for it" },
+	{ "enable", NULL, "take mail again" },
+	{ NULL, NULL, NULL },
+};
+static const struct cli_flag account_set_flags[] = {
+	{ "quota", "SIZE", "bytes it may hold (5G), or none" },
+	{ "quota-messages", "N", "the same in messages" },
+	{ "forward", "LIST", "send its mail on to these addresses, with commas between; or none" },
+	{ "no-copy", NULL, "keep nothing of what is forwarded" },
+	{ "copy", NULL, "keep it too" },
+	{ "disable", NULL, "no login, and no mail" },
+	{ "enable", NULL, "the way back" },
+	{ NULL, NULL, NULL },
+};
+static const struct cli_flag alias_add_flags[] = {
+	{ "replace", NULL, "one that is there gets other targets" },
+	{ NULL, NULL, NULL },
+};
+static const struct cli_flag mailbox_create_flags[] = {
+	{ "use", "NAME", "what it is for: drafts, sent, junk, trash, archive, ..." },
+	{ NULL, NULL, NULL },
+};
+static const struct cli_flag message_flag_flags[] = {
+	{ "add", "LIST",
+		"\\Seen, \\Answered, \\Flagged, \\Deleted, \\Draft and keywords, with commas "
+		"between" },
+	{ "remove", "LIST", "likewise" },
+	{ "set", "LIST", "these and no others" },
+	{ NULL, NULL, NULL },
+};
+static const struct cli_flag message_copy_flags[] = {
+	{ "to", "MAILBOX", "where to" },
+	{ "move", NULL, "and away from here" },
+	{ NULL, NULL, NULL },
+};
+static const struct cli_flag import_flags[] = {
+	{ "format", "mbox|maildir", "instead of looking" },
+	{ "mailbox", "NAME", "where a single mailbox goes, and below what a tree does (INBOX)" },
+	{ "state", "FILE", "how far it got, for another call (beside the source)" },
+	{ NULL, NULL, NULL },
+};
+static const struct cli_flag export_flags[] = {
+	{ "format", "mbox|maildir", "mbox for a file, maildir for a folder, unless told" },
+	{ "mailbox", "NAME", "only this one" },
+	{ NULL, NULL, NULL },
+};
 static const struct cli_flag domain_remove_flags[] = {
 	{ "with-accounts", NULL, "remove its accounts too" },
 	{ NULL, NULL, NULL },
@@ -68,6 +121,29 @@ static const struct cli_column account_columns[] = {
 	{ "scram", "SCRAM" },
 	{ "disabled", "DISABLED" },
 	{ "created", "CREATED" },
+	{ "quota", "QUOTA" },
+	{ NULL, NULL },
+};
+static const struct cli_column alias_columns[] = {
+	{ "alias", "ALIAS" },
+	{ "targets", "TARGETS" },
+	{ NULL, NULL },
+};
+static const struct cli_column mailbox_columns[] = {
+	{ "mailbox", "MAILBOX" },
+	{ "messages", "MESSAGES" },
+	{ "unseen", "UNSEEN" },
+	{ "bytes", "BYTES" },
+	{ "use", "USE" },
+	{ NULL, NULL },
+};
+static const struct cli_column message_columns[] = {
+	{ "uid", "UID" },
+	{ "received", "RECEIVED" },
+	{ "size", "SIZE" },
+	{ "flags", "FLAGS" },
+	{ "from", "FROM" },
+	{ "subject", "SUBJECT" },
 	{ NULL, NULL },
 };
 static const struct cli_column key_columns[] = {
@@ -109,15 +185,55 @@ static const struct cli_command commands[] = {
 	{ "domain", "add", "DOMAIN", "take mail for a domain, and let it have accounts and keys",
 		domain_add_flags, NULL, command_ask },
 	{ "domain", "list", NULL, "all domains", NULL, domain_columns, command_ask },
+	{ "domain", "set", "DOMAIN", "change its quotas and rules", domain_set_flags, NULL,
+		command_ask },
 	{ "domain", "remove", "DOMAIN", "forget a domain and its keys", domain_remove_flags, NULL,
 		command_ask },
-	{ "account", "add", "USER@DOMAIN", "make an account that may submit mail", password_flags,
-		NULL, command_password },
+	{ "account", "add", "USER@DOMAIN", "make an account: it gets and may submit mail",
+		password_flags, NULL, command_password },
 	{ "account", "list", "[DOMAIN]", "the accounts of a domain, or all", NULL, account_columns,
 		command_ask },
 	{ "account", "passwd", "USER@DOMAIN", "set a new password", password_flags, NULL,
 		command_password },
-	{ "account", "remove", "USER@DOMAIN", "forget an account", NULL, NULL, command_ask },
+	{ "account", "set", "USER@DOMAIN", "change its quota, forwards and state",
+		account_set_flags, NULL, command_ask },
+	{ "account", "remove", "USER@DOMAIN", "forget an account, and all of its mail", NULL, NULL,
+		command_ask },
+	{ "alias", "add", "NAME@DOMAIN TARGETS",
+		"another name: its mail goes to these addresses, with commas between; @DOMAIN "
+		"takes what nobody else has",
+		alias_add_flags, NULL, command_ask },
+	{ "alias", "list", "DOMAIN", "the aliases of a domain", NULL, alias_columns, command_ask },
+	{ "alias", "remove", "NAME@DOMAIN", "forget an alias", NULL, NULL, command_ask },
+	{ "mailbox", "list", "USER@DOMAIN", "the mailboxes of an account", NULL, mailbox_columns,
+		command_ask },
+	{ "mailbox", "create", "USER@DOMAIN MAILBOX", "make one, with those above it",
+		mailbox_create_flags, NULL, command_ask },
+	{ "mailbox", "delete", "USER@DOMAIN MAILBOX", "remove one with its messages", NULL, NULL,
+		command_ask },
+	{ "mailbox", "rename", "USER@DOMAIN MAILBOX TO", "with all that are below it", NULL, NULL,
+		command_ask },
+	{ "message", "list", "USER@DOMAIN MAILBOX [UIDS]", "messages (1:5,7,9:*), or all", NULL,
+		message_columns, command_ask },
+	{ "message", "show", "USER@DOMAIN MAILBOX UID", "one as it is, byte by byte", NULL, NULL,
+		command_message_show },
+	{ "message", "flag", "USER@DOMAIN MAILBOX UIDS", "change flags and keywords",
+		message_flag_flags, NULL, command_ask },
+	{ "message", "delete", "USER@DOMAIN MAILBOX UIDS", "remove for good", NULL, NULL,
+		command_ask },
+	{ "message", "copy", "USER@DOMAIN MAILBOX UIDS", "copy or move to another mailbox",
+		message_copy_flags, NULL, command_ask },
+	{ "quota", "show", "USER@DOMAIN", "what an account (or a domain) holds and may hold", NULL,
+		NULL, command_ask },
+	{ "quota", "recount", "USER@DOMAIN", "count every message, and compare", NULL, NULL,
+		command_ask },
+	{ "import", NULL, "USER@DOMAIN FILE-OR-DIR",
+		"mail of an mbox or a Maildir, with flags and dates; a second call goes on where "
+		"the first ended",
+		import_flags, NULL, command_import },
+	{ "export", NULL, "USER@DOMAIN DIR-OR-FILE",
+		"into an mbox or a Maildir, with flags and dates; a second call goes on",
+		export_flags, NULL, command_export },
 	{ "dkim", "add", "DOMAIN", "make or import a signing key, and print its DNS record",
 		dkim_add_flags, NULL, command_dkim_add },
 	{ "dkim", "list", "DOMAIN", "the keys of a domain", selector_flags, key_columns,

@@ -17,6 +17,7 @@
 #include "core/tls.h"
 #include "core/worker.h"
 #include "relay/queue.h"
+#include "relay/local.h"
 #include "relay/relay.h"
 #include "server/admin.h"
 #include "server/door.h"
@@ -28,6 +29,7 @@ enum { WHY_BYTES = 512, DRAIN_MS = 60000 };
 struct offline {
 	struct setup *setup;
 	struct store *store;
+	struct admin_upload *upload;
 	bool ready; /* user and crypto: once */
 	bool working;
 	char why[WHY_BYTES];
@@ -71,6 +73,8 @@ static void stop_worker(struct worker *w, void *arg)
 {
 	struct offline *off = arg;
 
+	admin_upload_drop(off->upload);
+	off->upload = NULL;
 	relay_drain(w, DRAIN_MS);
 	store_close(off->store);
 	off->store = NULL;
@@ -80,6 +84,7 @@ static enum err start_engine(struct offline *off)
 {
 	struct relay_setup relay = { .conf = off->setup->conf,
 		.options = conf_options(off->setup->conf, &relay_conf),
+		.local = conf_options(off->setup->conf, &local_conf),
 		.hostname = off->setup->service->hostname,
 		.still = true };
 	struct workers_config config = {
@@ -118,7 +123,10 @@ static void run_call(void *arg)
 {
 	struct call *call = arg;
 	struct admin admin = {
-		.w = worker_self(), .store = call->off->store, .setup = call->off->setup
+		.w = worker_self(),
+		.store = call->off->store,
+		.setup = call->off->setup,
+		.upload = &call->off->upload,
 	};
 	enum err err;
 
@@ -178,17 +186,17 @@ static enum err get_ready(struct offline *off)
 
 json_t *offline_run(struct offline *off, json_t *request)
 {
-	struct admin admin = { .setup = off->setup };
+	struct admin admin = { .setup = off->setup, .upload = &off->upload };
 	bool queue = admin_needs_relay(request);
 	enum err err = get_ready(off);
 
 	if (!err && queue && !off->working)
 		err = start_engine(off);
-	else if (!err && !queue && !off->store)
+	else if (!err && !off->store)
 		err = open_store(off, NULL);
 	if (err)
 		return admin_error("%s", off->why[0] ? off->why : err_text(err));
-	if (queue)
+	if (off->working) /* the store is its worker's */
 		return ask_worker(off, request);
 	admin.store = off->store;
 	return admin_run(&admin, request);

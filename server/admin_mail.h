@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* admin_mail.h - where requests about mailboxes point to; shared by admin_mail.c and admin_transfer.c. */
+#ifndef SERVER_ADMIN_MAIL_H
+#define SERVER_ADMIN_MAIL_H
+
+#include "server/admin.h"
+#include "store/mailbox.h"
+
+struct admin_place {
+	uint64_t account;
+	slice domain;
+	struct mailbox mailbox; /* id 0: the request named none */
+};
+/* Members "name" and "mailbox" of a request; all that was stored before it is visible then. NULL: found,
+ * else the answer. */
+json_t *admin_place(struct admin *admin, json_t *request, struct admin_place *out);
+
+enum { ADMIN_KEYWORD_BYTES = 1024 };
+struct admin_flags {
+	uint32_t flags;
+	size_t len;
+	char keywords[ADMIN_KEYWORD_BYTES]; /* each ended by NUL */
+};
+/* "\Seen,$Junk" is added to *out. False: no such words. */
+bool admin_flags(slice text, struct admin_flags *out) must_use;
+
+#endif
