@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Mailboxes as a session sees them: names, counters, subscriptions, usage. */
+#include "store/check.h"
 #include "tests/store/mailbox_support.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { ALICE = 7, BOB = 8 };
 
@@ -211,4 +213,72 @@ Test(mailbox, a_dropped_account_is_gone_and_stays_so)
 	for (; more; steps++)
 		cr_assert_eq(mailbox_purge_step(box.st, &more), OK);
 	cr_expect_eq(steps, 2u);
+}
+
+/* --- fsck --- */
+
+static bool summary_ok(void *arg, struct store *st, const struct check_summary *s)
+{
+	return slice_eq(s->summary, SLICE("as it was made"));
+}
+
+/* Every copy of a run of bytes in the index files; how many there were. */
+static unsigned overwrite(slice what, slice with)
+{
+	unsigned found = 0;
+
+	for (unsigned shard = 0; shard < 2; shard++) {
+		char path[512], *bytes = malloc(8 << 20);
+
+		snprintf(path, sizeof(path), "%s/index/%02u/data.mdb", box.dir.path, shard);
+		FILE *f = fopen(path, "r+b");
+		slice all = slice_of(bytes, fread(bytes, 1, 8 << 20, f));
+		ptrdiff_t at;
+		for (size_t from = 0; (at = slice_search(slice_skip(all, from), what)) >= 0;) {
+			from += (size_t)at;
+			fseek(f, (long)from, SEEK_SET);
+			fwrite(with.ptr, 1, with.len, f);
+			from += what.len;
+			found++;
+		}
+		fclose(f);
+		free(bytes);
+	}
+	return found;
+}
+
+Test(mailbox, fsck_counts_and_compares)
+{
+	struct delivering d = {
+		.account = ALICE, .seed = 1, .size = 100, .summary = SLICE("as it was made")
+	};
+	struct check_run run = { .options = &box.options, .summary_ok = summary_ok };
+	struct check_report report;
+	char was[16], is[16];
+	struct out o = out_fixed(was, sizeof(was)), p = out_fixed(is, sizeof(is));
+
+	cr_assert_eq(deliver_one(box.st, &d), OK);
+	box_close(&box);
+	cr_assert_eq(check_store(&run, &report), OK);
+	cr_expect_eq(report.result, CHECK_CLEAN);
+	cr_expect_eq(report.mailboxes, 6u);
+	cr_expect_eq(report.kept_messages, 1u);
+	cr_assert_gt(overwrite(d.summary, SLICE("AS IT WAS MADE")), 0u);
+	cr_assert_eq(check_store(&run, &report), OK);
+	cr_expect_eq(report.result, CHECK_DAMAGED);
+	cr_expect_eq(report.bad_rows, 1u);
+	cr_expect_eq(report.bad_counters, 0u);
+	/* The message's row: version, flags, blob. */
+	out_u8(&o, 1);
+	out_u8(&o, 0);
+	out_u64(&o, d.ref.id);
+	out_u8(&p, 1);
+	out_u8(&p, MESSAGE_SEEN);
+	cr_assert_gt(overwrite(out_written(&o), out_written(&p)), 0u);
+	cr_assert_eq(check_store(&run, &report), OK);
+	cr_expect_eq(report.bad_counters, 1u);
+	run.rebuild = true;
+	cr_assert_eq(check_store(&run, &report), OK);
+	cr_expect_eq(report.result, CHECK_REPAIRED);
+	box_open(&box, &keep_nothing, NULL);
 }
