@@ -19,8 +19,8 @@
 #include "store/store.h"
 
 static const struct conf_table *const tables[] = { &service_options_table, &tls_options_table,
-	&smtp_options_table, &pop3_options_table, &imap_options_table, &auth_options_table, &store_conf_table,
-	&relay_conf, &local_conf, &rsa_batch_options_table };
+	&smtp_options_table, &pop3_options_table, &imap_options_table, &auth_options_table,
+	&store_conf_table, &relay_conf, &local_conf, &rsa_batch_options_table };
 const struct conf_schema setup_schema = { tables, array_len(tables) };
 
 /* Doors that speak TLS from the first byte need a certificate. */

@@ -98,6 +98,9 @@ enum err pop3_drop_update(struct pop3_session *s)
 
 	while (!err && result.more)
 		err = message_expunge(st, &args, &result);
+	/* Other sessions see it too when this one is told. */
+	if (!err && gone.count)
+		err = store_sync(st, s->drop->account, result.pos);
 	s->removed = gone.count;
 	metric_add(&pop3_metrics, POP3_METRIC_DELETED, gone.count);
 	runs_done(&gone);

@@ -159,15 +159,21 @@ static size_t room(const struct pop3_work *k)
 	return k->out.cap - k->out.len;
 }
 
+static uint16_t keep(char *to, size_t cap, slice bytes)
+{
+	struct out o = out_fixed(to, cap);
+
+	out_slice(&o, slice_sub(bytes, 0, cap));
+	return (uint16_t)o.len;
+}
+
 static bool take_row(void *arg, const struct message_row *row)
 {
 	struct found *f = arg;
 
 	f->m = row->m;
-	f->splice_len = (uint16_t)MIN(row->splice.len, sizeof(f->splice));
-	memcpy(f->splice, row->splice.ptr, f->splice_len);
-	f->uidl_len = (uint16_t)MIN(row->uidl.len, sizeof(f->uidl));
-	memcpy(f->uidl, row->uidl.ptr, f->uidl_len);
+	f->splice_len = keep(f->splice, sizeof(f->splice), row->splice);
+	f->uidl_len = keep(f->uidl, sizeof(f->uidl), row->uidl);
 	f->there = true;
 	return false;
 }

@@ -301,7 +301,9 @@ class Ringpost:
         status = process.stop()
         log = process.log()
         if status or REPORT.search(log):
-            raise RuntimeError(f"ringpost ended with {status}:\n{log[-8000:]}")
+            found = REPORT.search(log)
+            start = max(found.start() - 200, 0) if found else -8000
+            raise RuntimeError(f"ringpost ended with {status}:\n{log[start:][:8000]}")
 
     def kill(self):
         """As a crash would: kill -9."""
