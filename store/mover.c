@@ -19,6 +19,7 @@ enum {
 	LIVE_PAGE = 1024,
 	COMPACT_MS = 1000,
 	LAZY_MS = 30000,
+	PURGE_STEPS = 4,
 	SNAPSHOT_RETRY_MS = 60000
 };
 
@@ -390,6 +391,16 @@ static void take_snapshot(struct mover *mv)
 		mv->snapshot_at = worker_now(mv->store->worker) + SNAPSHOT_RETRY_MS;
 }
 
+/* What was dropped goes in helpings: others get their turn, and a large mailbox takes its time. */
+static void purge(struct mover *mv)
+{
+	bool more = true;
+
+	for (unsigned i = 0; more && !mv->stopping && i < PURGE_STEPS; i++)
+		if (mailbox_purge_step(mv->store, &more))
+			break;
+}
+
 static void loop(void *arg)
 {
 	struct mover *mv = arg;
@@ -401,6 +412,7 @@ static void loop(void *arg)
 			break;
 		/* Failures are tried again; the journal refuses mail when it fills meanwhile. */
 		(void)!mover_round(st, false);
+		purge(mv);
 		if (!mv->stopping && worker_now(st->worker) >= mv->compact_at) {
 			mv->compact_at = worker_now(st->worker) + COMPACT_MS;
 			(void)!mover_compact(st);
