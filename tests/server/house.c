@@ -70,6 +70,7 @@ void house_open(enum door_kind service, const char *yaml)
 	house.stored = out_heap(64 << 20);
 	house.door = (struct door){ .setup = setup, .row = &row, .service = service };
 	list_init(&house.door.sessions);
+	house_furnish();
 }
 
 void house_close(void)

@@ -44,7 +44,11 @@ void house_hang_up(void);
 void house_clock(msec ms); /* passes; deadlines fire */
 /* The session while it lives: for tests that look inside. */
 void *house_session(void);
-/* What a connection begins with: house_mail.c's (SMTP, LMTP), or another part's of the house. */
+/* --- A part of the house per protocol: house_mail.c (SMTP, LMTP) or imap_house.c --- */
+bool house_serves(enum door_kind service);
 void house_session_start(struct door *door, int fd, const struct addr *peer);
+/* At the end of house_open, and at the end of the process. */
+void house_furnish(void);
+void house_done(void);
 
 #endif

@@ -15,6 +15,19 @@
 #include "store/message.h"
 #include "tests/server/house.h"
 
+bool house_serves(enum door_kind service)
+{
+	return service <= SERVICE_LMTP;
+}
+
+void house_furnish(void)
+{
+}
+
+void house_done(void)
+{
+}
+
 void house_session_start(struct door *door, int fd, const struct addr *peer)
 {
 	smtp_session_start(door, fd, peer);

@@ -37,13 +37,17 @@ static void open_store(void)
 	must(err == OK);
 }
 
-void imap_house_open(enum door_kind service, const char *yaml)
+bool house_serves(enum door_kind service)
+{
+	return service == SERVICE_IMAP || service == SERVICE_IMAPS;
+}
+
+void house_furnish(void)
 {
 	enum err err;
 
 	if (!store)
 		open_store();
-	house_open(service, yaml);
 	house.door.store = store;
 	account++;
 	err = mailbox_account_init(store, account, SLICE("own.test"));
@@ -54,7 +58,7 @@ void imap_house_open(enum door_kind service, const char *yaml)
 	must(err == OK);
 }
 
-void imap_house_done(void)
+void house_done(void)
 {
 	if (!store)
 		return;

@@ -9,10 +9,6 @@
 
 #include "tests/server/house.h"
 
-/* Then as house.h says. `yaml`: behind the hostname. */
-void imap_house_open(enum door_kind service, const char *yaml);
-/* Removes the store; at the end of the process. */
-void imap_house_done(void);
 /* Of the house that is open. */
 uint64_t imap_house_account(void);
 /* A message is delivered to its INBOX. */

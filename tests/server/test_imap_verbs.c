@@ -59,7 +59,7 @@ static const struct {
 static void come_in(const char *how)
 {
 	log_set_level(LOG_ERROR);
-	imap_house_open(SERVICE_IMAP, "imap: { plain_login: true }\n");
+	house_open(SERVICE_IMAP, "imap: { plain_login: true }\n");
 	imap_house_deliver(SLICE("Subject: x\r\n\r\ny\r\n"));
 	house_connect("127.0.0.1");
 	house_send(slice_str(how));
@@ -69,7 +69,7 @@ static void come_in(const char *how)
 static void leave(void)
 {
 	house_close();
-	imap_house_done();
+	house_done();
 }
 
 static slice ask(const char *command)
@@ -111,7 +111,7 @@ Test(imap_verbs, every_verb_in_every_state)
 	for (size_t i = 0; i < array_len(lines); i++)
 		for (int state = IMAP_NEW; state < IMAP_STATES; state++)
 			try_verb(i, (enum imap_state)state);
-	imap_house_done();
+	house_done();
 }
 
 Test(imap_verbs, uid_only_where_the_row_says_so)
@@ -128,7 +128,7 @@ Test(imap_verbs, uid_only_where_the_row_says_so)
 			!(imap_verbs[i].flags & IMAP_V_UID), "%s: %.*s", line, SLICE_ARG(got));
 		house_close();
 	}
-	imap_house_done();
+	house_done();
 }
 
 Test(imap_verbs, ten_bad_commands_in_a_row_close)
@@ -147,7 +147,7 @@ Test(imap_verbs, ten_bad_commands_in_a_row_close)
 Test(imap_verbs, no_login_in_clear)
 {
 	log_set_level(LOG_ERROR);
-	imap_house_open(SERVICE_IMAP, NULL);
+	house_open(SERVICE_IMAP, NULL);
 	house_connect("192.0.2.1");
 	cr_assert(says(house_replies(), "LOGINDISABLED"));
 	cr_assert(says(ask("LOGIN alice@own.test secret"), "t NO [PRIVACYREQUIRED]"));
@@ -168,7 +168,7 @@ Test(imap_verbs, who_has_not_logged_in_asks_for_little)
 Test(imap_verbs, an_account_has_so_many_sessions)
 {
 	log_set_level(LOG_ERROR);
-	imap_house_open(SERVICE_IMAP, "imap: { plain_login: true, sessions: 1 }\n");
+	house_open(SERVICE_IMAP, "imap: { plain_login: true, sessions: 1 }\n");
 	for (int i = 0; i < 3; i++) { /* one after the other is fine */
 		house_connect("127.0.0.1");
 		cr_assert(says(ask("LOGIN alice@own.test secret"), "t OK"));

@@ -12,16 +12,24 @@ static size_t pending_at;
 static enum door_kind kind;
 static char yaml_now[4096];
 
+static bool serves(const char *service)
+{
+	for (kind = SERVICE_SMTP; kind < SERVICE_COUNT; kind++)
+		if (!strcmp(service, service_words[kind]))
+			return house_serves(kind);
+	return false;
+}
+
 static bool start(const char *service, const char *yaml)
 {
-	for (kind = SERVICE_SMTP; kind <= SERVICE_LMTP; kind++)
+	for (kind = SERVICE_SMTP; kind < SERVICE_COUNT; kind++)
 		if (!strcmp(service, service_words[kind]))
 			break;
 	snprintf(yaml_now, sizeof(yaml_now), "%s", yaml);
 	house_open(kind, yaml_now);
 	pending = out_heap(32 << 20);
 	pending_at = 0;
-	return kind <= SERVICE_LMTP;
+	return true;
 }
 
 static void stop(void)
@@ -38,7 +46,8 @@ static void collect(void)
 static bool connect_it(void)
 {
 	pending.len = pending_at = 0;
-	house_connect("192.0.2.7");
+	/* A login in clear is for loopback. */
+	house_connect(kind <= SERVICE_LMTP ? "192.0.2.7" : "127.0.0.1");
 	collect();
 	return true;
 }
@@ -83,6 +92,7 @@ static slice binding(void)
 }
 
 static const struct wire_transport transport = { .name = "memory",
+	.serves = serves,
 	.start = start,
 	.stop = stop,
 	.connect = connect_it,
@@ -99,5 +109,8 @@ static const struct wire_transport transport = { .name = "memory",
 int main(int argc, char **argv)
 {
 	log_set_level(LOG_ERROR);
-	return argc == 2 ? wire_play_all(&transport, argv[1]) : 2;
+	int status = argc == 2 ? wire_play_all(&transport, argv[1]) : 2;
+
+	house_done();
+	return status;
 }

@@ -169,7 +169,8 @@ static bool scram(struct play *p, slice args)
 	struct sasl_client_conf conf = { .nonce = SLICE("abcdefghijklmnopqrstuvwx") };
 	struct out line = out_heap(1 << 20);
 	slice how, response, challenge;
-	bool good = true, plus;
+	bool good = true, plus, imap = !strncmp(p->service, "imap", 4);
+	slice more = imap ? SLICE("+ ") : SLICE("334 ");
 
 	slice_cut(&args, ' ', &conf.user);
 	slice_cut(&args, ' ', &conf.password);
@@ -180,19 +181,20 @@ static bool scram(struct play *p, slice args)
 
 	sasl_client_start(&client_side, &a, &conf, mech, mech);
 	good = sasl_client_initial(&client_side, &response);
-	out_printf(&line, "AUTH %.*s ", SLICE_ARG(sasl_mech_name(mech)));
+	out_printf(&line, "%s %.*s ", imap ? "t AUTHENTICATE" : "AUTH",
+		SLICE_ARG(sasl_mech_name(mech)));
 	while (good) {
 		sasl_wire_put(&line, response);
 		out_str(&line, "\r\n");
 		send_bytes(p, out_written(&line));
 		line.len = 0;
-		if (!p->t->line(&line) || !slice_starts(out_written(&line), SLICE("334 ")))
+		if (!p->t->line(&line) || !slice_starts(out_written(&line), more))
 			break;
-		good = sasl_wire_get(&a, slice_skip(out_written(&line), 4), &challenge) &&
+		good = sasl_wire_get(&a, slice_skip(out_written(&line), more.len), &challenge) &&
 			sasl_client_feed(&client_side, challenge, &response) == SASL_MORE;
 		line.len = 0;
 	}
-	good = good && slice_starts(out_written(&line), SLICE("235 ")) &&
+	good = good && slice_starts(out_written(&line), imap ? SLICE("t OK ") : SLICE("235 ")) &&
 		sasl_client_done(&client_side);
 	if (!good)
 		fail(p, "SCRAM failed: ", out_written(&line));
@@ -269,6 +271,7 @@ static bool header_line(struct play *p, slice line)
 	slice_cut(&line, ' ', &name);
 	if (slice_eq(name, SLICE("service"))) {
 		snprintf(p->service, sizeof(p->service), "%.*s", SLICE_ARG(line));
+		p->skip = p->skip || (p->t->serves && !p->t->serves(p->service));
 	} else if (slice_eq(name, SLICE("config"))) {
 		size_t at = strlen(p->yaml);
 

@@ -14,7 +14,7 @@
  *	*messages 1*                so many were accepted on this connection's server
  *	*stored Received: from*     how a line of the last stored message begins (memory only)
  *	*not-stored Bcc:*
- *	*scram alice@own.test secret [plus]*
+ *	*scram alice@own.test secret [plus]*   in SMTP's or IMAP's words
  *
  * A transport hides what the server is made of. Results: true, or a line in `why`. */
 #ifndef TESTS_WIRE_SCRIPT_H
@@ -23,7 +23,8 @@
 #include "core/base/base.h"
 
 struct wire_transport {
-	const char *name; /* "memory", "live" */
+	const char *name;                    /* "memory", "live" */
+	bool (*serves)(const char *service); /* NULL: all; scripts for others are passed over */
 	bool (*start)(const char *service, const char *yaml);
 	void (*stop)(void);
 	bool (*connect)(void);
