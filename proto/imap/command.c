@@ -267,7 +267,8 @@ static enum step literal_head(struct imap_reader *r, slice in, const struct imap
 		return too_long(r, in, used, out);
 	if (is_message(r, text))
 		return offer_message(r, text, used, out);
-	if (r->number > limits->literal_max || r->number > limits->line_max - r->seen)
+	/* A CRLF has to follow. */
+	if (r->number > limits->literal_max || r->seen + r->number + 2 > limits->line_max)
 		return too_long(r, in, used, out);
 	out->prompt = !r->plus;
 	r->mode = LITERAL;
