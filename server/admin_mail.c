@@ -219,6 +219,14 @@ static json_t *account_place(struct admin *admin, json_t *request, struct admin_
 	return answer;
 }
 
+/* Deliveries to a folder look it up: they must see it from now on. */
+static json_t *changed(struct admin *admin, uint64_t account, modseq pos, enum err err, slice name)
+{
+	if (!err)
+		err = store_sync(admin->store, account, pos);
+	return admin_result(err, "mailbox", name);
+}
+
 static json_t *mailbox_add(struct admin *admin, json_t *request)
 {
 	struct mailbox_create create = { .name = admin_text(request, "mailbox") };
@@ -227,6 +235,7 @@ static json_t *mailbox_add(struct admin *admin, json_t *request)
 	modseq pos = 0;
 	uint32_t id;
 	json_t *answer = account_place(admin, request, &at);
+	enum err err;
 
 	if (answer)
 		return answer;
@@ -237,19 +246,22 @@ static json_t *mailbox_add(struct admin *admin, json_t *request)
 		return admin_error("--use: drafts, sent, junk, trash, archive, all, flagged or "
 				   "important");
 	create.account = at.account;
-	return admin_result(mailbox_create(admin->store, &create, &id, &pos), "mailbox",
-		create.name);
+	err = mailbox_create(admin->store, &create, &id, &pos);
+	return changed(admin, at.account, pos, err, create.name);
 }
 
 static json_t *mailbox_drop(struct admin *admin, json_t *request)
 {
 	slice name = admin_text(request, "mailbox");
 	struct admin_place at;
+	modseq pos = 0;
 	json_t *answer = account_place(admin, request, &at);
+	enum err err;
 
-	return answer ?
-		answer :
-		admin_result(mailbox_delete(admin->store, at.account, name, NULL), "mailbox", name);
+	if (answer)
+		return answer;
+	err = mailbox_delete(admin->store, at.account, name, &pos);
+	return changed(admin, at.account, pos, err, name);
 }
 
 static json_t *mailbox_move(struct admin *admin, json_t *request)
@@ -257,12 +269,15 @@ static json_t *mailbox_move(struct admin *admin, json_t *request)
 	struct mailbox_rename names = { .from = admin_text(request, "mailbox"),
 		.to = admin_text(request, "to") };
 	struct admin_place at;
+	modseq pos = 0;
 	json_t *answer = account_place(admin, request, &at);
+	enum err err;
 
 	if (answer)
 		return answer;
 	names.account = at.account;
-	return admin_result(mailbox_rename(admin->store, &names, NULL), "mailbox", names.from);
+	err = mailbox_rename(admin->store, &names, &pos);
+	return changed(admin, at.account, pos, err, names.from);
 }
 
 /* --- Messages --------------------------------------------------------------------------------------- */
