@@ -27,14 +27,17 @@ static void open_store(void)
 	struct store_open args = { .options = &options };
 	enum err err;
 
+	setenv("TMPDIR", "/dev/shm", 0); /* an index that syncs for nobody is quicker there */
 	tmpdir_make(&place);
 	options.path = place.path;
 	options.segment_bytes = 1 << 20;
 	options.map_bytes = 4 << 20;
 	options.shards = 1;
 	options.nosync = true;
+	options.gather_ms = 0;
 	err = store_open(&args, &store);
 	must(err == OK);
+	atexit(house_done);
 }
 
 bool house_serves(enum door_kind service)

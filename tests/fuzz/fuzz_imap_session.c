@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* fuzz_imap_session.c - dialogues whole, line by line and cut at random, against a session around a
+ * real store.
+ *
+ * The first byte picks the door and what came before (login, SELECT, ENABLE), the second seeds the cuts.
+ * Oracle: the answers are the same however the bytes come, but for numbers that a second account has of
+ * its own; every answer is made of whole lines; the session holds nothing between two commands; the
+ * house checks leaks. */
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "core/log.h"
+#include "server/imap/imap_int.h"
+#include "tests/server/imap_house.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+enum cut { WHOLE, LINES, INSIDE_LINES };
+
+static const char *const ways[] = {
+	"",
+	"l LOGIN alice@own.test secret\r\n",
+	"l LOGIN alice@own.test secret\r\ns SELECT INBOX\r\n",
+	"l LOGIN alice@own.test secret\r\ne ENABLE IMAP4rev2 QRESYNC\r\ns SELECT INBOX\r\n",
+};
+
+static size_t segment(slice bytes, enum cut cut, uint32_t *seed)
+{
+	ptrdiff_t end = slice_find(bytes, '\n');
+	size_t piece = cut == WHOLE || end < 0 ? bytes.len : (size_t)end + 1;
+
+	if (cut != INSIDE_LINES)
+		return piece;
+	*seed = *seed * 1664525 + 1013904223;
+	return MIN(1 + (*seed >> 24) % 20, piece);
+}
+
+/* Nothing is kept for a session that waits for a command. */
+static void check_idle(void)
+{
+	const struct imap_session *s = house_session();
+
+	if (s && (s->input == IMAP_IN_COMMAND || s->input == IMAP_IN_IDLE) && !s->run)
+		must(!s->arena.chunk);
+}
+
+/* Digits say when and where, which differs from run to run. */
+static void add_plain(struct out *o, slice replies)
+{
+	for (size_t i = 0; i < replies.len; i++) {
+		char c = replies.ptr[i];
+		bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+
+		if (!hex)
+			out_char(o, c);
+	}
+}
+
+static void play(const uint8_t *how, slice bytes, enum cut cut, struct out *replies)
+{
+	uint32_t seed = how[1];
+
+	house_open(how[0] & 4 ? SERVICE_IMAPS : SERVICE_IMAP,
+		"imap: { plain_login: true, line: 8K, literal: 4K, terms: 100, append: 64K }\n");
+	imap_house_deliver(SLICE("Subject: one\r\nFrom: a@b.test\r\n\r\nbody\r\n"));
+	imap_house_deliver(SLICE("Subject: two\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
+				 "--x\r\n\r\npart\r\n--x--\r\n"));
+	house_connect("127.0.0.1");
+	house_send(slice_str(ways[how[0] & 3]));
+	while (bytes.len && !house_closed()) {
+		size_t piece = segment(bytes, cut, &seed);
+
+		house_send(slice_sub(bytes, 0, piece));
+		bytes = slice_skip(bytes, piece);
+		check_idle();
+		add_plain(replies, house_replies());
+	}
+	add_plain(replies, house_replies());
+	house_close();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	struct out replies[3];
+
+	log_set_level(LOG_ERROR);
+	if (len < 2 || len > 4096)
+		return 0;
+	for (int cut = WHOLE; cut <= INSIDE_LINES; cut++) {
+		slice got;
+
+		replies[cut] = out_heap(64 << 20);
+		play(data, slice_of(data + 2, len - 2), (enum cut)cut, &replies[cut]);
+		got = out_written(&replies[cut]);
+		must(got.len >= 2 && got.ptr[got.len - 1] == '\n' && got.ptr[got.len - 2] == '\r');
+	}
+	must(slice_eq(out_written(&replies[LINES]), out_written(&replies[INSIDE_LINES])));
+	for (int cut = WHOLE; cut <= INSIDE_LINES; cut++)
+		out_heap_done(&replies[cut]);
+	return 0;
+}
