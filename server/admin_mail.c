@@ -95,6 +95,7 @@ json_t *admin_place(struct admin *admin, json_t *request, struct admin_place *ou
 {
 	slice text = admin_text(request, "name"), mailbox = admin_text(request, "mailbox");
 	const struct account *found = NULL;
+	struct mailbox_usage usage = { 0 };
 	struct login_name name;
 	json_t *answer = admin_account(admin, text, &name, &found);
 	enum err err;
@@ -102,8 +103,10 @@ json_t *admin_place(struct admin *admin, json_t *request, struct admin_place *ou
 	if (answer)
 		return answer;
 	*out = (struct admin_place){ .account = found->id, .domain = name.domain };
-	/* Harmless where there are mailboxes; accounts may be older than those. */
-	err = mailbox_account_init(admin->store, out->account, out->domain);
+	/* An account may be older than mailboxes are. */
+	err = mailbox_usage(admin->store, out->account, &usage);
+	if (!err && !usage.mailboxes)
+		err = mailbox_account_init(admin->store, out->account, out->domain);
 	if (!err)
 		err = store_sync_all(admin->store, out->account);
 	if (err)

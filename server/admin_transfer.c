@@ -95,8 +95,11 @@ static json_t *message_show(struct admin *admin, json_t *request)
 
 /* --- In ------------------------------------------------------------------------------------------- */
 
+/* What a connection has begun: a mailbox to fill, and perhaps a message. */
 struct admin_upload {
-	struct arena arena;
+	uint64_t account;
+	uint32_t mailbox;
+	struct arena arena; /* of the message */
 	struct blob_writer body;
 	struct summary_builder *summary;
 	struct admin_flags flags;
@@ -126,6 +129,27 @@ void admin_upload_drop(struct admin_upload *up)
 		blob_drop(&up->body); /* better lost than used twice */
 }
 
+static void drop_session(struct admin *admin)
+{
+	struct admin_upload *up = *admin->upload;
+
+	*admin->upload = NULL;
+	admin_upload_drop(up);
+}
+
+static json_t *begin_session(struct admin *admin, const struct admin_place *at)
+{
+	struct admin_upload *up = calloc(1, sizeof(*up));
+
+	drop_session(admin);
+	if (!up)
+		return admin_error("%s", err_text(ERR_NOMEM));
+	up->account = at->account;
+	up->mailbox = at->mailbox.id;
+	*admin->upload = up;
+	return json_pack("{s:I}", "uid_next", (json_int_t)at->mailbox.uid_next);
+}
+
 /* The mailbox, made if it is not there, and where its next message goes. */
 static json_t *import_begin(struct admin *admin, json_t *request)
 {
@@ -147,7 +171,11 @@ static json_t *import_begin(struct admin *admin, json_t *request)
 	if (err && err != ERR_EXISTS)
 		return admin_result(err, "mailbox", create.name);
 	answer = admin_place(admin, request, &at);
-	return answer ? answer : json_pack("{s:I}", "uid_next", (json_int_t)at.mailbox.uid_next);
+	if (!answer && !at.mailbox.id)
+		answer = admin_error("mailbox is missing");
+	if (!answer)
+		answer = begin_session(admin, &at);
+	return answer;
 }
 
 /* On a helper thread. */
@@ -190,38 +218,23 @@ static json_t *import_keys(struct admin *admin, json_t *request)
 	return answer;
 }
 
-static json_t *begin_upload(struct admin *admin, json_t *request, struct admin_upload **out)
+static json_t *begin_message(struct admin *admin, json_t *request, struct admin_upload *up)
 {
 	slice uidl = admin_text(request, "key");
-	struct admin_upload *up = calloc(1, sizeof(*up));
-	struct admin_place at;
 	uint64_t received = 0;
-	json_t *answer;
 
-	if (!up)
-		return admin_error("%s", err_text(ERR_NOMEM));
-	answer = admin_place(admin, request, &at);
-	if (!answer && !at.mailbox.id)
-		answer = admin_error("mailbox is missing");
-	if (!answer &&
-		(!admin_flags(admin_text(request, "flags"), &up->flags) ||
-			uidl.len > MESSAGE_UIDL_MAX))
-		answer = admin_error("flags or key are no such thing");
-	if (!answer && json_object_get(request, "received") &&
-		!admin_number(request, "received", &received))
-		answer = admin_error("received is no time");
-	if (answer) {
-		free(up);
-		return answer;
-	}
-	up->target = (struct deliver_target){ .account = at.account,
-		.mailbox = at.mailbox.id,
+	up->flags = (struct admin_flags){ 0 };
+	if (!admin_flags(admin_text(request, "flags"), &up->flags) || uidl.len > MESSAGE_UIDL_MAX)
+		return admin_error("flags or key are no such thing");
+	if (json_object_get(request, "received") && !admin_number(request, "received", &received))
+		return admin_error("received is no time");
+	up->target = (struct deliver_target){ .account = up->account,
+		.mailbox = up->mailbox,
 		.flags = up->flags.flags,
 		.uidl = arena_dup(&up->arena, uidl),
 		.received = received ? (wall_ms)received : admin_now(admin) };
 	up->summary = summary_begin(&up->arena);
 	blob_begin(&up->body, admin->store);
-	*out = up;
 	return NULL;
 }
 
@@ -267,31 +280,39 @@ static enum err end_upload(struct admin *admin, struct admin_upload *up)
 	return err;
 }
 
-/* The first piece names the message, each says whether more come. */
+static void end_message(struct admin_upload *up)
+{
+	if (up->body.store)
+		blob_drop(&up->body);
+	up->summary = NULL;
+	arena_reset(&up->arena);
+}
+
+/* The first piece names the message (or a new one, when the last was never ended); each says whether
+ * more come. */
 static json_t *import_message(struct admin *admin, json_t *request)
 {
 	struct admin_upload *up = *admin->upload;
+	slice key = admin_text(request, "key");
 	json_t *answer = NULL;
 	enum err err;
 
-	if (up && admin_text(request, "name").len) { /* begun and never ended */
-		*admin->upload = NULL;
-		admin_upload_drop(up);
-		up = NULL;
+	if (!up || (!key.len && !up->summary))
+		return admin_error("nothing was begun");
+	if (key.len) {
+		end_message(up);
+		answer = begin_message(admin, request, up);
 	}
-	if (!up)
-		answer = begin_upload(admin, request, &up);
 	if (answer)
 		return answer;
-	*admin->upload = up;
 	err = add_piece(up, request);
 	if (!err && admin_flag(request, "more"))
 		return json_object();
 	if (!err)
 		err = end_upload(admin, up);
-	*admin->upload = NULL;
-	admin_upload_drop(up);
-	return admin_result(err, "message", admin_text(request, "key"));
+	answer = admin_result(err, "message", key);
+	end_message(up);
+	return answer;
 }
 
 /* Storing wants a worker, so that a long import can free the journal behind it. */

@@ -192,12 +192,10 @@ bool import_begin(struct import *im, const struct import_head *head, bool *out_s
 		im->skipped++;
 		return true;
 	}
-	im->head = json_pack("{s:s,s:s,s:s,s:s#,s:s}", "do", "import message", "name", im->account,
-		"mailbox", im->mailbox, "flags", head->flags.len ? head->flags.ptr : "",
-		(int)head->flags.len, "key", key);
+	im->head = json_pack("{s:s,s:s#,s:s}", "do", "import message", "flags",
+		head->flags.len ? head->flags.ptr : "", (int)head->flags.len, "key", key);
 	if (!im->head) { /* a keyword that is no UTF-8 is lost, the message is not */
-		im->head = json_pack("{s:s,s:s,s:s,s:s}", "do", "import message", "name",
-			im->account, "mailbox", im->mailbox, "key", key);
+		im->head = json_pack("{s:s,s:s}", "do", "import message", "key", key);
 		must(im->head);
 	}
 	if (head->date > 0)

@@ -1,0 +1,261 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Import and export: mbox and Maildir as Python's mailbox module writes and reads them."""
+import calendar
+import contextlib
+import json
+import mailbox
+import os
+import signal
+import subprocess
+import time
+
+from support import PASSWORD, PATIENCE_S, Place, Suite, submission, until
+
+NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus"]
+T0 = calendar.timegm((2020, 2, 29, 12, 0, 0))
+
+
+class Stage:
+    def __init__(self, place, server):
+        self.place, self.server, self.used = place, server, 0
+
+    def account(self):
+        self.used += 1
+        return NAMES[self.used - 1] + "@own.test"
+
+    def boxes(self, account):
+        return {r["mailbox"]: r["messages"]
+                for r in self.server.cli_json("mailbox", "list", account)}
+
+    def rows(self, account, box="INBOX"):
+        return self.server.cli_json("message", "list", account, box)
+
+    def show(self, account, uid, box="INBOX"):
+        done = subprocess.run([self.server.binary, "message", "show", account, box, str(uid),
+                               "--config", self.server.config_path], stdout=subprocess.PIPE,
+                              check=True, timeout=PATIENCE_S)
+        return done.stdout
+
+    def transfer(self, verb, account, path, *flags):
+        return json.loads(self.server.cli(verb, account, path, *flags, "--json").stdout)
+
+
+@contextlib.contextmanager
+def stage():
+    accounts = [name + "@own.test" for name in NAMES]
+    with Place() as place, submission(place, accounts=accounts) as server:
+        yield Stage(place, server)
+
+
+suite = Suite(stage)
+
+
+def content(n, extra=b""):
+    return (f"From: a{n}@b.test\nTo: c@d.test\nSubject: number {n}\nMessage-ID: <{n}@b.test>\n\n"
+            f"line one of {n}\n").encode() + extra
+
+
+def crlf(data):
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+FLAGS = [("", []), ("R", [r"\Seen"]), ("RA", [r"\Seen", r"\Answered"]),
+         ("FD", [r"\Flagged", r"\Deleted"])]
+
+
+def make_mbox(path, count, start=0):
+    """Through the module, with lines that look like separators."""
+    box = mailbox.mbox(path)
+    for n in range(start, start + count):
+        message = mailbox.mboxMessage(content(n, b"From here on\n>From there\n\nFrom nowhere\n"))
+        message.set_from("x@y.test", time.gmtime(T0 + n))
+        message.set_flags(FLAGS[n % 4][0])
+        message["X-Keywords"] = "Work $Junk" if n % 5 == 0 else ""
+        if n % 5:
+            del message["X-Keywords"]
+        box.add(message)
+    box.close()
+
+
+def check_imported(s, account, count, box="INBOX"):
+    rows = s.rows(account, box)
+    assert [r["subject"] for r in rows] == [f"number {n}" for n in range(count)], rows
+    for n, row in enumerate(rows):
+        wanted = FLAGS[n % 4][1] + (["Work", "$Junk"] if n % 5 == 0 else [])
+        assert sorted(row["flags"]) == sorted(wanted), (n, row)
+        assert row["received"].startswith(
+            time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(T0 + n))), (n, row)
+    return rows
+
+
+@suite.test
+def an_mbox_comes_in_whole(s):
+    account, path = s.account(), s.place.file("one.mbox")
+    make_mbox(path, 24)
+    assert s.transfer("import", account, path) == {
+        "imported": 24, "already_there": 0, "failed": 0, "mailboxes": 1}
+    rows = check_imported(s, account, 24)
+    # The module marks "From " alone (mboxo); we take a mark away wherever one may have been put.
+    wanted = crlf(content(3, b"From here on\nFrom there\n\nFrom nowhere\n"))
+    assert s.show(account, rows[3]["uid"]) == wanted, s.show(account, rows[3]["uid"])
+    # Again: nothing. With more behind: only that.
+    assert s.transfer("import", account, path)["imported"] == 0
+    make_mbox(path, 6, start=24)
+    assert s.transfer("import", account, path)["imported"] == 6
+    check_imported(s, account, 30)
+
+
+def make_maildir(path):
+    tree = mailbox.Maildir(path)
+    folders = {"": tree, "Work": tree.add_folder("Work"),
+               "Work.Old &- odd": tree.add_folder("Work.Old &- odd")}
+    for name, folder in folders.items():
+        for n in range(12):
+            message = mailbox.MaildirMessage(content(n))
+            message.set_flags("".join(sorted("SRFTD"[: n % 6])))
+            message.set_date(T0 + n)
+            message.set_subdir("new" if n % 6 == 0 else "cur")
+            folder.add(message)
+    return folders
+
+
+@suite.test
+def a_maildir_comes_in_with_its_folders(s):
+    account, path = s.account(), s.place.file("maildir")
+    folders = make_maildir(path)
+    # A keyword, as Dovecot writes it.
+    some = os.listdir(os.path.join(path, "cur"))[0]
+    with open(os.path.join(path, "dovecot-keywords"), "w", encoding="utf-8") as f:
+        f.write("0 $MDNSent\n1 Blue\n")
+    os.rename(os.path.join(path, "cur", some), os.path.join(path, "cur", some + "b"))
+    answer = s.transfer("import", account, path)
+    assert answer == {"imported": 36, "already_there": 0, "failed": 0, "mailboxes": 3}, answer
+    boxes = s.boxes(account)
+    assert boxes["INBOX"] == boxes["Work"] == boxes["Work/Old & odd"] == 12, boxes
+    assert sum("Blue" in row["flags"] for row in s.rows(account)) == 1
+    letters = {"S": r"\Seen", "R": r"\Answered", "F": r"\Flagged", "T": r"\Deleted", "D": r"\Draft"}
+    for row in s.rows(account, "Work"):
+        n = int(row["subject"].split()[1])
+        assert sorted(row["flags"]) == sorted(letters[c] for c in "SRFTD"[: n % 6]), row
+        assert row["received"].startswith(
+            time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(T0 + n))), row
+        assert s.show(account, row["uid"], "Work") == crlf(content(n))
+    assert s.transfer("import", account, path)["imported"] == 0
+    folders["Work"].add(mailbox.MaildirMessage(content(99)))
+    assert s.transfer("import", account, path)["imported"] == 1
+    assert s.boxes(account)["Work"] == 13
+
+
+@suite.test
+def an_import_that_was_killed_goes_on(s):
+    account, path = s.account(), s.place.file("big.mbox")
+    count = 700
+    make_mbox(path, count)
+    for stop_at in (30, 250, 480):
+        child = subprocess.Popen([s.server.binary, "import", account, path, "--config",
+                                  s.server.config_path], stdout=subprocess.DEVNULL)
+        until(lambda: s.boxes(account)["INBOX"] >= stop_at or child.poll() is not None, "messages")
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert s.boxes(account)["INBOX"] < count, "it was too fast to be killed"
+    answer = s.transfer("import", account, path)
+    assert answer["failed"] == 0 and answer["imported"] > 0, answer
+    check_imported(s, account, count)
+
+
+@suite.test
+def a_server_that_was_killed_loses_and_doubles_nothing(s):
+    account, path = s.account(), s.place.file("crash.mbox")
+    make_mbox(path, 400)
+    child = subprocess.Popen([s.server.binary, "import", account, path, "--config",
+                              s.server.config_path], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+    until(lambda: s.boxes(account)["INBOX"] >= 100 or child.poll() is not None, "messages")
+    s.server.kill()
+    assert child.wait(PATIENCE_S) != 0, "it was too fast to be disturbed"
+    s.server.start()
+    assert s.transfer("import", account, path)["failed"] == 0
+    check_imported(s, account, 400)
+
+
+def comparable(s, account):
+    """Everything that a transfer has to keep."""
+    out = {}
+    for box, count in s.boxes(account).items():
+        if count:
+            out[box] = [(r["subject"], sorted(r["flags"]), r["received"][:19],
+                         s.show(account, r["uid"], box)) for r in s.rows(account, box)]
+    return out
+
+
+def fill(s, account):
+    folder = s.place.file(f"fill-{s.used}")
+    make_maildir(folder)
+    s.transfer("import", account, folder)
+    s.server.cli("message", "flag", account, "Work", "1:3", "--add", "$Forwarded,Blue,Green")
+    s.server.cli("mailbox", "create", account, "dotted.name/b\u00fccher")
+    s.server.cli("message", "copy", account, "INBOX", "1:*", "--to", "dotted.name/b\u00fccher")
+
+
+@suite.test
+def what_goes_out_comes_in_the_same(s):
+    first, second, third = s.account(), s.account(), s.account()
+    fill(s, first)
+    wanted = comparable(s, first)
+    out = s.place.file("out")
+    assert s.transfer("export", first, out, "--format", "maildir")["exported"] == 48
+    tree = mailbox.Maildir(out, create=False)
+    assert len(tree) == 12 and len(tree.get_folder("Work")) == 12
+    assert sorted(m.get_date() for m in tree) == [T0 + n for n in range(12)]
+    # Nothing twice, and what is new.
+    assert s.transfer("export", first, out, "--format", "maildir")["exported"] == 0
+    s.server.cli("message", "copy", first, "INBOX", "1", "--to", "Work")
+    assert s.transfer("export", first, out, "--format", "maildir")["exported"] == 1
+    s.server.cli("message", "delete", first, "Work", "13")
+    for folder in os.listdir(os.path.join(out, ".Work", "cur")):
+        if "U13V" in folder:
+            os.unlink(os.path.join(out, ".Work", "cur", folder))
+    s.transfer("import", second, out)
+    assert comparable(s, second) == wanted
+    # The same by files of mbox.
+    files = s.place.file("files") + "/"
+    assert s.transfer("export", first, files, "--format", "mbox")["exported"] == 48
+    assert len(mailbox.mbox(files + "Work.mbox", create=False)) == 12
+    assert s.transfer("export", first, files, "--format", "mbox")["exported"] == 0
+    s.transfer("import", third, files)
+    assert comparable(s, third) == wanted
+
+
+@suite.test
+def large_messages_pass_in_pieces_without_a_server(s):
+    account, path = NAMES[0] + "@own.test", s.place.file("large.mbox")
+    lines = b"".join(b"%08d and so on and so on and so on and so on\n" % n for n in range(60000))
+    box = mailbox.mbox(path)
+    box.add(mailbox.mboxMessage(content(1, lines)))
+    box.close()
+    s.server.stop()
+    try:
+        s.transfer("import", account, path, "--mailbox", "Large")
+        assert s.show(account, 1, "Large") == crlf(content(1, lines))
+        out = s.place.file("large-out.mbox")
+        s.transfer("export", account, out, "--mailbox", "Large")
+        assert mailbox.mbox(out)[0].get_payload() == content(1, lines).decode().split("\n\n", 1)[1]
+    finally:
+        s.server.start()
+    assert s.show(account, 1, "Large") == crlf(content(1, lines))
+
+
+@suite.test
+def wrong_sources_are_told(s):
+    account = NAMES[0] + "@own.test"
+    for path, words in ((s.place.file("nothing"), "No such file"),
+                        (s.place.file("text", "hello\n"), "neither")):
+        done = s.server.cli("import", account, path, check=False)
+        assert done.returncode == 1 and words in done.stderr, done
+    done = s.server.cli("import", "nobody@own.test", s.place.file("empty", ""), check=False)
+    assert done.returncode == 1 and "not found" in done.stderr, done
+
+
+if __name__ == "__main__":
+    suite.main()
