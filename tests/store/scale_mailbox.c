@@ -10,11 +10,13 @@
 #include "store/store_int.h"
 #include "tests/support/tmpdir.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { FIBERS = 256, BODY = 4096, SUMMARY = 1000, ACCOUNTS = 1000 };
 
@@ -171,6 +173,40 @@ static void scan(const char *what, unsigned want, uint64_t account)
 	}
 }
 
+/* As if the machine had just started: what the kernel keeps of the index is given up. */
+static void forget_pages(void)
+{
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s/index/00/data.mdb", dir.path);
+	int fd = open(path, O_RDONLY);
+	must(fd >= 0 && fdatasync(fd) == 0);
+	must(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+	close(fd);
+}
+
+static void open_store(void)
+{
+	static const struct store_replay_ops ops = { .message = NULL };
+	struct store_options options = store_options_default();
+	struct store_open args = { .options = &options, .ops = &ops };
+
+	options.path = dir.path;
+	options.snapshot_interval_ms = 0;
+	options.shards = 1;
+	must(store_open(&args, &st) == OK);
+}
+
+static void scan(const char *what, unsigned want, uint64_t account);
+
+static void cold(void)
+{
+	store_close(st);
+	forget_pages();
+	open_store();
+	scan("cold, then warm: flags and summaries", MESSAGE_WANT_SUMMARY, 5002);
+}
+
 static void open_box(uint64_t account)
 {
 	struct runs uids = { 0 };
@@ -238,15 +274,9 @@ static void change_all(uint64_t account, uint64_t messages)
 
 static enum err start(struct worker *w, void *arg)
 {
-	static const struct store_replay_ops ops = { .message = NULL };
-	struct store_options options = store_options_default();
-	struct store_open args = { .options = &options, .ops = &ops };
-	uint64_t one = goal;
+	uint64_t one;
 
-	options.path = dir.path;
-	options.snapshot_interval_ms = 0;
-	options.shards = 1;
-	must(store_open(&args, &st) == OK);
+	open_store();
 	run("append alone", nobody);
 	run("deliver to 1,000 accounts", spread);
 	run("the same again", spread);
@@ -259,6 +289,7 @@ static enum err start(struct worker *w, void *arg)
 	scan("scan flags and summaries", MESSAGE_WANT_SUMMARY, 5001);
 	change_one(5000);
 	change_all(5000, one);
+	cold();
 	store_close(st);
 	workers_stop();
 	return OK;
