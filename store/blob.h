@@ -67,7 +67,7 @@ struct blob_reader {
 	uint64_t chunk_start, chunk_end; /* of the chunk last looked up, in the body */
 	uint32_t chunk_next;             /* the one behind it */
 	/* Checksums, running while the body is read in order. */
-	bool in_order;
+	bool in_order, front_summed;
 	uint32_t crc, chunk_crc, want_crc;
 };
 
@@ -75,7 +75,8 @@ struct blob_reader {
  * ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. A reader needs no close. r->ref says its size. */
 enum err blob_open(struct blob_reader *r, struct store *st, uint64_t id) must_use;
 /* Next bytes of the body into caller's memory; *out_len 0 at its end. From RAM it does not wait. A
- * read from begin to end has every checksum checked: ERR_CORRUPT comes at the latest with the end. */
+ * read from begin to end has every checksum checked: ERR_CORRUPT comes at the latest with the end. A
+ * small body costs one read when the buffer has room for what stands before it too (some 2 KB). */
 enum err blob_read(struct blob_reader *r, void *buf, size_t cap, size_t *out_len) must_use;
 /* Clamped to the size. Ends the check of checksums unless it goes to 0. */
 void blob_seek(struct blob_reader *r, uint64_t offset);

@@ -35,12 +35,14 @@ static enum err open_archive(struct blob_reader *r)
 	return OK;
 }
 
-/* The record's checksum begins with what stands before the body. */
+/* The record's checksum begins with what stands before the body. Only when it could not be read
+ * together with it (read_inline). */
 static enum err sum_front(struct blob_reader *r)
 {
 	char buf[META_PIECE];
 
 	r->crc = 0;
+	r->front_summed = true;
 	for (uint32_t at = 0; at < r->inline_at;) {
 		struct journal_span span = { .offset = at,
 			.len = MIN(r->inline_at - at, (uint32_t)sizeof(buf)) };
@@ -56,20 +58,15 @@ static enum err sum_front(struct blob_reader *r)
 
 static enum err open_journal(struct blob_reader *r)
 {
-	struct journal *j = r->store->journal;
-	struct journal_span span = { .len = FRAME_MESSAGE_HEAD };
 	char head[FRAME_MESSAGE_HEAD];
+	struct iovec begin = { .iov_base = head, .iov_len = sizeof(head) };
 	struct frame_message m;
-	enum err err = journal_read_head(j, r->ref.id, &r->record);
+	enum err err = journal_read_begin(r->store->journal, r->ref.id, &r->record, begin);
 
 	if (err)
 		return err;
-	if (r->record.type != JOURNAL_MESSAGE)
-		return ERR_CORRUPT;
-	err = journal_read(j, &r->record, span, head);
-	if (err)
-		return err;
-	if (!frame_get_message(slice_of(head, sizeof(head)), r->record.len, &m))
+	if (r->record.type != JOURNAL_MESSAGE ||
+		!frame_get_message(slice_of(head, sizeof(head)), r->record.len, &m))
 		return ERR_CORRUPT;
 	r->ref.size = m.size;
 	r->ref.low = m.low ? m.low : r->ref.id;
@@ -80,7 +77,7 @@ static enum err open_journal(struct blob_reader *r)
 	r->head_len = m.chunk_count ? m.head_len : m.head_len + m.tail_len;
 	r->inline_at = frame_table_at(&m) + m.chunk_count * FRAME_CHUNK_ROW;
 	r->in_order = true;
-	return sum_front(r);
+	return OK;
 }
 
 enum err blob_open(struct blob_reader *r, struct store *st, uint64_t id)
@@ -153,20 +150,38 @@ static enum err read_chunk(struct blob_reader *r, void *buf, size_t cap, size_t 
 	return OK;
 }
 
-/* Inline bytes stand before the chunks and after them, in one stretch of the record. */
-static enum err read_inline(struct blob_reader *r, uint64_t inline_offset, struct iovec to,
-	size_t *out_len)
+/* The front and the begin of the body in one read: what a small message costs. The body is moved over
+ * the front, which nobody but the checksum wanted. */
+static enum err read_with_front(struct blob_reader *r, struct iovec to)
 {
-	struct journal_span span = { .offset = (uint32_t)(r->inline_at + inline_offset),
-		.len = (uint32_t)to.iov_len };
+	struct journal_span span = { .len = r->inline_at + (uint32_t)to.iov_len };
 	enum err err = journal_read(r->store->journal, &r->record, span, to.iov_base);
 
 	if (err)
 		return err;
-	if (r->in_order)
-		r->crc = codec_crc32c(r->crc, to.iov_base, to.iov_len);
-	*out_len = to.iov_len;
+	r->crc = codec_crc32c(0, to.iov_base, span.len);
+	r->front_summed = true;
+	memmove(to.iov_base, (char *)to.iov_base + r->inline_at, to.iov_len);
 	return OK;
+}
+
+/* Inline bytes stand before the chunks and after them, in one stretch of the record. `room` is all
+ * there is behind to.iov_base. */
+static enum err read_inline(struct blob_reader *r, uint64_t at, struct iovec to, size_t room)
+{
+	struct journal_span span = { .offset = (uint32_t)(r->inline_at + at),
+		.len = (uint32_t)to.iov_len };
+	enum err err = OK;
+
+	if (r->in_order && !r->front_summed && !at && room >= r->inline_at + to.iov_len)
+		return read_with_front(r, to);
+	if (r->in_order && !r->front_summed)
+		err = sum_front(r);
+	if (!err)
+		err = journal_read(r->store->journal, &r->record, span, to.iov_base);
+	if (!err && r->in_order)
+		r->crc = codec_crc32c(r->crc, to.iov_base, to.iov_len);
+	return err;
 }
 
 static enum err read_journal(struct blob_reader *r, void *buf, size_t cap, size_t *out_len)
@@ -174,8 +189,8 @@ static enum err read_journal(struct blob_reader *r, void *buf, size_t cap, size_
 	struct iovec to = { .iov_base = buf, .iov_len = cap };
 
 	if (r->offset < r->head_len) {
-		to.iov_len = MIN(cap, (size_t)(r->head_len - r->offset));
-		return read_inline(r, r->offset, to, out_len);
+		*out_len = to.iov_len = MIN(cap, (size_t)(r->head_len - r->offset));
+		return read_inline(r, r->offset, to, cap);
 	}
 	enum err err = find_chunk(r);
 	if (err)
@@ -183,8 +198,8 @@ static enum err read_journal(struct blob_reader *r, void *buf, size_t cap, size_
 	if (r->offset < r->chunk_end)
 		return read_chunk(r, buf, cap, out_len);
 	uint64_t chunks = r->chunk_end - r->head_len;
-	to.iov_len = MIN(cap, (size_t)(r->ref.size - r->offset));
-	return read_inline(r, r->offset - chunks, to, out_len);
+	*out_len = to.iov_len = MIN(cap, (size_t)(r->ref.size - r->offset));
+	return read_inline(r, r->offset - chunks, to, cap);
 }
 
 /* --- Both --- */
@@ -215,11 +230,19 @@ static enum err read_some(struct blob_reader *r, void *buf, size_t cap, size_t *
 	return err ? err : read_archive(r, buf, cap, out_len);
 }
 
-static bool sums_match(const struct blob_reader *r)
+static enum err check_sums(struct blob_reader *r)
 {
+	enum err err = OK;
+
 	if (!r->in_order)
-		return true;
-	return r->archive_segment ? r->crc == r->want_crc : journal_record_ok(&r->record, r->crc);
+		return OK;
+	if (!r->archive_segment && !r->front_summed)
+		err = sum_front(r); /* all of the body stood in chunks */
+	if (err)
+		return err == ERR_NOT_FOUND ? OK : err; /* freed, after it was all read */
+	bool match =
+		r->archive_segment ? r->crc == r->want_crc : journal_record_ok(&r->record, r->crc);
+	return match ? OK : ERR_CORRUPT;
 }
 
 enum err blob_read(struct blob_reader *r, void *buf, size_t cap, size_t *out_len)
@@ -234,8 +257,10 @@ enum err blob_read(struct blob_reader *r, void *buf, size_t cap, size_t *out_len
 			return err;
 		done += n;
 		r->offset += n;
-		if (r->offset == r->ref.size && !sums_match(r))
-			return ERR_CORRUPT;
+		if (r->offset == r->ref.size)
+			err = check_sums(r);
+		if (err)
+			return err;
 	}
 	*out_len = done;
 	return OK;

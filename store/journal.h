@@ -96,6 +96,11 @@ struct journal_record {
 /* Copy bytes of a record's payload, from the recent writes kept in RAM or from the segment. May wait
  * (fiber), blocks elsewhere. ERR_NOT_FOUND: the segment was freed; ERR_CORRUPT: no such record. */
 enum err journal_read_head(struct journal *j, journal_pos pos, struct journal_record *out) must_use;
+/* With the first bytes of the payload, in one read: at most JOURNAL_BEGIN_MAX, and it has so many. */
+enum { JOURNAL_BEGIN_MAX = 64 };
+struct iovec;
+enum err journal_read_begin(struct journal *j, journal_pos pos, struct journal_record *out,
+	struct iovec begin) must_use;
 struct journal_span {
 	uint32_t offset, len; /* within the payload */
 };

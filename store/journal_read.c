@@ -122,22 +122,35 @@ static enum err read_bytes(struct journal *j, journal_pos pos, void *buf, size_t
 	if (pos >= journal_durable(j))
 		return ERR_CORRUPT;
 	atomic_fetch_add_explicit(&j->misses, 1, memory_order_relaxed);
-	enum err err = read_aligned(s, (uint32_t)pos, buf, len);
+	enum err err = s->at.home->peek ? s->at.home->peek(&s->at, buf, len, (uint32_t)pos) :
+					  read_aligned(s, (uint32_t)pos, buf, len);
 	/* Recycled meanwhile: what was read is something else. */
 	return atomic_load(&s->number) == number ? err : ERR_NOT_FOUND;
 }
 
-enum err journal_read_head(struct journal *j, journal_pos pos, struct journal_record *out)
+enum err journal_read_begin(struct journal *j, journal_pos pos, struct journal_record *out,
+	struct iovec begin)
 {
-	char head[JOURNAL_RECORD_HEAD];
-	enum err err = read_bytes(j, pos, head, sizeof(head));
+	char head[JOURNAL_RECORD_HEAD + JOURNAL_BEGIN_MAX];
+	size_t len = JOURNAL_RECORD_HEAD + begin.iov_len;
+
+	must(begin.iov_len <= JOURNAL_BEGIN_MAX);
+	enum err err = read_bytes(j, pos, head, len);
 
 	if (err)
 		return err;
-	if (!frame_get_record(slice_of(head, sizeof(head)), out) || out->len > j->record_max)
+	if (!frame_get_record(slice_of(head, len), out) || out->len > j->record_max ||
+		out->len < begin.iov_len)
 		return ERR_CORRUPT;
 	out->pos = pos;
+	if (begin.iov_len)
+		memcpy(begin.iov_base, head + JOURNAL_RECORD_HEAD, begin.iov_len);
 	return OK;
+}
+
+enum err journal_read_head(struct journal *j, journal_pos pos, struct journal_record *out)
+{
+	return journal_read_begin(j, pos, out, (struct iovec){ 0 });
 }
 
 enum err journal_read(struct journal *j, const struct journal_record *rec, struct journal_span span,

@@ -18,6 +18,7 @@ struct worker;
 struct segment {
 	const struct segment_home *home;
 	void *place;    /* the home's: for files a struct file */
+	void *reader;   /* the same through the page cache; NULL: place is that already */
 	uint64_t bytes; /* room */
 	uint32_t slot;  /* the name of the place: slots are recycled, segment numbers are not */
 	bool direct;    /* writes go past the page cache */
@@ -47,6 +48,9 @@ struct segment_home {
 	void (*append)(struct worker *w, struct segment_op *op);
 	/* May wait (fiber) or block; any thread. ERR_CORRUPT: beyond the end. */
 	enum err (*read)(struct segment *s, void *buf, size_t len, uint64_t offset);
+	/* The same for readers of single records, from anywhere to anywhere: memory of the system may
+	 * answer. NULL: read aligned pieces. */
+	enum err (*peek)(struct segment *s, void *buf, size_t len, uint64_t offset);
 	/* Recovery: write what stands there once more, durably; waits or blocks. */
 	enum err (*rewrite)(struct segment *s, slice bytes, uint64_t offset);
 	/* No more is appended. */
