@@ -29,6 +29,7 @@
 #include "server/imap/imap_session.h"
 #include "server/pop3/pop3_session.h"
 #include "server/smtp/smtp_session.h"
+#include "store/account.h"
 #include "store/store.h"
 
 enum { POLL_MS = 5, BUSY_MS = 3000, OWN_MAX = 64, WHY_BYTES = 8192, CLOCK_JUMP_MS = 60000 };
@@ -82,6 +83,8 @@ static enum err open_store(struct service *svc, struct worker *w)
 	while (err == ERR_BUSY && worker_now(w) < until && fiber_sleep(POLL_MS * 20) == OK);
 	if (!err)
 		err = login_open(svc->store, svc->setup->auth, &svc->login);
+	if (!err)
+		err = account_finish_removals(svc->store);
 	return err;
 }
 

@@ -67,6 +67,25 @@ static bool shell(const char *fmt, ...)
 	return system(command) == 0;
 }
 
+/* The domain whose mail stays here: see tests/server/house.h. */
+static bool make_home(void)
+{
+	static const char *const names[] = { "bob", "carol", "off", "full" };
+	bool good = shell("cd %s && %s domain add home.test", place.path, binary);
+
+	for (size_t i = 0; good && i < array_len(names); i++)
+		good = shell("cd %s && echo secret | %s account add %s@home.test --password-stdin",
+			place.path, binary, names[i]);
+	return good &&
+		shell("cd %s && %s account set off@home.test --disable && "
+		      "%s account set full@home.test --quota-messages 1",
+			place.path, binary, binary) &&
+		shell("cd %s && %s account set carol@home.test --forward x@far.test && "
+		      "%s alias add team@home.test bob@home.test,carol@home.test,y@far.test && "
+		      "%s alias add round@home.test round@home.test",
+			place.path, binary, binary, binary);
+}
+
 static bool make_template(void)
 {
 	write_file("ringpost.yaml", base);
@@ -76,9 +95,9 @@ static bool make_template(void)
 		     "key.pem -out cert.pem -days 30 -subj /CN=mx.test 2>openssl.log",
 		       place.path) &&
 		shell("cd %s && %s domain add own.test && %s domain add empty.test && "
-		      "echo secret | %s account add alice@own.test --password-stdin && mv data "
-		      "template",
-			place.path, binary, binary, binary);
+		      "echo secret | %s account add alice@own.test --password-stdin",
+			place.path, binary, binary, binary) &&
+		make_home() && shell("cd %s && mv data template", place.path);
 }
 
 /* --- The server -------------------------------------------------------------------------------------- */
