@@ -88,6 +88,9 @@ struct message_store {
 	slice keywords; /* names, each ended by NUL; new ones are made */
 	bool conditional;
 	modseq unchanged_since; /* conditional: messages changed later stay as they are */
+	/* Initialised, or NULL. Gets those that had been changed after unchanged_since: with `conditional`
+	 * they stay as they are. In a change of at most MESSAGE_CHANGE_MAX messages. */
+	struct runs *later;
 };
 /* Rows with changed == *out_pos are those it changed. ERR_LIMIT: too many keywords. */
 enum err message_store(struct store *st, const struct message_store *args,
@@ -147,6 +150,10 @@ struct message_scan {
 enum err message_scan(struct store *st, struct message_scan *scan) must_use;
 /* The same on the calling thread, which is a helper's or no worker's. */
 enum err message_scan_here(struct store *st, struct message_scan *scan) must_use;
+
+/* Before a long scan (hundreds of rows; uids are needed): fetches what it will read from the disk with
+ * several threads, from scan->from on at most 20,000 rows. Quick when all is in memory. */
+void message_warm(struct store *st, const struct message_scan *scan);
 
 /* What changed in a mailbox after a time, for sessions that follow it. `changed`: flags, or new;
  * `gone` (both initialised): removed, exact when since >= horizon; else the holes there are. */

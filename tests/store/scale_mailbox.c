@@ -199,11 +199,32 @@ static void open_store(void)
 
 static void scan(const char *what, unsigned want, uint64_t account);
 
+static void warm(const char *what, uint64_t account)
+{
+	struct runs uids = { 0 };
+	struct arena a = { 0 };
+	struct mailbox_opened opened;
+	struct message_scan s = { .account = account,
+		.mailbox = MAILBOX_INBOX,
+		.uids = &uids,
+		.want = MESSAGE_WANT_SUMMARY };
+
+	must(mailbox_open(st, account, MAILBOX_INBOX, &a, &opened, &uids) == OK);
+	struct span from = begin();
+	message_warm(st, &s);
+	row(what, from, uids.count);
+	runs_done(&uids);
+	arena_done(&a);
+}
+
 static void cold(void)
 {
 	store_close(st);
 	forget_pages();
 	open_store();
+	warm("cold: read ahead", 5003);
+	warm("warm: read ahead", 5003);
+	scan("behind it", MESSAGE_WANT_SUMMARY, 5003);
 	scan("cold, then warm: flags and summaries", MESSAGE_WANT_SUMMARY, 5002);
 }
 
