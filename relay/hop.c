@@ -380,15 +380,21 @@ enum err hop_open(struct hop *h)
 {
 	struct target_host *hosts = shuffled(h);
 	bool absent = true, own = true;
+	uint32_t cut = UINT32_MAX;
 	enum err err = ERR_NOT_FOUND;
 
 	reason_words(&h->why, ERR_NOT_FOUND, "4.4.4", SLICE("no host to deliver to"));
 	for (size_t i = 0; i < h->target->host_count; i++) {
+		if (hosts[i].preference >= cut)
+			break;
 		err = try_host(h, &hosts[i]);
 		if (!err || err == ERR_STOPPED || h->r->draining)
 			return err;
 		absent = absent && (err == ERR_DNS_NXDOMAIN || err == ERR_NOT_FOUND);
 		own = own && err == ERR_EXISTS;
+		/* RFC 5321 5.1: this is us by another name. Whoever stands behind us sends here too. */
+		if (err == ERR_EXISTS && h->target->by_mx)
+			cut = hosts[i].preference;
 	}
 	/* RFC 3463: 5.4.4 unable to route; an implicit exchanger that is not there is no domain. */
 	if (absent && h->target->by_mx) {

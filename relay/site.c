@@ -96,6 +96,8 @@ static void make_key(struct target *t)
 		out_str(&o, "/lmtp");
 	if (t->tls != ROUTE_TLS_OPPORTUNISTIC)
 		out_printf(&o, "/tls%d", t->tls);
+	if (t->route && t->route->ehlo.len > 0)
+		out_printf(&o, "/as %.*s", SLICE_ARG(t->route->ehlo));
 	if (t->route && t->route->user.len > 0) {
 		out_char(&o, '/');
 		out_slice(&o, t->route->user);

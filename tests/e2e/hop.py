@@ -55,6 +55,7 @@ class Session:
     def __init__(self, hop, sock, number):
         self.hop, self.socket, self.number = hop, sock, number
         self.lines, self.tls, self.login = [], False, None
+        self.client, self.resumed = None, None  # the client's address; of TLS: was it resumed?
         self.groups = []  # how many whole commands each read brought: pipelining seen from here
         self.reset()
         self.rest = b""
@@ -142,7 +143,7 @@ class Session:
     def do_starttls(self, line):
         if self.answer("STARTTLS", line, "220 2.0.0 go").startswith("220"):
             self.socket = self.hop.tls.wrap_socket(self.socket, server_side=True)
-            self.tls, self.rest = True, b""
+            self.tls, self.rest, self.resumed = True, b"", self.socket.session_reused
 
     def do_auth(self, line):
         words = line.split()
@@ -235,11 +236,12 @@ class Hop:
     def accept(self):
         while True:
             try:
-                sock, _ = self.listener.accept()
+                sock, client = self.listener.accept()
             except OSError:
                 return
             sock.settimeout(120)
             session = Session(self, sock, len(self.sessions))
+            session.client = client[0] if client else None
             self.sessions.append(session)
             thread = threading.Thread(target=self.serve, args=[session], daemon=True)
             self.threads.append(thread)

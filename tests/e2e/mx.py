@@ -157,6 +157,9 @@ def we_are_no_exchanger_for_ourselves():
     zones = {"loop.org": "@ MX 10 mx.example.test.", "backup.org": "@ MX 20 mx.example.test.\n"
              "@ MX 30 later\nlater A 127.0.0.3\n@ MX 10 best\nbest A 127.0.0.2",
              "second.org": "@ MX 10 mx.example.test.\n@ MX 20 later\nlater A 127.0.0.3",
+             # By another name, which only the address gives away; and an alias of our name.
+             "other.org": "@ MX 10 we\n@ MX 20 later\nwe A 127.0.0.1\nlater A 127.0.0.3",
+             "named.org": "@ MX 10 alias\n@ MX 20 later\nalias CNAME mx.example.test.\nlater A 127.0.0.3",
              "example.test": "mx A 127.0.0.1"}
     with Place() as place, Hop(address="127.0.0.2") as best, Hop() as home, \
             Hop(address="127.0.0.3", port=best.port) as later:
@@ -167,17 +170,35 @@ def we_are_no_exchanger_for_ourselves():
             assert reason(home.wait(2)[1]) == ("failed", "5.4.6", "bob@second.org")
             submit(server, message(), ["bob@backup.org"])
             best.wait(1)
+            server.config["relay"]["port"] = server.ports["smtp"]  # the port of all exchangers, and ours
+            server.write_config()
+            server.reload()
+            until(lambda: "configuration reloaded" in server.log(), "the reload")
+            for number, domain in enumerate(("other.org", "named.org")):
+                submit(server, message(), [f"bob@{domain}"])
+                assert reason(home.wait(3 + number)[2 + number]) == ("failed", "5.4.6", f"bob@{domain}")
         assert later.sessions == []
 
 
 @suite.test
 def aliases_are_followed():
-    zone = "alias CNAME real\nreal MX 10 host\nhost CNAME place\nplace A 127.0.0.2"
-    with Place() as place, Hop(address="127.0.0.2") as hop:
-        with world(place, {"example.org": zone}, hop.port) as server:
-            submit(server, message(), ["bob@alias.example.org"])
-            # RFC 5321 5.1: the alias is only for the look-up; the address stays.
-            assert hop.wait(1)[0].recipients == ["bob@alias.example.org"]
+    zone = "alias CNAME real\nreal MX 10 host\nhost CNAME place\nplace A 127.0.0.2\n" \
+        "far CNAME alias\nbare CNAME place\nelse CNAME alias.other.org.\n" \
+        "none CNAME nobody\nround CNAME about\nabout CNAME round"
+    other = "alias MX 10 host\nhost A 127.0.0.2"
+    with Place() as place, Hop(address="127.0.0.2") as hop, Hop() as home:
+        with world(place, {"example.org": zone, "other.org": other}, hop.port, home) as server:
+            # To what has exchangers, over two steps, to what has an address alone, to another zone.
+            for number, name in enumerate(("alias", "far", "bare", "else")):
+                submit(server, message(), [f"bob@{name}.example.org"])
+                # RFC 5321 5.1: the alias is only for the look-up; the address stays.
+                assert hop.wait(number + 1)[number].recipients == [f"bob@{name}.example.org"]
+            submit(server, message(), ["bob@none.example.org"])
+            assert reason(home.wait(1)[0]) == ("failed", "5.1.2", "bob@none.example.org")
+            submit(server, message(), ["bob@round.example.org"])
+            row = until(lambda: [row for row in server.cli_json("queue", "list") if row["attempts"]], "an attempt")
+            assert row[0]["recipient"] == "bob@round.example.org"
+        assert len(home.messages) == 1
 
 
 @suite.test
