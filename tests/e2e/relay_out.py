@@ -7,9 +7,10 @@ import email.utils
 import json
 import os
 import re
+import ssl
 import time
 
-from hop import ALL, DROP, Hop
+from hop import ALL, DROP, Hop, address_of
 from postfix import Postfix
 from support import (BUILD, PASSWORD, USER, Place, Process, Sink, Skip, Suite, accepts, free_port,
                      message, parse, program, submission, submit, until)
@@ -24,7 +25,10 @@ def route(port, domain="*", **more):
 
 @contextlib.contextmanager
 def relay(place, *routes, retry=(), **relay_options):
-    """A server with these routes; retries come fast, and reports about failures go to the last."""
+    """A server with these routes; retries come fast, and reports about failures go where "*" goes."""
+    home = next((row for row in routes if row["domain"] == "*"), None)
+    if home:
+        routes += ({**home, "domain": "example.test"},)
     config = {"relay": {"routes": list(routes), "retry": {**RETRY, **dict(retry)}, **relay_options}}
     with submission(place, config) as server:
         yield server
@@ -109,6 +113,42 @@ def routes_choose_by_domain():
             assert two.sessions[0].login == "relay" and two.sessions[0].lines[0] == "EHLO me.test"
             assert rest.wait(1)[0].recipients == ["c@three.test"]
             assert one.sessions[0].lines[0] == "EHLO mx.example.test"
+
+
+@suite.test
+def a_route_has_its_own_source_and_name():
+    with Place() as place, Hop() as hop:
+        rows = [route(hop.port, "one.test", source="127.0.0.5", ehlo="one.example.test"),
+                route(hop.port, "two.test", source="127.0.0.6"),
+                route(hop.port, "three.test", ehlo="three.example.test"), route(hop.port)]
+        with relay(place, *rows, source="127.0.0.7", ehlo="all.example.test", idle="1m") as server:
+            for domain in ("one.test", "two.test", "three.test", "four.test"):
+                for number in range(2):  # the second goes over what the first left open
+                    submit(server, message(), [f"b{number}@{domain}"])
+            hop.wait(8)
+            came = {(address_of(mail.rcpts[0]).split("@")[1], mail.session.client, mail.session.lines[0][5:])
+                    for mail in hop.messages}
+            assert came == {("one.test", "127.0.0.5", "one.example.test"),
+                            ("two.test", "127.0.0.6", "all.example.test"),
+                            ("three.test", "127.0.0.7", "three.example.test"),
+                            ("four.test", "127.0.0.7", "all.example.test")}, came
+            assert len(hop.sessions) <= 8
+
+
+@suite.test
+def tls_sessions_are_resumed():
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        with Place() as place, Hop(tls=place.certificate()) as hop:
+            hop.tls.maximum_version = version
+            config = {"workers": 1, "relay": {"messages_per_connection": 1, "routes": [
+                route(hop.port, tls="required"), route(hop.port, "else.test", tls="opportunistic")]}}
+            with submission(place, config) as server:
+                for number in range(3):
+                    submit(server, message(), [f"b{number}@example.org"])
+                    hop.wait(number + 1)
+                submit(server, message(), ["b@else.test"])
+                hop.wait(4)
+            assert [s.resumed for s in hop.sessions][:3] == [False, True, True], version
 
 
 @suite.test
@@ -209,7 +249,7 @@ def verified_tls_wants_the_right_name():
     with Place() as place, Hop(tls=place.certificate("good", "127.0.0.1")) as good, \
             Hop(tls=place.certificate("strange", "strange.test")) as unknown, Hop() as rest:
         rows = [route(good.port, "good.test", tls="verify"), route(unknown.port, "unknown.test", tls="verify"),
-                route(rest.port)]
+                route(rest.port), route(rest.port, "example.test")]
         config = {"relay": {"routes": rows, "retry": {**RETRY, "expire": "1s"}},
                   "tls": {"ca_file": place.certificate("good", "127.0.0.1")[0]}}
         with submission(place, config) as server:

@@ -264,8 +264,10 @@ class Ringpost:
                         **(rows or {}).get(service, {})} for service, port in self.ports.items()],
         }
         if route_to:
-            self.config["relay"] = {"routes": [{"domain": "*", "hosts": ["127.0.0.1"],
-                                                "port": route_to, "tls": "none"}]}
+            # Reports go there too: a domain with a route of its own has no mailboxes here.
+            self.config["relay"] = {"routes": [{"domain": domain, "hosts": ["127.0.0.1"],
+                                                "port": route_to, "tls": "none"}
+                                               for domain in ("*", "example.test")]}
         self.config = merge(self.config, config or {})
         self.config_path = place.file("ringpost.yaml")
         self.prefix = []  # what runs it: a command that ends in exec
