@@ -207,8 +207,7 @@ static enum err tell_vanished(struct imap_session *s, const struct imap_fetch *f
 
 /* --- The command --------------------------------------------------------------------------------------- */
 
-/* Copies of what rendering needs: it must not look at the session. */
-static enum err take_copies(struct imap_session *s, struct fetch_job *job, struct run_list uids)
+enum err fetch_take_copies(struct imap_session *s, struct fetch_job *job, struct run_list uids)
 {
 	const struct mailbox_keywords *names = s->box->view->keywords;
 	slice *copy = arena_array(&s->arena, slice, MAILBOX_KEYWORDS_MAX);
@@ -275,7 +274,7 @@ enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 		.changed_since = fetch->changed_since ? fetch->since : 0,
 		.want = sections || fetch_wants_summary(job.items) ? MESSAGE_WANT_SUMMARY : 0,
 		.arg = &job };
-	enum err err = take_copies(s, &job, uids);
+	enum err err = fetch_take_copies(s, &job, uids);
 	if (!err)
 		err = flow(s, &job);
 	runs_done(&job.uids);

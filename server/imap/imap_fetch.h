@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* imap_fetch.h - a FETCH under way; for imap_fetch*.c only.
+/* imap_fetch.h - a FETCH under way; for imap_fetch*.c, and imap_store.c, which answers as FETCH does.
  *
  * imap_fetch.c settles what is asked and lets it flow; imap_fetch_items.c writes a message's items,
  * imap_fetch_body.c its sections. All rendering happens on helper threads, on copies of what the
@@ -59,6 +59,11 @@ struct fetch_job {
 	bool unreadable;  /* a body could not be read: NIL was sent */
 	bool unknown_cte; /* BINARY of an encoding nobody knows */
 };
+
+/* --- imap_fetch.c --- */
+/* Copies of what rendering needs, which must not look at the session. `uids` are in the view now. */
+enum err fetch_take_copies(struct imap_session *s, struct fetch_job *job,
+	struct run_list uids) must_use;
 
 /* --- imap_fetch_items.c --- */
 /* The items want the message's summary. */

@@ -5,9 +5,9 @@
 #include "proto/imap/flags.h"
 #include "proto/imap/render.h"
 #include "server/imap/imap_fetch.h"
+#include "server/imap/imap_summary.h"
 
 enum {
-	READ_BYTES = 16 * 1024,
 	OF_SUMMARY = IMAP_FETCH_ENVELOPE | IMAP_FETCH_BODY | IMAP_FETCH_BODYSTRUCTURE |
 		IMAP_FETCH_PREVIEW,
 };
@@ -19,34 +19,10 @@ bool fetch_wants_summary(unsigned items)
 
 /* --- Summaries ---------------------------------------------------------------------------------------- */
 
-static enum err read_all(struct store *st, uint64_t blob, struct summary_builder *b)
-{
-	struct blob_reader reader;
-	char buf[READ_BYTES];
-	size_t n = 1;
-	enum err err = blob_open(&reader, st, blob);
-
-	while (!err && n) {
-		err = blob_read(&reader, buf, sizeof(buf), &n);
-		if (!err && n)
-			summary_add(b, slice_of(buf, n));
-	}
-	return err;
-}
-
 void fetch_open_summary(struct fetch_job *job, slice stored, struct arena *a, struct fetch_row *row)
 {
-	row->has_summary = stored.len && summary_open(stored, &row->summary);
-	if (row->has_summary)
-		return;
-	struct summary_builder *b = summary_begin(a);
-	struct out made = out_arena(a);
-	if (read_all(job->store, row->m.blob, b)) {
-		job->unreadable = true;
-		return;
-	}
-	summary_end(b, &made);
-	row->has_summary = out_ok(&made) && summary_open(out_written(&made), &row->summary);
+	row->has_summary = !imap_summary_open(job->store, stored, row->m.blob, a, &row->summary);
+	job->unreadable = job->unreadable || !row->has_summary;
 }
 
 /* --- Items ---------------------------------------------------------------------------------------------- */

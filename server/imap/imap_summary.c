@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* imap_summary.c - a body passes through the builder in pieces. */
+#include "server/imap/imap_summary.h"
+
+#include "store/blob.h"
+
+enum { READ_BYTES = 16 * 1024 };
+
+static enum err read_all(struct store *st, uint64_t blob, struct summary_builder *b)
+{
+	struct blob_reader reader;
+	char buf[READ_BYTES];
+	size_t n = 1;
+	enum err err = blob_open(&reader, st, blob);
+
+	while (!err && n) {
+		err = blob_read(&reader, buf, sizeof(buf), &n);
+		if (!err && n)
+			summary_add(b, slice_of(buf, n));
+	}
+	return err;
+}
+
+enum err imap_summary_open(struct store *st, slice stored, uint64_t blob, struct arena *a,
+	struct summary *out)
+{
+	struct out made = out_arena(a);
+
+	if (stored.len && summary_open(stored, out))
+		return OK;
+	struct summary_builder *b = summary_begin(a);
+	enum err err = read_all(st, blob, b);
+	if (err)
+		return err;
+	summary_end(b, &made);
+	return out_ok(&made) && summary_open(out_written(&made), out) ? OK : ERR_CORRUPT;
+}

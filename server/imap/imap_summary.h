@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* imap_summary.h - the summary of a message, also when it was too long to be kept.
+ *
+ * On helper threads: it may read the body. */
+#ifndef SERVER_IMAP_IMAP_SUMMARY_H
+#define SERVER_IMAP_IMAP_SUMMARY_H
+
+#include "proto/mime/summary.h"
+
+struct store;
+
+/* From the row the store has of it, or made anew from the body, in the arena. ERR_CORRUPT and what
+ * blob_read says. */
+enum err imap_summary_open(struct store *st, slice stored, uint64_t blob, struct arena *a,
+	struct summary *out) must_use;
+
+#endif
