@@ -62,7 +62,7 @@ struct deliver {
 	/* message_deliver_many only: the stored body, as its struct blob_ref says. */
 	uint64_t blob, low, size;
 };
-/* What became of one target: waits until it was applied. */
+/* What became of one target of a store_message with `ask`: waits until it was applied. */
 struct delivered {
 	uint32_t mailbox, uid_validity, uid;
 };

@@ -6,6 +6,7 @@
 #include "core/worker.h"
 #include "store/journal_int.h"
 #include "store/store_int.h"
+#include "tests/store/mailbox_support.h"
 #include "tests/store/store_support.h"
 
 #include <criterion/criterion.h>
@@ -18,6 +19,8 @@ struct acked {
 	unsigned seed;
 	size_t size;
 	bool parked;
+	uint64_t account; /* delivered: where to, and what the outcome was */
+	uint32_t uid;
 };
 
 static struct world {
@@ -40,6 +43,7 @@ static bool replayed(void *arg, const struct blob_ref *ref, wall_ms at, slice me
 {
 	const struct acked *a = find(ref->id);
 
+	world.bad = world.bad || (a && a->account); /* what has no meta is nothing for the queue */
 	world.found += a && !a->parked;
 	return a && !a->parked;
 }
@@ -67,20 +71,65 @@ static bool put_one(unsigned seed)
 	return true;
 }
 
+/* What a client was told stays so: the outcome, before anything was committed. */
+static bool deliver_next(unsigned seed)
+{
+	struct delivering d = { .account = 1 + sim_random(2),
+		.seed = seed,
+		.size = (size_t)sim_random(20000),
+		.summary = SLICE("summary") };
+	enum err err = deliver_one(world.box.st, &d);
+
+	if (err || world.count == RECORDS_MAX)
+		return err != ERR_STOPPED;
+	world.acked[world.count++] = (struct acked){
+		.id = d.ref.id, .seed = seed, .size = d.size, .account = d.account, .uid = d.at.uid
+	};
+	if (sim_random(4) == 0)
+		(void)!store_sync(world.box.st, d.account, d.ref.id);
+	return true;
+}
+
+static bool put_next(unsigned seed)
+{
+	return sim_random(3) ? put_one(seed) : deliver_next(seed);
+}
+
 static void appending(void *arg)
 {
-	while (!world.quit && put_one(++world.seed))
+	while (!world.quit && put_next(++world.seed))
 		(void)!fiber_sleep((msec)sim_random(20));
 	world.running--;
+}
+
+static bool delivered_is(const struct acked *a)
+{
+	static struct scanned all;
+	struct runs one = { 0 };
+	struct message_scan scan = { .account = a->account,
+		.mailbox = MAILBOX_INBOX,
+		.uids = &one,
+		.want = MESSAGE_WANT_SUMMARY };
+
+	must(runs_add(&one, a->uid));
+	bool good = scan_all(world.box.st, &scan, &all) == OK && all.len == 1 &&
+		all.rows[0].blob == a->id && all.rows[0].uid == a->uid;
+	runs_done(&one);
+	return good;
 }
 
 /* Everything acknowledged so far is there, from wherever it is now. */
 static void look(void)
 {
+	/* A disk that fails just now may keep the last of it from being read yet. */
+	bool visible =
+		store_sync_all(world.box.st, 1) == OK && store_sync_all(world.box.st, 2) == OK;
+
 	for (size_t i = 0; i < world.count; i++) {
 		const struct acked *a = &world.acked[i];
 
-		if (!message_is(world.box.st, a->id, a->seed, a->size))
+		if (!message_is(world.box.st, a->id, a->seed, a->size) ||
+			(visible && a->account && !delivered_is(a)))
 			world.bad = true;
 	}
 }
@@ -156,6 +205,10 @@ static void run_seed(uint64_t seed, unsigned fail_per_mille)
 	}
 	cr_expect_gt(world.count, 20u);
 	cr_expect_gt(world.crashes, 1u);
+	size_t delivered = 0;
+	for (size_t i = 0; i < world.count; i++)
+		delivered += world.acked[i].account != 0;
+	cr_expect_gt(delivered, 5u);
 	sim_stop();
 	tmpdir_remove(&world.box.dir);
 }
