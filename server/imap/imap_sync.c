@@ -274,7 +274,9 @@ static enum err tell_changed(struct imap_session *s, uint32_t upto)
 enum err imap_view_sync(struct imap_session *s, bool expunges)
 {
 	struct imap_box *box = s->box;
-	enum err err = box->view->stale ? imap_view_refresh(box->view, false) : OK;
+	/* Somebody else may be at it: what he finds is for us too. */
+	bool old = box->view->stale || box->view->refreshing.held;
+	enum err err = old ? imap_view_refresh(box->view, false) : OK;
 	uint32_t upto = box->told_uid;
 
 	if (err && err != ERR_NOT_FOUND)
