@@ -96,7 +96,7 @@ enum err mailbox_account_init(struct store *st, uint64_t account, slice domain)
 		.kind = CHANGE_INIT, .account = account, .at = mailbox_clock(), .name = domain
 	};
 
-	if (!account || domain.len > KEYS_DOMAIN_MAX || memchr(domain.ptr, 0, domain.len))
+	if (!account || domain.len > KEYS_DOMAIN_MAX || slice_find(domain, 0) >= 0)
 		return ERR_INVALID;
 	return run(st, &c, NULL, NULL);
 }

@@ -186,8 +186,10 @@ static enum err drop_body(struct changing *ch, uint64_t blob, struct keys_body *
 	struct keys_buf key;
 	enum err err = get_body(ch, blob, out);
 
-	if (err)
-		return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+	if (err) { /* not there: fsck tells of it, and nobody waits for a repair */
+		*out = (struct keys_body){ 0 };
+		return err == ERR_NOT_FOUND ? OK : err;
+	}
 	err = leave_thread(ch, out);
 	for (unsigned i = 0; !err && i <= keys_body_pieces(out); i++) {
 		body_key(&key, ch, blob, (uint8_t)i);
