@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { PATH_BYTES = 1024, FILL_BYTES = 1024 * 1024 };
 
@@ -99,6 +100,22 @@ fail:
 	return err;
 }
 
+#ifdef RP_FAULTS
+/* For tests of the whole program: the disk is broken while the file that RINGPOST_BROKEN_DISK names is
+ * there. Bytes may be written all the same, as with a sync that failed. */
+static enum err disk(void)
+{
+	const char *path = getenv("RINGPOST_BROKEN_DISK");
+
+	return path && access(path, F_OK) == 0 ? ERR_IO : OK;
+}
+#else
+static enum err disk(void)
+{
+	return OK;
+}
+#endif
+
 static enum err fill(struct file *file, uint64_t bytes)
 {
 	void *zeros = file_buffer(FILL_BYTES);
@@ -121,7 +138,9 @@ static enum err files_make(const struct segment_home *home, const struct store_o
 
 	if (!slot_path(path, options, slot))
 		return ERR_INVALID;
-	enum err err = open_slot(options, slot, FILE_CREATE | FILE_TRUNCATE, out);
+	enum err err = disk();
+	if (!err)
+		err = open_slot(options, slot, FILE_CREATE | FILE_TRUNCATE, out);
 	if (err)
 		return err;
 	struct file *file = out->place;
@@ -148,7 +167,7 @@ static void write_done(struct file_op *fo, enum err err, size_t moved)
 {
 	struct segment_op *op = container_of(fo, struct segment_op, file_op);
 
-	op->done(op, err);
+	op->done(op, err ? err : disk());
 }
 
 static void files_append(struct worker *w, struct segment_op *op)

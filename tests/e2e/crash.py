@@ -11,6 +11,7 @@ CRASH_SECONDS (110) bound the first test, CRASH_SEED repeats its choices.
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import random
 import re
@@ -20,7 +21,7 @@ import threading
 import time
 
 from hop import Hop
-from support import PASSWORD, USER, Place, Ringpost, Skip, Suite, message, run, until
+from support import BUILD, PASSWORD, USER, Place, Ringpost, Skip, Suite, message, run, until
 from talk import Talk
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "200"))
@@ -391,6 +392,54 @@ def a_full_disk_refuses_and_recovers():
         wanted = {f"n {n}" for n in accepted + [1000]}
         assert subjects(hop) >= wanted
         assert len(hop.messages) == len(subjects(hop))
+
+
+def built_with_faults():
+    with open(os.path.join(BUILD, "meson-info", "intro-buildoptions.json")) as options:
+        return next(row["value"] for row in json.load(options) if row["name"] == "faults")
+
+
+@suite.test
+def a_broken_disk_refuses_and_recovers():
+    """Every write and sync of the journal fails for a while, though bytes may get there."""
+    if not built_with_faults():
+        raise Skip("built without faults")
+    later = lambda hop, session, verb, line: None if hop.open or verb != "RCPT" else "451 4.2.1 later"
+    with Place() as place, Hop(later) as hop:
+        hop.open = False
+        broken = place.file("broken")
+        config = {"relay": {"retry": {"first": "500ms", "factor": 1, "max": "500ms"}},
+                  "store": {"segment": "1M"}, "smtp": {"errors": 10000}}
+        server = Ringpost(place, config, route_to=hop.port, rows={"smtp": {"relay_from": ["127.0.0.1/32"]}},
+                          env={"RINGPOST_BROKEN_DISK": broken})
+        accepted, number = [], 0
+        with server, Talk(server.ports["smtp"]) as talk:
+            talk.ehlo()
+            for _ in range(3):  # breaks, heals, breaks ...
+                for number in range(number + 1, number + 6):
+                    assert submit_numbered(talk, number, 20000)
+                    accepted.append(number)
+                with open(broken, "w"):
+                    pass
+                for number in range(number + 1, number + 6):
+                    assert not submit_numbered(talk, number, 20000)
+                os.unlink(broken)
+
+                def heals():
+                    nonlocal number
+                    number += 1
+                    return submit_numbered(talk, number, 20000)
+
+                until(heals, "mail is taken again")
+                accepted.append(number)
+            server.kill()
+            hop.open = True
+            server.start()
+            until(lambda: subjects(hop) >= {f"n {n}" for n in accepted}, "what was accepted")
+            until(lambda: queue_is_empty(server), "an empty queue")
+        # What was refused must not come, or its sender would have sent it twice.
+        assert subjects(hop) == {f"n {n}" for n in accepted}, subjects(hop) ^ {f"n {n}" for n in accepted}
+        assert server.cli_json("fsck")["result"] in ("clean", "repaired")
 
 
 def fill(disk, filler):
