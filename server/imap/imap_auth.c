@@ -48,14 +48,20 @@ static enum fault find_account(struct imap_session *s, slice name)
 	slice domain = slice_skip(name, at < 0 ? name.len : (size_t)at + 1);
 	enum err err = OK;
 	const struct account *acc = account_find(st, local, domain, &err);
+	struct mailbox_usage usage;
 
 	if (!acc || !acc->id)
 		return FAULT_AUTH_BUSY;
 	s->account = acc->id;
 	s->admin = acc->flags & ACCOUNT_ADMIN;
-	err = mailbox_account_init(st, s->account, domain);
+	err = store_sync_all(st, s->account);
 	if (!err)
-		err = store_sync_all(st, s->account);
+		err = mailbox_usage(st, s->account, &usage);
+	if (!err && !usage.mailboxes) { /* made before there were mailboxes */
+		err = mailbox_account_init(st, s->account, domain);
+		if (!err)
+			err = store_sync_all(st, s->account);
+	}
 	return err ? FAULT_AUTH_BUSY : FAULT_NONE;
 }
 

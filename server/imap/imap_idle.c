@@ -60,8 +60,7 @@ enum verdict imap_do_idle(struct imap_session *s, const union imap_args *args)
 	memcpy(s->idle_tag, tag.ptr, tag.len);
 	s->idle_tag[tag.len] = '\0';
 	out_str(imap_out(s), "+ idling\r\n");
-	s->run = NULL;
-	arena_done(&s->arena);
+	imap_end_run(s);
 	s->input = IMAP_IN_IDLE;
 	s->bad = 0;
 	metric_add(&imap_metrics, IMAP_METRIC_IDLE, 1);

@@ -41,6 +41,10 @@ enum imap_enabled {
 struct imap_station {
 	struct map views; /* struct imap_view */
 	struct map seats; /* imap_seat.c's */
+	/* Arenas of commands that ended, each with one chunk: so that what lives for a moment does not
+	 * stand between what lives for long. */
+	struct arena spare[16];
+	unsigned spares;
 };
 struct imap_station *imap_station_of(struct worker *w);
 
@@ -146,6 +150,8 @@ enum verdict imap_no_err(struct imap_session *s, enum err err);
 /* The end of a command that stayed `open`: tells, answers, frees. On the fiber, or on the loop when
  * nothing has to be waited for. */
 void imap_finish(struct imap_session *s, enum verdict verdict);
+/* The command is over without a tagged line, or after it: its memory goes. */
+void imap_end_run(struct imap_session *s);
 /* "* BYE ..." and close. */
 void imap_bye(struct imap_session *s, const char *text);
 void imap_close(struct imap_session *s);

@@ -55,6 +55,8 @@ void imap_worker_stop(struct worker *w)
 
 	if (!st)
 		return;
+	while (st->spares)
+		arena_done(&st->spare[--st->spares]);
 	map_walk(&st->seats, free_count, &st->seats);
 	map_done(&st->seats);
 	map_done(&st->views);

@@ -217,10 +217,20 @@ static void arm(struct imap_session *s)
 		conn_deadline(s->head.conn, s->state == IMAP_NEW ? o->login_ms : o->idle_ms);
 }
 
-static void end_run(struct imap_session *s)
+void imap_end_run(struct imap_session *s)
 {
+	struct imap_station *st = imap_station_of(s->head.door->w);
+
 	s->run = NULL;
-	arena_done(&s->arena);
+	if (!s->arena.chunk)
+		return;
+	if (st->spares == array_len(st->spare)) {
+		arena_done(&s->arena);
+		return;
+	}
+	arena_reset(&s->arena);
+	st->spare[st->spares++] = s->arena;
+	s->arena = (struct arena){ .chunk_bytes = s->arena.chunk_bytes };
 }
 
 void imap_finish(struct imap_session *s, enum verdict verdict)
@@ -242,7 +252,7 @@ void imap_finish(struct imap_session *s, enum verdict verdict)
 	}
 	if (compress && conn_start_deflate(s->head.conn))
 		conn_abort(s->head.conn, ERR_NOMEM);
-	end_run(s);
+	imap_end_run(s);
 	if (s->input != IMAP_IN_NOTHING && count_bad(s, bad) == CLOSE)
 		too_many(s);
 	if (fatal)
@@ -301,6 +311,10 @@ static bool start(struct imap_session *s)
 static const char *prepare(struct imap_session *s, const struct imap_verb *verb,
 	const struct imap_command *cmd, const struct imap_part *part)
 {
+	struct imap_station *st = imap_station_of(s->head.door->w);
+
+	if (st->spares)
+		s->arena = st->spare[--st->spares];
 	struct imap_run *run = arena_new(&s->arena, struct imap_run);
 	slice args = verb->flags & IMAP_V_NOW ? cmd->args : arena_dup(&s->arena, cmd->args);
 	struct imap_lex lex;
@@ -364,7 +378,7 @@ static bool take_first(struct imap_session *s, const struct imap_part *part)
 		imap_message_refuse(&s->reader);
 	enum verdict verdict = refuse(s, cmd.tag, why);
 
-	end_run(s);
+	imap_end_run(s);
 	return verdict == DONE;
 }
 
@@ -411,7 +425,7 @@ struct imap_limits imap_limits_of(const struct imap_session *s)
 	const struct imap_options *o = s->head.setup->imap;
 	struct imap_limits limits = { .line_max = (uint32_t)o->line_max,
 		.literal_max = (uint32_t)o->literal_max,
-		.plus_max = (uint32_t)o->literal_max,
+		.plus_max = UINT32_MAX, /* messages of APPEND, which are not collected */
 		.depth_max = (uint32_t)o->depth_max,
 		.terms_max = (uint32_t)o->terms_max };
 
