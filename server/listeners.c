@@ -24,26 +24,28 @@
 
 enum { SPARE_FILES = 256 };
 
+#define DEFAULT_ROW(kind)                                                                        \
+	{                                                                                        \
+		.service = kind, .port = CONF_UNSET, .tls = true, .client_conns_max = CONF_UNSET \
+	}
+
+/* Those that begin with TLS stand last: without a certificate there are none. */
 static const struct listen_options default_rows[] = {
-	{ .service = SERVICE_SMTP,
-		.port = CONF_UNSET,
-		.tls = true,
-		.client_conns_max = CONF_UNSET },
-	{ .service = SERVICE_SUBMISSION,
-		.port = CONF_UNSET,
-		.tls = true,
-		.client_conns_max = CONF_UNSET },
-	{ .service = SERVICE_SUBMISSIONS,
-		.port = CONF_UNSET,
-		.tls = true,
-		.client_conns_max = CONF_UNSET },
+	DEFAULT_ROW(SERVICE_SMTP),
+	DEFAULT_ROW(SERVICE_SUBMISSION),
+	DEFAULT_ROW(SERVICE_POP3),
+	DEFAULT_ROW(SERVICE_IMAP),
+	DEFAULT_ROW(SERVICE_SUBMISSIONS),
+	DEFAULT_ROW(SERVICE_POP3S),
+	DEFAULT_ROW(SERVICE_IMAPS),
 };
+enum { DEFAULT_TLS_ROWS = 3 };
 
 static size_t row_count(const struct setup *setup)
 {
 	if (setup->service->listen.count)
 		return setup->service->listen.count;
-	return array_len(default_rows) - (setup->tls ? 0 : 1); /* no certificate: no 465 */
+	return array_len(default_rows) - (setup->tls ? 0 : DEFAULT_TLS_ROWS);
 }
 
 static const struct listen_options *row_at(const struct setup *setup, size_t i)

@@ -70,7 +70,9 @@ static const struct conf_row service_rows[] = {
 	{ "group", CONF_STRING, AT(group), 0, "",
 		.doc = "Become this group; empty: the user's own" },
 	{ "listen", CONF_STRUCTS, AT(listen), CONF_RELOAD, .max = 256, .sub = &listen_table,
-		.doc = "Listeners; absent: smtp on 25, submission on 587, submissions on 465" },
+		.doc = "Listeners; absent: smtp, submission, submissions, pop3, pop3s, imap and "
+		       "imaps on "
+		       "their standard ports" },
 	{ "metrics", CONF_ADDRESS, AT(metrics), 0,
 		.doc = "Where Prometheus text is served over HTTP: address:port or unix:/path; "
 		       "absent: nowhere" },

@@ -26,6 +26,15 @@ TITLES = {
     8463: "DKIM: Ed25519", 8601: "Authentication-Results", 8689: "REQUIRETLS", 9266: "tls-exporter channel binding",
     9422: "LIMITS", 3339: "Timestamps", 4422: "SASL", 5952: "IPv6 text", 2822: "Message format (old)",
     8058: "One-click unsubscribe", 2369: "List- fields", 2919: "List-Id", 7372: "Authentication status codes",
+    2177: "IMAP IDLE", 2180: "IMAP: several sessions", 2342: "IMAP NAMESPACE", 2449: "POP3 extensions", 2971: "IMAP ID",
+    3206: "POP3 response codes", 3348: "IMAP CHILDREN", 3501: "IMAP4rev1", 3502: "IMAP MULTIAPPEND",
+    3516: "IMAP BINARY", 3691: "IMAP UNSELECT", 4315: "IMAP UIDPLUS", 4731: "IMAP ESEARCH", 4959: "IMAP SASL-IR",
+    4978: "IMAP COMPRESS", 5032: "IMAP WITHIN", 5034: "POP3 AUTH", 5051: "i;unicode-casemap", 5161: "IMAP ENABLE",
+    5182: "IMAP SEARCHRES", 5256: "IMAP SORT, THREAD", 5258: "IMAP LIST-EXTENDED", 5530: "IMAP response codes",
+    5819: "IMAP LIST-STATUS", 5957: "IMAP SORT=DISPLAY", 6154: "IMAP SPECIAL-USE", 6851: "IMAP MOVE",
+    6855: "IMAP UTF-8", 6856: "POP3 UTF8, LANG", 7162: "IMAP CONDSTORE, QRESYNC", 7888: "IMAP LITERAL+",
+    7889: "IMAP APPENDLIMIT", 8438: "IMAP STATUS=SIZE", 8457: "IMAP Important", 8474: "IMAP OBJECTID",
+    8514: "IMAP SAVEDATE", 8970: "IMAP PREVIEW", 9051: "IMAP4rev2", 9208: "IMAP QUOTA", 1951: "DEFLATE",
     5890: "IDNA", 5891: "IDNA", 8017: "PKCS #1", 2782: "SRV", 4033: "DNSSEC", 1035: "DNS", 6761: "Special names",
 }
 CITATION = re.compile(r"RFC[ \n\t*/]*(\d{4})((?:,? (?:and )?§?\d+(?:\.\d+)*(?!\d*[a-z%]))*)")
