@@ -49,7 +49,9 @@ static const char relay_shared[] =
 	"tls: none, idle: 2s,\n"
 	"         retry: { first: 10s, factor: 2, max: 60s, expire: 30m, warn: 2h },\n"
 	"         timeouts: { connect: 10s, greeting: 30s, ehlo: 30s, mail: 30s, rcpt: 30s,\n"
-	"                     data: 30s, body: 30s, dot: 30s }";
+	"                     data: 30s, body: 30s, dot: 30s },\n"
+	"         routes: [ { domain: box.test, hosts: [ 192.0.2.12 ], port: 24, protocol: lmtp } "
+	"]";
 
 static struct {
 	struct tmpdir dir;
@@ -131,7 +133,7 @@ static void write_config(FILE *f, const char *variant)
 		"hostname: mx.sim.test\ndata: %s/data\ncontrol: %s/control\ndrain: 20s\n"
 		"listen: [ { address: %s, port: 25, service: smtp, tls: false,\n"
 		"            relay_from: [ 127.0.0.0/8 ] } ]\n"
-		"limits: { connections: 500 }\nresolver: { ipv6: false }\n",
+		"limits: { connections: 500 }\n",
 		house.dir.path, house.dir.path, town_server);
 	bool in_relay = false;
 

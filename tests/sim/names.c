@@ -15,6 +15,8 @@ const struct host town_hosts[] = {
 	{ "mx.picky.test", 8, HOST_REJECTS },
 	{ "mx.never.test", 9, HOST_DEFERS },
 	{ "mx.sender.test", 10, HOST_GOOD },
+	{ "mx.six.test", 11, HOST_SIX },
+	{ "box.test", 12, HOST_LMTP },
 };
 const unsigned town_host_count = array_len(town_hosts);
 
@@ -32,6 +34,8 @@ static const struct exchanger exchangers[] = {
 	{ "picky.test", "mx.picky.test", 10 },
 	{ "never.test", "mx.never.test", 10 },
 	{ "sender.test", "mx.sender.test", 10 },
+	{ "six.test", "mx.six.test", 10 },
+	{ "six.test", "mx.d.test", 20 },
 	{ "null.test", "", 0 },
 	/* The same site as a.test. */
 	{ "e.test", "mx1.a.test", 10 },
@@ -40,7 +44,8 @@ static const struct exchanger exchangers[] = {
 
 /* Ordinary ones stand there more than once. */
 const char *const town_domains[] = { "a.test", "a.test", "b.test", "b.test", "c.test", "c.test",
-	"d.test", "e.test", "picky.test", "never.test", "null.test", "unknown.test", NULL };
+	"d.test", "e.test", "six.test", "box.test", "box.test", "picky.test", "never.test",
+	"null.test", "unknown.test", NULL };
 
 bool town_refuses(const char *domain)
 {
@@ -50,7 +55,12 @@ bool town_refuses(const char *domain)
 
 struct addr town_address(const struct host *host)
 {
-	return addr_ip4(0xc0000200u + host->last_octet, 25);
+	struct addr six = { .kind = ADDR_IP6, .ip = { 0x20, 1, 0x0d, 0xb8 }, .port = 25 };
+
+	six.ip[15] = host->last_octet;
+	if (host->kind == HOST_SIX)
+		return six;
+	return addr_ip4(0xc0000200u + host->last_octet, host->kind == HOST_LMTP ? 24 : 25);
 }
 
 static void put_name(struct out *o, const char *name)
@@ -99,11 +109,12 @@ enum err town_resolve(void *arg, const char *name, int rrtype, struct resolver_a
 		return ERR_DNS_NXDOMAIN;
 	if (rrtype == RESOLVER_MX)
 		answer_mx(name, out);
-	for (unsigned i = 0; rrtype == RESOLVER_A && i < town_host_count; i++) {
+	for (unsigned i = 0; i < town_host_count; i++) {
 		struct addr at = town_address(&town_hosts[i]);
+		int type = at.kind == ADDR_IP6 ? RESOLVER_AAAA : RESOLVER_A;
 
-		if (!strcmp(town_hosts[i].name, name))
-			resolver_answer_add(out, slice_of(at.ip, 4), 60);
+		if (rrtype == type && !strcmp(town_hosts[i].name, name))
+			resolver_answer_add(out, addr_bytes(&at), 60);
 	}
 	return OK; /* nothing added: the name exists, the type does not */
 }

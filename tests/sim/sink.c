@@ -196,11 +196,42 @@ static void take_slowly(struct sink *s)
 	say(s, "250 2.0.0 taken at last");
 }
 
+/* RFC 2033 4.2: each has a fate of its own, told in order; the connection may break between them. */
+static void end_of_lmtp(struct sink *s)
+{
+	verify(s);
+	s->transactions++;
+	for (unsigned i = 0; i < s->rcpt_count; i++) {
+		struct named who = s->rcpts[i];
+
+		if (town_bad(30)) {
+			conn_abort(s->c, ERR_RESET);
+			return;
+		}
+		if (town_bad(60)) {
+			say(s, "450 4.2.0 not this one");
+		} else if (town_bad(30)) {
+			oracle_refused(&oracle_message(who.message)->rcpts[who.n]);
+			say(s, "552 5.2.2 full");
+		} else {
+			oracle_delivered(&(struct delivery){ .message = who.message,
+				.n = who.n,
+				.session = s->number,
+				.transaction = s->transactions });
+			say(s, "250 2.0.0 taken");
+		}
+	}
+}
+
 static void end_of_message(struct sink *s)
 {
 	s->mail = false;
 	if (misbehaves(s, 40))
 		return;
+	if (s->host->kind == HOST_LMTP) {
+		end_of_lmtp(s);
+		return;
+	}
 	if (!s->report && town_bad(15)) {
 		refuse_all(s);
 	} else if (town_bad(40)) {
@@ -298,6 +329,8 @@ static void do_ehlo(struct sink *s)
 		[HOST_CHUNKS] = "250-next\r\n250-CHUNKING\r\n250-PIPELINING\r\n250 8BITMIME",
 		[HOST_REJECTS] = "250-next\r\n250 PIPELINING",
 		[HOST_DEFERS] = "250-next\r\n250 PIPELINING",
+		[HOST_SIX] = "250-next\r\n250-CHUNKING\r\n250 SIZE 50000000",
+		[HOST_LMTP] = "250-next\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 8BITMIME",
 	};
 
 	if (!misbehaves(s, 20))
@@ -371,7 +404,8 @@ static enum err command(struct sink *s, slice line)
 		return do_data(s);
 	if (slice_eq_nocase(verb, SLICE("BDAT")))
 		return do_bdat(s, args);
-	if (slice_eq_nocase(verb, SLICE("EHLO")) || slice_eq_nocase(verb, SLICE("HELO")))
+	if (slice_eq_nocase(verb, SLICE("EHLO")) || slice_eq_nocase(verb, SLICE("HELO")) ||
+		slice_eq_nocase(verb, SLICE("LHLO")))
 		do_ehlo(s);
 	else if (slice_eq_nocase(verb, SLICE("MAIL")))
 		do_mail(s, args);

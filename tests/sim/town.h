@@ -39,6 +39,8 @@ enum host_kind {
 	HOST_REJECTS, /* 5xx for recipients with an odd number */
 	HOST_DEFERS,  /* 4xx for ever */
 	HOST_ABSENT,  /* nobody listens */
+	HOST_SIX,     /* has an IPv6 address only */
+	HOST_LMTP,    /* by a route: a reply for each recipient */
 };
 struct host {
 	const char *name;
