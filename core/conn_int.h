@@ -78,6 +78,8 @@ struct conn {
 	bool paused, eof, over_high, in_data, shut, said_bye, released;
 };
 
+_Static_assert(sizeof(struct conn) <= 512, "an idle connection is a few hundred bytes and a timer");
+
 static inline void conn_mark(struct conn *c)
 {
 	if (!list_has(&c->dirty))

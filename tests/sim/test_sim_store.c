@@ -3,6 +3,7 @@
  * then is there after the restart, whole; what was not is there whole or not at all. The index is real
  * LMDB in a temporary folder, where every commit is synced: it may be behind the journal, never ahead. */
 #include "core/fiber.h"
+#include "store/schedule.h"
 #include "tests/sim/world.h"
 #include "tests/store/store_support.h"
 
@@ -112,4 +113,64 @@ Test(sim_store, what_was_acknowledged_survives)
 	cr_assert_gt(verified, 100u);
 	cr_assert_gt(crashes, 20u);
 	cr_assert_gt(crashes_again, 10u);
+}
+
+/* --- Results are durable within 20 ms, whatever else is written --- */
+
+enum { LAZY = 200, LAZY_MAX_MS = 20 };
+
+struct lazy {
+	struct schedule_op sop;
+	msec at, took;
+};
+static struct lazy lazies[LAZY];
+static unsigned lazy_done;
+
+static void lazy_is_durable(struct journal_op *op, enum err err)
+{
+	struct lazy *l = container_of(container_of(op, struct schedule_op, op), struct lazy, sop);
+
+	check(err == OK);
+	l->took = worker_now(worker_self()) - l->at;
+	lazy_done++;
+	schedule_op_free(&l->sop);
+}
+
+/* Alone or in company, and sometimes while somebody else's write is under way. */
+static void body_lazy(struct worker *w, void *arg)
+{
+	(void)arg;
+	open_store(&keep_all);
+	finished = 0;
+	check(fiber_start(w, put_some, NULL) == OK);
+	for (unsigned i = 0; i < LAZY; i++) {
+		struct lazy *l = &lazies[i];
+		struct schedule_done end = { .id = 1000 + i, .domain = SLICE("d.test") };
+
+		l->at = worker_now(w);
+		l->sop.op.done = lazy_is_durable;
+		l->sop.op.flags = JOURNAL_LAZY;
+		check(schedule_done_submit(st, &l->sop, &end) == OK);
+		check(fiber_sleep((msec)sim_random(i < LAZY / 2 ? 3 : 40)) == OK);
+	}
+	while (lazy_done < LAZY || !finished)
+		check(fiber_sleep(1) == OK);
+	store_close(st);
+}
+
+Test(sim_store, results_are_durable_in_time)
+{
+	struct world world = { .workers = 1, .body = body_lazy };
+	msec longest = 0;
+
+	tmpdir_make(&dir);
+	sim_start(&(struct sim_config){ .seed = 7 });
+	cr_assert(world_run(&world));
+	sim_stop();
+	tmpdir_remove(&dir);
+	for (unsigned i = 0; i < LAZY; i++)
+		longest = MAX(longest, lazies[i].took);
+	cr_assert_leq(longest, LAZY_MAX_MS, "%lld ms of the simulation", (long long)longest);
+	cr_assert_geq(longest, 1, "none was lazy: nothing was tested");
+	cr_assert_eq(world_failed, 0u);
 }
