@@ -129,43 +129,15 @@ static struct walked add_remote(struct local *l, slice address, bool forwarded)
 	return (struct walked){ .reached = 1, .open = 1 };
 }
 
-/* One message may go over: only who is full already is refused more. */
-static bool over(const struct mailbox_usage *u, uint64_t bytes, uint64_t messages)
+static enum err look_at_usage(struct local *l, const struct account *acc, struct local_target *t,
+	bool *out_over)
 {
-	return (bytes && u->bytes >= bytes) || (messages && u->messages >= messages);
-}
+	struct local_room room = { .store = l->store, .options = l->options, .account = acc };
+	enum err err = local_has_room(&room);
 
-static uint64_t first_of(uint64_t own, uint64_t domain, int64_t general)
-{
-	return own ? own : domain ? domain : (uint64_t)general;
-}
-
-struct local_quota local_quota_of(const struct local_options *o, const struct account *acc,
-	const struct domain *d)
-{
-	return (struct local_quota){
-		.bytes = first_of(acc->quota_bytes, d ? d->account_quota_bytes : 0, o->quota_bytes),
-		.messages = first_of(acc->quota_messages, d ? d->account_quota_messages : 0,
-			o->quota_messages),
-	};
-}
-
-static enum err look_at_usage(struct local *l, const struct account *acc, const struct domain *d,
-	struct local_target *t, bool *out_over)
-{
-	struct local_quota quota = local_quota_of(l->options, acc, d);
-	struct mailbox_usage usage = { 0 };
-	enum err err = mailbox_usage(l->store, t->account, &usage);
-
-	if (err)
-		return err;
-	t->bare = usage.mailboxes == 0;
-	*out_over = over(&usage, quota.bytes, quota.messages);
-	if (*out_over || (!d->quota_bytes && !d->quota_messages))
-		return OK;
-	err = mailbox_domain_usage(l->store, t->domain, &usage);
-	*out_over = !err && over(&usage, d->quota_bytes, d->quota_messages);
-	return err;
+	t->bare = room.usage.mailboxes == 0;
+	*out_over = err == ERR_QUOTA;
+	return err == ERR_QUOTA ? OK : err;
 }
 
 static struct walked add_account(struct local *l, const struct account *acc, slice folder)
@@ -183,7 +155,7 @@ static struct walked add_account(struct local *l, const struct account *acc, sli
 	t.address =
 		arena_printf(l->arena, "%.*s@%.*s", SLICE_ARG(acc->local), SLICE_ARG(acc->domain));
 	if (l->usage)
-		err = look_at_usage(l, acc, d, &t, &is_over);
+		err = look_at_usage(l, acc, &t, &is_over);
 	if (err)
 		return (struct walked){ .err = err };
 	if (l->target_count == l->target_cap)

@@ -10,11 +10,13 @@
 #define RELAY_LOCAL_H
 
 #include "core/base/base.h"
+#include "store/mailbox.h"
 
 struct account;
 struct conf_table;
 struct deliver;
 struct domain;
+struct envelope;
 struct route_table;
 struct store;
 struct worker;
@@ -97,6 +99,15 @@ struct local_quota {
 };
 struct local_quota local_quota_of(const struct local_options *o, const struct account *acc,
 	const struct domain *d);
+/* Never waits. ERR_QUOTA: the account or its domain is full (one message may go over). */
+struct local_room {
+	struct store *store;
+	const struct local_options *options;
+	const struct account *account;
+	struct mailbox_usage more;  /* on its way besides */
+	struct mailbox_usage usage; /* out: of the account */
+};
+enum err local_has_room(struct local_room *room) must_use;
 
 /* (fiber or no worker) The plan as the store wants it, in the arena: makes the mailboxes of accounts
  * that have none, finds folders. `summary` is a row of proto/mime/summary.h, or empty. */
@@ -106,5 +117,8 @@ struct local_mail {
 };
 enum err local_deliver(struct local *l, const struct local_mail *mail,
 	const struct deliver **out) must_use;
+/* The message `id` is in the mailboxes of all recipients of `env`, who are to be reported as delivered
+ * (RFC 3461 4.1). Never waits. */
+void local_report(struct worker *w, const struct envelope *env, uint64_t id);
 
 #endif

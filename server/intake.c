@@ -376,6 +376,25 @@ static struct envelope envelope_for_queue(struct intake *in)
 	return env;
 }
 
+/* RFC 3461 4.1: who asked to be told of success is told of those who have it now. What is sent on is
+ * reported by whoever has it last. */
+static void report(struct intake *in)
+{
+	struct envelope env = *in->env;
+	bool *elsewhere = arena_array(in->arena, bool, env.rcpt_count);
+
+	env.rcpts = arena_array(in->arena, struct envelope_rcpt, env.rcpt_count);
+	env.rcpt_count = 0;
+	for (size_t i = 0; i < in->local.remote_count; i++)
+		elsewhere[in->local.remotes[i].rcpt] = true;
+	for (uint32_t i = 0; i < in->env->rcpt_count; i++)
+		if (in->env->rcpts[i].notify & ENVELOPE_NOTIFY_SUCCESS && !elsewhere[i] &&
+			!(in->rcpt_faults && in->rcpt_faults[i]))
+			env.rcpts[env.rcpt_count++] = in->env->rcpts[i];
+	if (env.rcpt_count && env.sender.len)
+		local_report(in->door->w, &env, env.id);
+}
+
 static enum err submit(struct intake *in)
 {
 	struct envelope env = envelope_for_queue(in);
@@ -395,6 +414,8 @@ static enum err submit(struct intake *in)
 		intake_drop(in);
 	else
 		err = queue_submit(in->door->w, &mail, &in->env->id);
+	if (!err && in->local.target_count)
+		report(in);
 	return err;
 }
 

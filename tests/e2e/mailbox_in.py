@@ -58,9 +58,15 @@ class Stage:
 def stage():
     config = {"local": {"postmaster": CAROL}, "auth": {"fail_delay": "10ms"}}
     services = ("smtp", "submission", "submissions", "lmtp")
-    with Place() as place, Sink() as sink, submission(
-            place, config, route_to=sink.port, services=services,
-            accounts=(SUBMITTER, BOB, CAROL)) as server:
+    with Place() as place, Sink() as sink:
+        config["relay"] = {"routes": [{"domain": "*", "hosts": ["127.0.0.1"], "port": sink.port,
+                                       "tls": "none"}]}
+        yield from run(place, sink, config, services)
+
+
+def run(place, sink, config, services):
+    with submission(place, config, services=services,
+                    accounts=(SUBMITTER, BOB, CAROL)) as server:
         server.cli("alias", "add", "team@own.test", f"{BOB},{CAROL},team@far.test")
         yield Stage(server, sink)
 
@@ -216,6 +222,16 @@ def reports_to_our_own_senders_stay_here(s):
         text.startswith(f"Return-Path: <>\nDelivered-To: {SUBMITTER}\n"), text
     assert "550 5.1.1 no" in text and "message/delivery-status" in text, text
     s.sink.on_rcpt = None
+
+
+@suite.test
+def success_is_reported_when_asked_for(s):
+    before = len(s.rows(SUBMITTER))
+    submit(s.server, f"From: {SUBMITTER}\r\nSubject: tell me\r\n\r\nhi\r\n",
+           recipients=[BOB], rcpt_options=["NOTIFY=SUCCESS"])
+    until(lambda: len(s.rows(SUBMITTER)) > before, "the report")
+    text = s.show(SUBMITTER, s.rows(SUBMITTER)[-1]["uid"])
+    assert "Action: delivered" in text and f"rfc822;{BOB}" in text.replace(" ", ""), text
 
 
 @suite.test

@@ -23,6 +23,7 @@ struct house {
 	unsigned submitted, rcpts, mailboxes;
 	unsigned held[8];  /* messages of each account, by its number */
 	char splice[1024]; /* of the last one delivered */
+	unsigned reported; /* recipients whose delivery the sender is told of */
 	bool hash_given;
 	char sender[320], first_rcpt[320];
 };

@@ -185,6 +185,11 @@ enum err mailbox_account_init(struct store *st, uint64_t account, slice domain)
 	return OK;
 }
 
+void local_report(struct worker *w, const struct envelope *env, uint64_t id)
+{
+	house.reported += env->rcpt_count;
+}
+
 void local_begin(struct local *l, struct worker *w, struct arena *a)
 {
 	*l = (struct local){ .options = conf_options(house.door.setup->conf, &local_conf),
