@@ -110,7 +110,7 @@ enum err message_store(struct store *st, const struct message_store *args, modse
 		.mode = (uint8_t)args->mode,
 		.flags = args->flags & MESSAGE_FLAGS,
 		.conditional = args->conditional,
-		.since = args->unchanged_since,
+		.since = args->later || args->conditional ? args->unchanged_since : 0,
 		.other = args->keywords };
 	struct deliver_target probe = { .keywords = args->keywords };
 	struct deliver check = { .targets = &probe, .target_count = 1 };
@@ -118,6 +118,8 @@ enum err message_store(struct store *st, const struct message_store *args, modse
 	if (message_check_delivery(&check))
 		return ERR_LIMIT;
 	enum err err = run_set(st, &c, args->uids, &a, &ran);
+	if (!err && args->later && !mailbox_take_runs(ran.outcome, args->later))
+		err = ERR_NOMEM;
 	if (!err && out_pos)
 		*out_pos = ran.pos;
 	arena_done(&a);

@@ -280,14 +280,29 @@ struct storing {
 	struct boxed *box;
 	struct logging *lg;
 	uint64_t keywords;
+	struct out *later; /* NULL: not asked for */
+	struct run run;    /* of them, not yet written */
+	uint32_t last;
 };
+
+static void note_later(struct storing *s, uint32_t uid)
+{
+	if (s->run.first && uid != s->run.last + 1)
+		keys_put_run(s->later, &s->last, &s->run);
+	if (!s->run.first || uid != s->run.last + 1)
+		s->run.first = uid;
+	s->run.last = uid;
+}
 
 static enum err store_one(struct storing *s, const struct message *old)
 {
 	struct message new = *old;
 
-	if (s->c->conditional && old->changed > s->c->since)
-		return OK;
+	if (s->later && old->changed > s->c->since) {
+		note_later(s, old->uid);
+		if (s->c->conditional)
+			return OK;
+	}
 	change_flags(s->c, s->keywords, &new);
 	/* Clients that say what they want the flags to be are told so: RFC 7162 3.1.3. */
 	if (s->c->mode != MESSAGE_REPLACE &&
@@ -310,15 +325,17 @@ static enum err store_all(struct storing *s)
 		for (size_t i = 0; !err && i < p.len; i++)
 			err = store_one(s, &p.rows[i].m);
 	} while (!err && p.len);
+	if (s->run.first)
+		keys_put_run(s->later, &s->last, &s->run);
 	return err;
 }
 
-enum err apply_store(struct changing *ch, const struct mailbox_change *c)
+static enum err store_box(struct changing *ch, const struct mailbox_change *c, struct out *later)
 {
 	struct boxed box;
 	struct keyword_set set;
 	struct logging lg = { .ch = ch, .box = &box, .kind = KEYS_LOG_FLAGS };
-	struct storing s = { .ch = ch, .c = c, .box = &box, .lg = &lg };
+	struct storing s = { .ch = ch, .c = c, .box = &box, .lg = &lg, .later = later };
 	enum err err = boxed_load(ch, c->mailbox, &box);
 
 	if (err) {
@@ -406,6 +423,11 @@ static enum err with_outcome(struct changing *ch, const struct mailbox_change *c
 		apply_outcome(ch->ap, OK, out_written(&o));
 	free(buf);
 	return err;
+}
+
+enum err apply_store(struct changing *ch, const struct mailbox_change *c)
+{
+	return c->conditional || c->since ? with_outcome(ch, c, store_box) : store_box(ch, c, NULL);
 }
 
 enum err apply_expunge(struct changing *ch, const struct mailbox_change *c)

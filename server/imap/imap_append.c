@@ -1,25 +1,369 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* imap_append.c - APPEND. */
+/* imap_append.c - APPEND (RFC 9051 6.3.12), with MULTIAPPEND (RFC 3502) and literal8.
+ *
+ * What can be refused is refused before the client sends the message. Its bytes go from the receive
+ * callback into the store and the summary, without a fiber and without a copy of the whole. A single
+ * message is one record with its delivery in it. Of several the bodies are stored first, held and
+ * in no mailbox; one record then delivers all of them, so a command that breaks off leaves nothing. */
 #include "server/imap/imap_int.h"
+
+#include "core/worker.h"
+#include "proto/mime/summary.h"
+#include "store/message.h"
+#include "store/store.h"
+
+enum {
+	MESSAGES_MAX = 1000,      /* of one command */
+	KEPT_MAX = 1024 * 1024,   /* bytes of what is known of them: they must fit into a record */
+	SLOW_BYTES = 64 * 1024,   /* so many in the time of imap.send, or the client is too slow */
+	BUILDER_BYTES = 8 * 1024, /* chunks of the arena in which a summary is made */
+};
+
+/* In the arena of the command, but for what the store and `building` hold. */
+struct imap_append_state {
+	struct imap_session *session;
+	uint32_t mailbox;
+	/* The message at hand. */
+	struct imap_append_item item, *next; /* what was said of the one behind it */
+	struct blob_writer body;
+	struct arena building;
+	struct summary_builder *summary;
+	size_t window;   /* bytes since the deadline moved */
+	const char *bad; /* what is wrong with it: BAD */
+	enum err err;
+	bool binary;
+	/* Those before, each held. */
+	struct deliver *rows;
+	struct blob_ref *refs;
+	size_t len, cap;
+	struct mailbox_usage taken;
+};
+
+void imap_append_drop(struct imap_session *s)
+{
+	struct imap_append_state *a = s->append;
+
+	if (!a)
+		return;
+	s->append = NULL;
+	blob_drop(&a->body);
+	arena_done(&a->building);
+	for (size_t i = 0; i < a->len; i++)
+		store_release(imap_store_of(s), &a->refs[i]);
+}
+
+/* --- Before a message ----------------------------------------------------------------------------- */
+
+static void may_resume(struct blob_writer *body)
+{
+	struct imap_append_state *a = container_of(body, struct imap_append_state, body);
+
+	conn_resume(a->session->head.conn);
+}
+
+static void accept_message(struct imap_append_state *a, const struct imap_part *part)
+{
+	struct imap_session *s = a->session;
+
+	a->binary = part->binary;
+	a->window = 0;
+	a->body.resume = may_resume;
+	blob_begin(&a->body, imap_store_of(s));
+	arena_init(&a->building, BUILDER_BYTES);
+	a->summary = summary_begin(&a->building);
+	if (imap_message_accept(&s->reader))
+		out_str(imap_out(s), "+ Go on\r\n");
+	s->input = IMAP_IN_MESSAGE;
+	conn_deadline(s->head.conn, s->head.setup->imap->send_ms);
+}
+
+/* In the order in which it costs. Room is looked for with what is under way, as it is not counted yet. */
+static enum verdict offer(struct imap_append_state *a)
+{
+	struct imap_session *s = a->session;
+	const struct imap_part *part = &s->run->part;
+	enum err err;
+
+	if (!part->message)
+		return imap_bad(s, "A message literal was expected");
+	if (a->item.utf8 && !part->binary) /* RFC 6855 4 */
+		return imap_bad(s, "UTF8 wants a literal8");
+	if (!part->bytes) /* RFC 3502 6.3.11 */
+		return imap_no(s, IMAP_CODE_CANNOT, "An empty message: nothing was appended");
+	if (part->bytes > (uint64_t)s->head.setup->imap->append_max)
+		return imap_no(s, IMAP_CODE_TOOBIG, "The message is too large");
+	if (a->len == MESSAGES_MAX || s->arena.used_bytes > KEPT_MAX)
+		return imap_no(s, IMAP_CODE_LIMIT, "Too many messages in one command");
+	err = imap_has_room(s, &a->taken);
+	if (err)
+		return imap_no_err(s, err);
+	accept_message(a, part);
+	return DONE;
+}
+
+/* The fiber's part of every step ends here: either bytes are to come, or the command is over. */
+static void end_step(struct imap_session *s)
+{
+	if (s->input == IMAP_IN_MESSAGE)
+		return;
+	if (s->run->part.message)
+		imap_message_refuse(&s->reader);
+	imap_append_drop(s);
+}
 
 enum verdict imap_do_append(struct imap_session *s, const union imap_args *args)
 {
-	if (s->run->part.message)
-		imap_message_refuse(&s->reader);
-	return imap_no(s, IMAP_CODE_CANNOT, "Not built yet");
+	struct imap_append_state *a = arena_new(&s->arena, struct imap_append_state);
+	enum verdict verdict;
+	enum err err = imap_find_destination(s, args->append.mailbox, &a->mailbox);
+
+	a->session = s;
+	a->item = args->append.item;
+	s->append = a;
+	verdict = err ? imap_no_destination(s, err) : offer(a);
+	end_step(s);
+	s->run->open = s->input == IMAP_IN_MESSAGE;
+	return verdict;
+}
+
+/* --- Its bytes ------------------------------------------------------------------------------------ */
+
+static void stop_keeping(struct imap_append_state *a, const char *bad, enum err err)
+{
+	a->bad = bad;
+	a->err = err;
+	blob_drop(&a->body);
+}
+
+/* True: the budget of bodies in memory is used up. What is refused is only counted off. */
+static bool keep(struct imap_append_state *a, slice piece)
+{
+	enum err err;
+
+	if (a->bad || a->err || !piece.len)
+		return false;
+	if (!a->binary && memchr(piece.ptr, 0, piece.len)) {
+		stop_keeping(a, "NUL in a literal that is no literal8", OK);
+		return false;
+	}
+	summary_add(a->summary, piece);
+	err = blob_write(&a->body, piece);
+	if (err && err != ERR_BUSY)
+		stop_keeping(a, NULL, err);
+	return err == ERR_BUSY;
 }
 
 size_t imap_take_literal(struct imap_session *s, slice in, bool *stop)
 {
-	s->input = IMAP_IN_COMMAND;
-	return 0;
+	struct imap_append_state *a = s->append;
+	slice piece = imap_message_take(&s->reader, in);
+
+	a->window += piece.len;
+	if (a->window >= SLOW_BYTES) {
+		a->window = 0;
+		conn_deadline(s->head.conn, s->head.setup->imap->send_ms);
+	}
+	if (keep(a, piece)) {
+		conn_pause(s->head.conn);
+		*stop = true;
+	}
+	if (!imap_message_left(&s->reader))
+		s->input = IMAP_IN_COMMAND;
+	return piece.len;
+}
+
+/* --- Behind a message ----------------------------------------------------------------------------- */
+
+/* A row more of both arrays. */
+static void make_room(struct imap_append_state *a)
+{
+	struct arena *arena = &a->session->arena;
+	size_t cap = a->cap ? a->cap * 2 : 1;
+	struct deliver *rows;
+	struct blob_ref *refs;
+
+	if (a->len < a->cap)
+		return;
+	rows = arena_array(arena, struct deliver, cap);
+	refs = arena_array(arena, struct blob_ref, cap);
+	if (a->len) {
+		memcpy(rows, a->rows, a->len * sizeof(*rows));
+		memcpy(refs, a->refs, a->len * sizeof(*refs));
+	}
+	a->rows = rows;
+	a->refs = refs;
+	a->cap = cap;
+}
+
+static void fill_summary(struct imap_append_state *a, struct deliver *d)
+{
+	struct arena *arena = &a->session->arena;
+	uint64_t *keys = arena_array(arena, uint64_t, SUMMARY_REFS_MAX + 1);
+	struct out row = out_arena(&a->building);
+	struct summary made;
+
+	summary_end(a->summary, &row);
+	if (summary_open(out_written(&row), &made)) {
+		d->thread_key_count =
+			MIN(summary_thread_keys(&made, keys), (unsigned)MESSAGE_THREAD_KEYS_MAX);
+		d->thread_keys = keys;
+	}
+	if (row.len <= MESSAGE_SUMMARY_MAX)
+		d->summary = arena_dup(arena, out_written(&row));
+	arena_done(&a->building);
+}
+
+static struct deliver *row_of(struct imap_append_state *a)
+{
+	struct imap_session *s = a->session;
+	struct deliver_target *target = arena_new(&s->arena, struct deliver_target);
+	struct deliver *d;
+
+	make_room(a);
+	d = &a->rows[a->len];
+	*target = (struct deliver_target){ .account = s->account,
+		.mailbox = a->mailbox,
+		.flags = a->item.flags.system & MESSAGE_FLAGS,
+		.keywords = imap_keyword_names(s, &a->item.flags),
+		.received = a->item.has_date ? a->item.date.at : worker_wall(s->head.door->w) };
+	*d = (struct deliver){ .targets = target, .target_count = 1 };
+	fill_summary(a, d);
+	return d;
+}
+
+/* One record: the body, and with `deliver` where it goes. Afterwards it is among the held ones. */
+static enum err store_body(struct imap_append_state *a, struct deliver *d, bool deliver)
+{
+	struct imap_session *s = a->session;
+	struct store_message msg = { .body = &a->body,
+		.deliver = deliver ? d : NULL,
+		.ask = deliver,
+		.at = worker_wall(s->head.door->w) };
+	struct blob_ref *ref = &a->refs[a->len];
+	enum err err = store_message_append(imap_store_of(s), &msg, ref);
+
+	if (err)
+		return err;
+	d->blob = ref->id;
+	d->low = ref->low;
+	d->size = ref->size;
+	a->len++;
+	a->taken.bytes += ref->size;
+	a->taken.messages++;
+	return OK;
+}
+
+static enum verdict appended(struct imap_append_state *a, const struct delivered *at, modseq pos)
+{
+	struct imap_session *s = a->session;
+	struct out code = out_arena(&s->arena);
+
+	/* The message is safe, whether it can be shown at once or not. */
+	(void)!imap_came(s, at->mailbox, pos);
+	if (at->mailbox != a->mailbox) { /* deleted in this moment */
+		imap_ok(s);
+		s->run->text = SLICE("The mailbox is gone, the message is in INBOX");
+		return DONE;
+	}
+	out_printf(&code, "APPENDUID %u %u", at->uid_validity, at->uid);
+	if (a->len > 1)
+		out_printf(&code, ":%zu", at->uid + a->len - 1);
+	return imap_ok_code(s, out_written(&code));
+}
+
+static enum verdict finish_one(struct imap_append_state *a)
+{
+	struct imap_session *s = a->session;
+	struct delivered at;
+	enum err err = store_body(a, row_of(a), true);
+	modseq pos;
+
+	if (err)
+		return imap_no_err(s, err);
+	pos = a->refs[0].id;
+	err = message_delivered(imap_store_of(s), pos, s->account, &at);
+	if (!err)
+		return appended(a, &at, pos);
+	if (err == ERR_NOT_FOUND) /* the account is gone */
+		return imap_no_destination(s, err);
+	imap_wrote(s, pos); /* durable; only its uid cannot be told */
+	return imap_ok(s);
+}
+
+static enum verdict finish_many(struct imap_append_state *a)
+{
+	struct imap_session *s = a->session;
+	struct deliver_many many;
+	struct delivered first;
+	modseq pos = 0;
+	enum err err = store_body(a, row_of(a), false);
+
+	many = (struct deliver_many){ .messages = a->rows, .len = a->len };
+	if (!err)
+		err = message_deliver_many(imap_store_of(s), &many, &first, &pos);
+	if (err == ERR_TOO_LARGE)
+		return imap_no(s, IMAP_CODE_LIMIT, "Too many messages in one command");
+	return err ? imap_no_destination(s, err) : appended(a, &first, pos);
+}
+
+/* The message is here, and another one is to come. */
+static enum verdict keep_and_offer(struct imap_append_state *a, const struct imap_append_item *next)
+{
+	enum err err = store_body(a, row_of(a), false);
+
+	if (err)
+		return imap_no_err(a->session, err);
+	a->item = *next;
+	return offer(a);
+}
+
+static void go_on(struct conn *c)
+{
+	struct imap_session *s = conn_owner(c);
+	struct imap_append_state *a = s->append;
+	enum verdict verdict;
+
+	if (s->run->part.message)
+		verdict = keep_and_offer(a, a->next);
+	else
+		verdict = a->len ? finish_many(a) : finish_one(a);
+	end_step(s);
+	if (s->input != IMAP_IN_MESSAGE)
+		imap_finish(s, verdict);
+}
+
+/* NULL: the part is good. */
+static const char *read_part(struct imap_append_state *a, const struct imap_part *part)
+{
+	struct imap_session *s = a->session;
+	struct imap_lex lex =
+		imap_lex_of(&s->arena, arena_dup(&s->arena, part->text), &s->run->limits);
+
+	lex.utf8 = imap_utf8(s);
+	a->next = arena_new(&s->arena, struct imap_append_item);
+	if (imap_parse_append_next(&lex, a->item.utf8, part->message, a->next))
+		return NULL;
+	return lex.why ? lex.why : "Wrong arguments";
 }
 
 enum verdict imap_append_part(struct imap_session *s, const struct imap_part *part, bool fault)
 {
-	return imap_no(s, IMAP_CODE_CANNOT, "Not built yet");
-}
+	struct imap_append_state *a = s->append;
+	const char *bad = a->bad;
 
-void imap_append_drop(struct imap_session *s)
-{
+	if (fault)
+		bad = part->why ? part->why : "Wrong syntax";
+	else if (!bad)
+		bad = read_part(a, part);
+	if (!bad && !a->err) {
+		conn_deadline(s->head.conn, 0);
+		s->run->open = true;
+		(void)conn_run(s->head.conn, go_on);
+		return DONE;
+	}
+	/* Behind a fault the reader goes on by itself. */
+	s->run->part.message = part->message && !fault;
+	bad ? imap_bad(s, bad) : imap_no_err(s, a->err);
+	end_step(s);
+	return DONE;
 }

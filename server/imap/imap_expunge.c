@@ -1,8 +1,71 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* imap_expunge.c - EXPUNGE. */
+/* imap_expunge.c - EXPUNGE, and UID EXPUNGE of RFC 4315.
+ *
+ * Each record removes so many and no more, until none is left. What went is taken out of the view at
+ * once; the view tells it, as EXPUNGE or as VANISHED. */
 #include "server/imap/imap_int.h"
+
+#include "store/message.h"
+
+enum verdict imap_ok_expunged(struct imap_session *s)
+{
+	enum err err;
+
+	if (!imap_is(s, IMAP_EN_CONDSTORE | IMAP_EN_QRESYNC))
+		return imap_ok(s);
+	/* RFC 7162 3.2.7: a client takes everything up to it for known, so also what others changed
+	 * before must have been told. */
+	err = store_sync(imap_store_of(s), s->account, s->written);
+	if (!err) {
+		s->box->view->stale = true;
+		err = imap_view_sync(s, true);
+	}
+	if (err)
+		return imap_no_err(s, err);
+	return imap_ok_code(s,
+		arena_printf(&s->arena, "HIGHESTMODSEQ %llu", (unsigned long long)s->box->told));
+}
+
+/* `uids` NULL: all that are marked. */
+static enum err expunge(struct imap_session *s, const struct runs *uids, uint64_t *out_count)
+{
+	struct message_expunge args = {
+		.account = s->account, .mailbox = s->box->view->watch.mailbox, .uids = uids
+	};
+	enum err err;
+	bool more;
+
+	do {
+		struct runs gone = { 0 };
+		struct message_gone result = { .gone = &gone };
+
+		err = message_expunge(imap_store_of(s), &args, &result);
+		if (!err && gone.count) {
+			imap_wrote(s, result.pos);
+			imap_view_gone(s, &gone);
+			*out_count += gone.count;
+		}
+		more = result.more;
+		runs_done(&gone);
+	} while (!err && more);
+	return err;
+}
 
 enum verdict imap_do_expunge(struct imap_session *s, const union imap_args *args)
 {
-	return imap_no(s, IMAP_CODE_CANNOT, "Not built yet");
+	struct runs uids = { 0 };
+	struct run_list list;
+	uint64_t count = 0;
+	enum err err = OK;
+
+	if (s->run->uid) {
+		(void)imap_set_to_uids(s, &args->expunge.set, &list, NULL); /* uids are never bad */
+		err = imap_runs_of(list, &uids) ? OK : ERR_NOMEM;
+	}
+	if (!err && (!s->run->uid || uids.count))
+		err = expunge(s, s->run->uid ? &uids : NULL, &count);
+	runs_done(&uids);
+	if (err)
+		return imap_no_err(s, err);
+	return count ? imap_ok_expunged(s) : imap_ok(s);
 }

@@ -5,8 +5,11 @@
 #include "proto/imap/mutf7.h"
 #include "store/mailbox.h"
 
+/* Names are looked up by what can be read: old ones must not be found any more. */
 static enum verdict end(struct imap_session *s, enum err err, modseq pos)
 {
+	if (!err && pos)
+		err = store_sync(imap_store_of(s), s->account, pos);
 	if (err)
 		return imap_no_err(s, err);
 	imap_wrote(s, pos);

@@ -28,7 +28,8 @@ static const struct conf_row rows[] = {
 		.doc = "Longest wait for a command, and in IDLE (RFC 9051 5.4 wants 30 minutes)" },
 	{ "imap.send", CONF_DURATION, AT(send_ms), CONF_RELOAD, "5m", .min = 1000,
 		.max = 1440 MINUTES,
-		.doc = "Longest time a client takes to read 64 KB of an answer" },
+		.doc = "Longest time a client takes to read 64 KB of an answer, or to send "
+		       "64 KB of a message" },
 	{ "imap.compress", CONF_BOOL, AT(compress), CONF_RELOAD, "true",
 		.doc = "Offer COMPRESS=DEFLATE (RFC 4978)" },
 	{ "imap.plain_login", CONF_BOOL, AT(plain_login), CONF_RELOAD, "false",

@@ -5,11 +5,11 @@
 #ifndef SERVER_IMAP_IMAP_PARTS_H
 #define SERVER_IMAP_IMAP_PARTS_H
 
-#include "core/base/base.h"
+#include "store/mailbox.h"
 
+struct imap_flags;
 struct imap_part;
 struct imap_session;
-struct mailbox;
 union imap_args;
 
 /* --- imap_caps.c --- */
@@ -77,6 +77,21 @@ enum verdict imap_do_copy(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_move(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_expunge(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_append(struct imap_session *s, const union imap_args *args);
+/* imap_store.c: keywords as the store takes them, each ended by NUL, in s->arena. Of $Junk and
+ * $NotJunk the one named last stays. */
+slice imap_keyword_names(struct imap_session *s, const struct imap_flags *flags);
+/* imap_copy.c: (fiber) the mailbox that messages are to come to, also when it was made just now. Its
+ * refusal is NO [TRYCREATE]: imap_no_destination. */
+enum err imap_find_destination(struct imap_session *s, slice name, uint32_t *out) must_use;
+enum verdict imap_no_destination(struct imap_session *s, enum err err);
+/* imap_expunge.c: (fiber) OK after messages were removed by us; with CONDSTORE everything is told
+ * first, so that HIGHESTMODSEQ is true. */
+enum verdict imap_ok_expunged(struct imap_session *s);
+/* imap_copy.c: ERR_QUOTA: the account is full, counting `more` besides. Never waits. */
+enum err imap_has_room(struct imap_session *s, const struct mailbox_usage *more) must_use;
+/* imap_copy.c: (fiber) messages came into a mailbox by a change at `pos`: if it is the open one, they
+ * are told behind the command. */
+enum err imap_came(struct imap_session *s, uint32_t mailbox, modseq pos) must_use;
 /* In IMAP_IN_MESSAGE: returns what was used (through imap_message_take(&s->reader, in)); *stop:
  * nothing more can be done with this input now. When all bytes are there it sets s->input back. */
 size_t imap_take_literal(struct imap_session *s, slice in, bool *stop);
