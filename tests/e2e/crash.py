@@ -394,6 +394,48 @@ def a_full_disk_refuses_and_recovers():
         assert len(hop.messages) == len(subjects(hop))
 
 
+@suite.test
+def a_full_disk_obeys_its_operator():
+    """Removing needs no room; a report does, so who is returned waits until there is some."""
+    later = lambda hop, session, verb, line: None if hop.open or verb != "RCPT" else "451 4.2.1 later"
+    with Place() as place, Hop(later) as hop, small_disk(place, 80) as disk:
+        hop.open = False
+        config = {"data": os.path.join(disk, "data"), "control": place.file("control.sock"),
+                  "relay": {"retry": {"first": "1h", "max": "1h"}},
+                  "store": {"segment": "1M", "reserve": "4M", "map": "4M", "journal_max": "32M"},
+                  "smtp": {"errors": 10000}}
+        server = Ringpost(place, config, route_to=hop.port, rows={"smtp": {"relay_from": ["127.0.0.1/32"]}})
+        with server, Talk(server.ports["smtp"]) as talk:
+            talk.ehlo()
+            for number in range(4):
+                assert submit_numbered(talk, number, 20000)
+            until(lambda: server.cli_json("queue", "count")["parked"] == 4, "four parked")
+            filler = os.path.join(disk, "filler")
+            fill(disk, filler)
+            for number in range(100, 500):
+                if not submit_numbered(talk, number, 200000):
+                    break
+            else:
+                raise AssertionError("a full disk was never noticed")
+            waiting = lambda: {row["recipient"] for row in server.cli_json("queue", "list")}
+            assert server.cli_json("queue", "remove", "--recipient", "r0@example.org") == {"changed": 1}
+            assert server.cli_json("queue", "hold", "--recipient", "r1@example.org") == {"changed": 1}
+            assert server.cli_json("queue", "bounce", "--recipient", "r2@example.org") == {"changed": 1}
+            left = waiting()
+            assert "r0@example.org" not in left and {"r1@example.org", "r2@example.org"} <= left, left
+            os.unlink(filler)
+            until(lambda: submit_numbered(talk, 1000, 20000), "mail is taken again")
+            hop.open = True
+            server.cli("queue", "retry", "--all")
+            # Who was to be returned is tried once more when its report could not be written.
+            until(lambda: {"n 1000", "n 3"} <= subjects(hop), "the others")
+            until(lambda: waiting() == {"r1@example.org"}, "the one that is held, alone")
+        came = subjects(hop)
+        assert "n 0" not in came and "n 1" not in came, came
+        reports = [m for m in hop.messages if m.sender == ""]
+        assert len(reports) == 1 and b"r2@example.org" in reports[0].data or "n 2" in came, came
+
+
 def built_with_faults():
     with open(os.path.join(BUILD, "meson-info", "intro-buildoptions.json")) as options:
         return next(row["value"] for row in json.load(options) if row["name"] == "faults")
