@@ -8,6 +8,7 @@
 #include "core/conn_int.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <zlib.h>
 
 enum {
@@ -19,7 +20,80 @@ enum {
 	LEVEL = 3,
 	WINDOW_BITS = 14, /* ours; the peer may use 15 */
 	MEMORY_LEVEL = 7,
+	PACKER_BYTES = 192 << 10, /* of addresses; what zlib takes of it is less */
+	UNPACKER_BYTES = 64 << 10,
+	SPARE_MAX = 4,
 };
+
+/* --- Memory of states: each in a block of its own, so that they leave no holes between what lives long --- */
+
+struct conn_state {
+	struct conn_state *next;
+	size_t used, cap;
+	z_stream z;
+};
+
+static void *take(void *opaque, uInt items, uInt size)
+{
+	struct conn_state *st = opaque;
+	size_t bytes = ((size_t)items * size + 15) & ~(size_t)15;
+	char *at = (char *)st + st->used;
+
+	if (bytes > st->cap - st->used)
+		return Z_NULL;
+	st->used += bytes;
+	return at;
+}
+
+static void leave(void *opaque, void *at)
+{
+	(void)opaque; /* the block goes as a whole */
+	(void)at;
+}
+
+static z_stream *state_new(struct worker *w, size_t cap)
+{
+	unsigned kind = cap == PACKER_BYTES;
+	struct conn_state *st = w->states[kind];
+
+	if (st) {
+		w->states[kind] = st->next;
+		w->states_len[kind]--;
+	} else {
+		st = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (st == MAP_FAILED)
+			return NULL;
+	}
+	*st = (struct conn_state){ .used = (sizeof(*st) + 15) & ~(size_t)15,
+		.cap = cap,
+		.z = { .zalloc = take, .zfree = leave, .opaque = st } };
+	return &st->z;
+}
+
+static void state_free(struct worker *w, z_stream *z)
+{
+	struct conn_state *st = container_of(z, struct conn_state, z);
+	unsigned kind = st->cap == PACKER_BYTES;
+
+	if (w->states_len[kind] == SPARE_MAX) {
+		munmap(st, st->cap);
+		return;
+	}
+	st->next = w->states[kind];
+	w->states[kind] = st;
+	w->states_len[kind]++;
+}
+
+void conn_states_done(struct worker *w)
+{
+	for (size_t i = 0; i < array_len(w->states); i++)
+		while (w->states[i]) {
+			struct conn_state *st = w->states[i];
+
+			w->states[i] = st->next;
+			munmap(st, st->cap);
+		}
+}
 
 struct conn_deflate {
 	struct conn *c;
@@ -44,17 +118,18 @@ static struct out *lower(struct conn *c)
 
 static bool open_packer(struct conn_deflate *d)
 {
-	z_stream *z = d->c->w->packers < PACKERS_MAX ? calloc(1, sizeof(*z)) : NULL;
+	struct worker *w = d->c->w;
+	z_stream *z = w->packers < PACKERS_MAX ? state_new(w, PACKER_BYTES) : NULL;
 
 	if (!z)
 		return false;
 	if (deflateInit2(z, LEVEL, Z_DEFLATED, -WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) !=
 		Z_OK) {
-		free(z);
+		state_free(w, z);
 		return false;
 	}
 	d->packer = z;
-	d->c->w->packers++;
+	w->packers++;
 	return true;
 }
 
@@ -63,7 +138,7 @@ static void close_packer(struct conn_deflate *d)
 	if (!d->packer)
 		return;
 	(void)deflateEnd(d->packer);
-	free(d->packer);
+	state_free(d->c->w, d->packer);
 	d->packer = NULL;
 	d->c->w->packers--;
 }
@@ -149,12 +224,12 @@ void conn_deflate_flush(struct conn *c)
 
 static bool open_unpacker(struct conn_deflate *d)
 {
-	z_stream *z = calloc(1, sizeof(*z));
+	z_stream *z = state_new(d->c->w, UNPACKER_BYTES);
 
 	if (!z)
 		return false;
 	if (inflateInit2(z, -15) != Z_OK) {
-		free(z);
+		state_free(d->c->w, z);
 		return false;
 	}
 	d->unpacker = z;
@@ -171,7 +246,7 @@ static void close_unpacker(struct conn_deflate *d)
 	if (!d->unpacker)
 		return;
 	(void)inflateEnd(d->unpacker);
-	free(d->unpacker);
+	state_free(d->c->w, d->unpacker);
 	d->unpacker = NULL;
 }
 

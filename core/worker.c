@@ -305,6 +305,7 @@ void worker_close(struct worker *w)
 	ring_backend->close(w);
 	fiber_pool_done(w);
 	bufs_done(w);
+	conn_states_done(w);
 	free(w->ring.slots);
 	w->ring.slots = NULL;
 }

@@ -133,7 +133,9 @@ struct worker {
 	struct list hooks;
 	struct list conns, conns_dirty, listeners;
 	unsigned conn_count, listener_conns, jobs_in_flight;
-	unsigned packers; /* compressors in use by connections */
+	unsigned packers;             /* compressors in use by connections */
+	struct conn_state *states[2]; /* conn_deflate.c's: blocks to be used again */
+	unsigned states_len[2];
 	void *slots[WORKER_SLOTS];
 	struct post *own_posts, **own_posts_end; /* from itself: no atomics needed */
 	struct worker_stats stats;
@@ -152,6 +154,8 @@ bool post_run(struct worker *w);
 bool post_pending(const struct worker *w);
 /* Flush connections written to in this turn. */
 void conn_flush_dirty(struct worker *w);
+/* Gives the blocks back; there are no connections any more. */
+void conn_states_done(struct worker *w);
 void conn_abort_all(struct worker *w, enum err err);
 void listener_stop_all(struct worker *w);
 /* Limits count clients by this hash, whatever a PROXY header says later. */
