@@ -23,19 +23,20 @@ static const char *with_protocol(const struct smtp_session *s)
 
 	if (!s->esmtp)
 		return "SMTP";
-	return names[s->mail->env.smtputf8][smtp_is_lmtp(s)][(s->account.len ? 2 : 0) + s->tls];
+	return names[s->mail->env.smtputf8][smtp_is_lmtp(s)]
+		    [(s->account.len ? 2 : 0) + s->head.tls];
 }
 
 static void resume_reading(struct intake *in)
 {
 	struct smtp_transaction *mail = container_of(in, struct smtp_transaction, intake);
 
-	conn_resume(mail->session->conn);
+	conn_resume(mail->session->head.conn);
 }
 
 static void begin_message(struct smtp_session *s, unsigned options)
 {
-	const struct smtp_options *o = s->setup->smtp;
+	const struct smtp_options *o = s->head.setup->smtp;
 	struct smtp_transaction *mail = s->mail;
 	struct intake *in = &mail->intake;
 	struct tls_info info;
@@ -53,9 +54,9 @@ static void begin_message(struct smtp_session *s, unsigned options)
 		.resume = resume_reading };
 	in->trace = (struct intake_trace){ .helo = s->helo, .with = with_protocol(s) };
 	if (!smtp_is_submission(s) || o->trace_client)
-		in->trace.peer = conn_peer(s->conn);
-	if (conn_is_tls(s->conn)) {
-		tls_info(conn_tls(s->conn), &info);
+		in->trace.peer = conn_peer(s->head.conn);
+	if (conn_is_tls(s->head.conn)) {
+		tls_info(conn_tls(s->head.conn), &info);
 		in->trace.tls_version = info.version;
 		in->trace.tls_cipher = info.cipher;
 	}
@@ -80,7 +81,7 @@ enum verdict smtp_do_data(struct smtp_session *s, const union smtp_args *args)
 /* What was seen that this listener does not take. The flags say it even when it was put right. */
 static enum fault content_fault(const struct smtp_session *s)
 {
-	const struct smtp_options *o = s->setup->smtp;
+	const struct smtp_options *o = s->head.setup->smtp;
 	const struct smtp_body *body = &s->mail->body;
 
 	if (body->size_bytes > (uint64_t)o->size_max)
@@ -136,7 +137,7 @@ static bool decode(struct smtp_session *s, slice *in, enum step *step)
 
 static void answer_message(struct smtp_session *s, enum fault fault)
 {
-	struct out *o = conn_out(s->conn);
+	struct out *o = conn_out(s->head.conn);
 	/* RFC 2033 4.2: a reply for each recipient, in the order of RCPT. */
 	uint32_t replies = smtp_is_lmtp(s) ? s->mail->env.rcpt_count : 1;
 
@@ -188,8 +189,8 @@ static void finish(struct conn *c)
 
 static void start_finish(struct smtp_session *s, bool *stop)
 {
-	conn_deadline(s->conn, s->setup->smtp->dot_ms);
-	if (!conn_run(s->conn, finish))
+	conn_deadline(s->head.conn, s->head.setup->smtp->dot_ms);
+	if (!conn_run(s->head.conn, finish))
 		*stop = true;
 }
 
@@ -204,7 +205,7 @@ size_t smtp_take_data(struct smtp_session *s, slice in, bool *stop)
 		return had - in.len;
 	}
 	if (pause) {
-		conn_pause(s->conn);
+		conn_pause(s->head.conn);
 		*stop = true;
 	}
 	smtp_set_deadline(s);
@@ -232,7 +233,7 @@ static void end_chunk(struct smtp_session *s, bool *stop)
 	if (!fault && message_fault(s) == FAULT_TOO_LARGE)
 		fault = FAULT_TOO_LARGE;
 	if (!fault) {
-		out_printf(conn_out(s->conn), "250 2.0.0 %llu octets received\r\n",
+		out_printf(conn_out(s->head.conn), "250 2.0.0 %llu octets received\r\n",
 			(unsigned long long)mail->body.size_bytes);
 		return;
 	}
@@ -252,7 +253,7 @@ void smtp_swallow_chunk(struct smtp_session *s, const struct smtp_bdat *bdat, en
 	s->chunk_left = bdat->size_bytes;
 	s->chunk_last = bdat->last;
 	s->chunk_fault = (uint8_t)fault;
-	s->chunk_deadline = worker_now(s->head.door->w) + s->setup->smtp->message_ms;
+	s->chunk_deadline = worker_now(s->head.door->w) + s->head.setup->smtp->message_ms;
 	s->input = SMTP_IN_CHUNK;
 	if (s->chunk_left == 0)
 		end_chunk(s, &stop);
@@ -268,8 +269,8 @@ enum verdict smtp_do_bdat(struct smtp_session *s, const union smtp_args *args)
 	s->state = SMTP_BDAT;
 	s->chunk_left = args->bdat.size_bytes;
 	s->chunk_last = args->bdat.last;
-	if (s->chunk_left > (uint64_t)s->setup->smtp->size_max -
-			MIN(mail->body.size_bytes, (uint64_t)s->setup->smtp->size_max))
+	if (s->chunk_left > (uint64_t)s->head.setup->smtp->size_max -
+			MIN(mail->body.size_bytes, (uint64_t)s->head.setup->smtp->size_max))
 		intake_fail(&mail->intake, FAULT_TOO_LARGE);
 	s->input = SMTP_IN_CHUNK;
 	if (s->chunk_left == 0)
@@ -292,7 +293,7 @@ size_t smtp_take_chunk(struct smtp_session *s, slice in, bool *stop)
 	if (s->chunk_left == 0) {
 		end_chunk(s, stop);
 	} else if (pause) {
-		conn_pause(s->conn);
+		conn_pause(s->head.conn);
 		*stop = true;
 	}
 	smtp_set_deadline(s);

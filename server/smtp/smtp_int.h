@@ -42,16 +42,12 @@ struct smtp_transaction {
 	msec deadline; /* for all bytes of the message */
 };
 
-struct smtp_exchange; /* of AUTH: smtp_auth.c */
 struct smtp_verb;
 
 struct smtp_session {
 	struct door_session head;
-	struct conn *conn;
-	struct setup *setup; /* held */
-	struct arena arena;  /* of the connection: a few names */
+	struct arena arena; /* of the connection: a few names */
 	struct smtp_transaction *mail;
-	struct smtp_exchange *auth;
 	slice helo, account;
 	uint64_t chunk_left;
 	msec chunk_deadline; /* of a BDAT being swallowed */
@@ -60,7 +56,7 @@ struct smtp_session {
 	uint8_t state, input; /* enum smtp_state, enum smtp_input */
 	uint8_t chunk_fault;  /* enum fault: what the BDAT being swallowed is answered */
 	bool chunk_last;
-	bool esmtp, tls, relay_from, logged;
+	bool esmtp, relay_from, logged;
 	struct smtp_lines lines;
 };
 
@@ -151,7 +147,6 @@ void smtp_swallow_chunk(struct smtp_session *s, const struct smtp_bdat *bdat, en
 /* --- smtp_auth.c --- */
 enum verdict smtp_do_auth(struct smtp_session *s, const union smtp_args *args);
 size_t smtp_take_auth(struct smtp_session *s, slice in, bool *stop);
-void smtp_auth_drop(struct smtp_session *s);
 /* SASL_* set offered now; 0: AUTH is not. */
 unsigned smtp_auth_mechs(const struct smtp_session *s);
 

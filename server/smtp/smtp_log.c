@@ -57,7 +57,7 @@ void smtp_log_connect(struct smtp_session *s)
 	metric_add(&smtp_metrics, SMTP_METRIC_OPEN, 1);
 	s->logged = true;
 	event_emit(&smtp_events, SMTP_E_CONNECT, log_uint("session", s->id),
-		log_str("service", service_name(s)), log_addr("client", conn_peer(s->conn)));
+		log_str("service", service_name(s)), log_addr("client", conn_peer(s->head.conn)));
 }
 
 void smtp_log_disconnect(struct smtp_session *s, enum err why)
@@ -65,7 +65,7 @@ void smtp_log_disconnect(struct smtp_session *s, enum err why)
 	if (s->logged)
 		metric_add(&smtp_metrics, SMTP_METRIC_OPEN, -1);
 	event_emit(&smtp_events, SMTP_E_DISCONNECT, log_uint("session", s->id),
-		log_addr("client", conn_peer(s->conn)), log_uint("messages", s->messages),
+		log_addr("client", conn_peer(s->head.conn)), log_uint("messages", s->messages),
 		log_err(why));
 }
 
@@ -76,7 +76,7 @@ void smtp_log_refused(struct smtp_session *s, enum fault fault, slice what)
 		return;
 	event_emit(&smtp_events, SMTP_E_REFUSED, log_uint("session", s->id),
 		log_str("fault", fault_name(fault)), some("what", what),
-		log_addr("client", conn_peer(s->conn)), some("helo", s->helo),
+		log_addr("client", conn_peer(s->head.conn)), some("helo", s->helo),
 		some("account", s->account));
 }
 
@@ -93,8 +93,8 @@ void smtp_log_message(struct smtp_session *s, enum fault fault)
 		count_fault(fault);
 		event_emit(&smtp_events, SMTP_E_REJECTED, log_slice("trace", out_written(&trace)),
 			log_str("fault", fault_name(fault)), log_slice("from", env->sender),
-			log_uint("rcpts", env->rcpt_count), log_addr("client", conn_peer(s->conn)),
-			some("account", s->account));
+			log_uint("rcpts", env->rcpt_count),
+			log_addr("client", conn_peer(s->head.conn)), some("account", s->account));
 		return;
 	}
 	metric_add(&smtp_metrics, SMTP_METRIC_MESSAGES, 1);
@@ -103,7 +103,7 @@ void smtp_log_message(struct smtp_session *s, enum fault fault)
 	event_emit(&smtp_events, SMTP_E_RECEIVED, log_slice("id", out_written(&id)),
 		log_slice("trace", out_written(&trace)), log_slice("from", env->sender),
 		log_uint("rcpts", env->rcpt_count), log_uint("size", env->size),
-		log_str("service", service_name(s)), log_addr("client", conn_peer(s->conn)),
+		log_str("service", service_name(s)), log_addr("client", conn_peer(s->head.conn)),
 		some("helo", s->helo), some("account", s->account));
 }
 
@@ -111,5 +111,5 @@ void smtp_log_login(struct smtp_session *s, slice mechanism)
 {
 	event_emit(&smtp_events, SMTP_E_LOGIN, log_uint("session", s->id),
 		some("account", s->account), log_slice("mechanism", mechanism),
-		log_addr("client", conn_peer(s->conn)));
+		log_addr("client", conn_peer(s->head.conn)));
 }

@@ -16,7 +16,7 @@
 
 enum fault smtp_policy_mail(struct smtp_session *s, const struct smtp_mail *mail, slice address)
 {
-	const struct smtp_options *o = s->setup->smtp;
+	const struct smtp_options *o = s->head.setup->smtp;
 	struct worker *w = s->head.door->w;
 	wall_ms latest = worker_wall(w) + o->hold_max_ms;
 	enum err err;
@@ -87,7 +87,7 @@ static bool takes_domain(struct smtp_session *s, slice domain)
 slice smtp_policy_postmaster(struct smtp_session *s)
 {
 	const struct route_table *routes = relay_routes(s->head.door->w);
-	slice host = s->setup->service->hostname, own = envelope_domain(s->account);
+	slice host = s->head.setup->service->hostname, own = envelope_domain(s->account);
 	const struct route *route;
 
 	if (takes_domain(s, host))

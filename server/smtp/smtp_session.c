@@ -87,10 +87,10 @@ enum fault smtp_verb_check(const struct smtp_session *s, const struct smtp_verb 
 {
 	if (!(verb->states & 1 << s->state))
 		return wrong_state(s, verb);
-	if ((verb->flags & SMTP_V_PLAIN_ONLY) && s->tls)
+	if ((verb->flags & SMTP_V_PLAIN_ONLY) && s->head.tls)
 		return FAULT_TLS_ACTIVE;
 	if ((verb->flags & SMTP_V_LOGIN) && smtp_is_submission(s) && !s->account.len)
-		return smtp_auth_mechs(s) || s->tls ? FAULT_NEED_AUTH : FAULT_NEED_TLS;
+		return smtp_auth_mechs(s) || s->head.tls ? FAULT_NEED_AUTH : FAULT_NEED_TLS;
 	if ((verb->flags & SMTP_V_LAST) && more_input)
 		return FAULT_PIPELINED;
 	return FAULT_NONE;
@@ -100,7 +100,7 @@ enum fault smtp_verb_check(const struct smtp_session *s, const struct smtp_verb 
 
 enum verdict smtp_reply(struct smtp_session *s, const char *lines)
 {
-	out_str(conn_out(s->conn), lines);
+	out_str(conn_out(s->head.conn), lines);
 	return DONE;
 }
 
@@ -109,7 +109,8 @@ static void put_fault(struct smtp_session *s, enum fault fault)
 	const struct smtp_words *words = fault_smtp(fault);
 
 	/* RFC 2034 4: only who said EHLO expects an enhanced code, and nobody minds it. */
-	out_printf(conn_out(s->conn), "%u %s %s\r\n", words->code, words->enhanced, words->text);
+	out_printf(conn_out(s->head.conn), "%u %s %s\r\n", words->code, words->enhanced,
+		words->text);
 }
 
 void smtp_say_goodbye(struct smtp_session *s, enum fault fault)
@@ -124,7 +125,8 @@ enum verdict smtp_refuse(struct smtp_session *s, enum fault fault)
 	put_fault(s, fault);
 	s->errors++;
 	/* A list with many dead addresses is no attack by somebody we know. */
-	if (s->errors >= s->setup->smtp->errors_max && !(s->account.len && s->state >= SMTP_MAIL)) {
+	if (s->errors >= s->head.setup->smtp->errors_max &&
+		!(s->account.len && s->state >= SMTP_MAIL)) {
 		smtp_say_goodbye(s, FAULT_TOO_MANY_ERRORS);
 		return CLOSE;
 	}
@@ -175,7 +177,7 @@ static enum verdict run_line(struct smtp_session *s, slice line, bool more_input
 	verb = smtp_verb_find(s, name);
 	if (!verb)
 		return smtp_refuse(s, FAULT_UNKNOWN_VERB);
-	if ((verb->flags & SMTP_V_JUNK) && ++s->junk > s->setup->smtp->junk_max) {
+	if ((verb->flags & SMTP_V_JUNK) && ++s->junk > s->head.setup->smtp->junk_max) {
 		smtp_say_goodbye(s, FAULT_TOO_MANY_COMMANDS);
 		return CLOSE;
 	}
@@ -195,7 +197,7 @@ static size_t take_line(struct smtp_session *s, slice in, bool *stop)
 	enum verdict verdict = DONE;
 	struct arena_mark mark;
 
-	switch (smtp_line_cut(&s->lines, in, (size_t)s->setup->smtp->line_max, &used, &line)) {
+	switch (smtp_line_cut(&s->lines, in, (size_t)s->head.setup->smtp->line_max, &used, &line)) {
 	case STEP_MORE:
 		*stop = true;
 		return used;
@@ -218,11 +220,11 @@ static size_t take_line(struct smtp_session *s, slice in, bool *stop)
 
 void smtp_set_deadline(struct smtp_session *s)
 {
-	const struct smtp_options *o = s->setup->smtp;
+	const struct smtp_options *o = s->head.setup->smtp;
 	bool bytes = s->input == SMTP_IN_DATA || s->input == SMTP_IN_CHUNK;
 	msec ms = o->idle_ms, left;
 
-	if (s->input == SMTP_IN_NOTHING || conn_fiber(s->conn))
+	if (s->input == SMTP_IN_NOTHING || conn_fiber(s->head.conn))
 		return;
 	if (bytes)
 		ms = o->data_ms;
@@ -233,7 +235,7 @@ void smtp_set_deadline(struct smtp_session *s)
 		left -= worker_now(s->head.door->w);
 		ms = MAX(MIN(ms, left), 1);
 	}
-	conn_deadline(s->conn, ms);
+	conn_deadline(s->head.conn, ms);
 }
 
 size_t smtp_on_data(struct conn *c, slice in)

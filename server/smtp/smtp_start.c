@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* smtp_start.c - how a connection begins and ends.
  *
- * In order: the PROXY header where the peer is a listed proxy, the TLS handshake on 465, the
- * greeting (after a silence, if the operator wants one), then commands until the end. The session
- * is freed in `closed`, the last call a connection makes. */
+ * What stands before the greeting is entry.h's; the greeting comes after a silence, if the operator
+ * wants one. The session is freed in `closed`, the last call a connection makes. */
 #include "server/smtp/smtp_int.h"
 
 #include <stdlib.h>
 
 #include "core/listen.h"
-#include "core/proxy.h"
 #include "core/ring.h"
-#include "core/tls.h"
 #include "core/worker.h"
-#include "server/rate.h"
+#include "server/entry.h"
+#include "server/exchange.h"
 
 enum { NAMES_BYTES = 256 };
 
@@ -32,8 +30,8 @@ static const struct conn_ops ops = {
 void smtp_close(struct smtp_session *s)
 {
 	s->input = SMTP_IN_NOTHING;
-	conn_deadline(s->conn, 0);
-	conn_close(s->conn);
+	conn_deadline(s->head.conn, 0);
+	conn_close(s->head.conn);
 }
 
 static void on_closed(struct conn *c, enum err why)
@@ -42,27 +40,27 @@ static void on_closed(struct conn *c, enum err why)
 
 	smtp_log_disconnect(s, why);
 	smtp_mail_end(s);
-	smtp_auth_drop(s);
+	exchange_drop(s->head.exchange);
 	door_leave(&s->head);
 	arena_done(&s->arena);
-	setup_put(s->setup);
+	setup_put(s->head.setup);
 	free(s);
 }
 
 static void say_hello(struct smtp_session *s)
 {
-	out_printf(conn_out(s->conn), "220 %.*s %s ready\r\n",
-		SLICE_ARG(s->setup->service->hostname), smtp_is_lmtp(s) ? "LMTP" : "ESMTP");
+	out_printf(conn_out(s->head.conn), "220 %.*s %s ready\r\n",
+		SLICE_ARG(s->head.setup->service->hostname), smtp_is_lmtp(s) ? "LMTP" : "ESMTP");
 	s->input = SMTP_IN_LINE;
 	smtp_set_deadline(s);
 }
 
 void smtp_greet(struct smtp_session *s)
 {
-	msec silence = s->setup->smtp->greet_delay_ms;
+	msec silence = s->head.setup->smtp->greet_delay_ms;
 
 	if (s->head.door->service == SERVICE_SMTP && silence > 0)
-		conn_deadline(s->conn, silence);
+		conn_deadline(s->head.conn, silence);
 	else
 		say_hello(s);
 }
@@ -85,101 +83,27 @@ static void on_stop(struct door_session *ds, bool now)
 	struct smtp_session *s = container_of(ds, struct smtp_session, head);
 
 	if (now) {
-		conn_abort(s->conn, ERR_STOPPED);
+		conn_abort(s->head.conn, ERR_STOPPED);
 		return;
 	}
 	/* A message in progress is finished first; MAIL is refused from now on. */
-	if (s->input != SMTP_IN_NOTHING && !s->mail && !conn_fiber(s->conn))
+	if (s->input != SMTP_IN_NOTHING && !s->mail && !conn_fiber(s->head.conn))
 		smtp_say_goodbye(s, FAULT_SHUTDOWN);
 }
 
-/* --- The first fiber: what stands before the greeting ---------------------------------------------- */
-
-static enum err read_proxy_header(struct smtp_session *s)
+static void ready(struct door_session *ds)
 {
-	struct proxy_header header;
-	size_t used;
-	slice in = { 0 };
-	msec until = worker_now(s->head.door->w) + s->setup->smtp->start_ms;
+	struct smtp_session *s = container_of(ds, struct smtp_session, head);
 
-	for (;;) {
-		msec left = until - worker_now(s->head.door->w);
-		enum err err = left > 0 ? conn_wait_data(s->conn, &in, left) : ERR_TIMEOUT;
-
-		if (err)
-			return err;
-		switch (proxy_parse(in, &header, &used)) {
-		case STEP_MORE:
-			continue;
-		case STEP_DONE:
-			conn_consume(s->conn, used);
-			if (!header.local)
-				conn_set_addrs(s->conn, &header.source, &header.dest);
-			return OK;
-		default:
-			return ERR_PROTOCOL;
-		}
-	}
-}
-
-static enum err start_tls(struct smtp_session *s)
-{
-	struct tls_accept accept = { .exporter = true };
-	struct tls_session *tls;
-
-	if (!s->setup->tls)
-		return ERR_TLS;
-	tls = tls_server_session(s->setup->tls, s->head.door->w, &accept);
-	if (!tls)
-		return ERR_NOMEM;
-	s->tls = true;
-	return conn_accept_tls_wait(s->conn, tls, s->setup->smtp->start_ms);
-}
-
-static bool needs_prelude(const struct smtp_session *s)
-{
-	return s->head.door->service == SERVICE_SUBMISSIONS ||
-		conf_cidrs_have(&s->head.door->row->proxy_from, conn_peer(s->conn));
-}
-
-static void settle(struct smtp_session *s)
-{
-	s->relay_from = s->head.door->service == SERVICE_SMTP &&
-		conf_cidrs_have(&s->head.door->row->relay_from, conn_peer(s->conn));
+	s->relay_from = ds->door->service == SERVICE_SMTP &&
+		conf_cidrs_have(&ds->door->row->relay_from, conn_peer(ds->conn));
 	smtp_log_connect(s);
 	smtp_greet(s);
 }
 
-static void prelude(struct conn *c)
-{
-	struct smtp_session *s = conn_owner(c);
-	enum err err = OK;
-
-	if (conf_cidrs_have(&s->head.door->row->proxy_from, conn_peer(c)))
-		err = read_proxy_header(s);
-	if (!err && s->head.door->service == SERVICE_SUBMISSIONS)
-		err = start_tls(s);
-	if (err)
-		conn_abort(c, err);
-	else
-		settle(s);
-}
-
-static enum fault admit(struct door *door, const struct addr *peer)
-{
-	int64_t per_minute = door->setup->service->client_rate;
-
-	if (door->stopping)
-		return FAULT_SHUTDOWN;
-	if (conf_cidrs_have(&door->row->proxy_from, peer)) /* speaks for many */
-		return FAULT_NONE;
-	return rate_take(door->rate, peer, worker_now(door->w), (unsigned)per_minute) ? FAULT_NONE :
-											FAULT_RATE;
-}
-
 void smtp_session_start(struct door *door, int fd, const struct addr *peer)
 {
-	enum fault refuse = admit(door, peer);
+	enum fault refuse = entry_admit(door, peer);
 	struct smtp_session *s = calloc(1, sizeof(*s));
 	struct conn_open open = {
 		.fd = fd, .peer = peer, .ops = &ops, .owner = s, .listener = door->listener
@@ -190,20 +114,19 @@ void smtp_session_start(struct door *door, int fd, const struct addr *peer)
 		listener_gone(door->listener, peer);
 		return;
 	}
-	s->setup = setup_hold(door->setup);
-	s->head = (struct door_session){ .door = door, .stop = on_stop };
+	s->head = (struct door_session){
+		.door = door, .setup = setup_hold(door->setup), .stop = on_stop
+	};
 	s->id = ++next_id * WORKERS_MAX + worker_index(door->w);
 	arena_init(&s->arena, NAMES_BYTES);
-	if (conn_open(door->w, &open, &s->conn)) {
-		setup_put(s->setup);
+	if (conn_open(door->w, &open, &s->head.conn)) {
+		setup_put(s->head.setup);
 		free(s);
 		return;
 	}
 	door_join(door, &s->head);
 	if (refuse)
 		smtp_say_goodbye(s, refuse);
-	else if (needs_prelude(s))
-		(void)conn_run(s->conn, prelude);
 	else
-		settle(s);
+		entry_run(&s->head, s->head.setup->smtp->start_ms, ready);
 }

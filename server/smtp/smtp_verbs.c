@@ -11,9 +11,9 @@
 #include "core/base/text.h"
 #include "core/fiber.h"
 #include "core/log.h"
-#include "core/tls.h"
 #include "core/worker.h"
 #include "relay/queue.h"
+#include "server/entry.h"
 
 enum { RCPTS_FIRST = 8 };
 
@@ -21,7 +21,7 @@ enum { RCPTS_FIRST = 8 };
 
 bool smtp_tls_offered(const struct smtp_session *s)
 {
-	return s->setup->tls && !s->tls && s->head.door->row->tls;
+	return s->head.setup->tls && !s->head.tls && s->head.door->row->tls;
 }
 
 unsigned smtp_params_allowed(const struct smtp_session *s)
@@ -32,7 +32,7 @@ unsigned smtp_params_allowed(const struct smtp_session *s)
 		return 0;
 	if (smtp_is_submission(s) || s->relay_from)
 		allowed |= SMTP_P_MT_PRIORITY;
-	if (smtp_is_submission(s) && s->setup->smtp->hold_max_ms)
+	if (smtp_is_submission(s) && s->head.setup->smtp->hold_max_ms)
 		allowed |= SMTP_P_FUTURE;
 	/* RFC 4954 5: who cannot log in may not vouch either, but the parameter is no error. */
 	return allowed | SMTP_P_AUTH;
@@ -40,7 +40,7 @@ unsigned smtp_params_allowed(const struct smtp_session *s)
 
 static uint32_t rcpts_max(const struct smtp_session *s)
 {
-	const struct smtp_options *o = s->setup->smtp;
+	const struct smtp_options *o = s->head.setup->smtp;
 
 	return (uint32_t)(smtp_is_submission(s) ? o->submission_rcpts_max : o->rcpts_max);
 }
@@ -48,12 +48,12 @@ static uint32_t rcpts_max(const struct smtp_session *s)
 static void put_extensions(struct smtp_session *s, struct out *o)
 {
 	unsigned mechs = smtp_auth_mechs(s), allowed = smtp_params_allowed(s);
-	msec hold = s->setup->smtp->hold_max_ms;
+	msec hold = s->head.setup->smtp->hold_max_ms;
 
 	out_printf(o,
 		"250-PIPELINING\r\n250-SIZE %lld\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n"
 		"250-CHUNKING\r\n250-BINARYMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n",
-		(long long)s->setup->smtp->size_max);
+		(long long)s->head.setup->smtp->size_max);
 	if (smtp_tls_offered(s))
 		out_str(o, "250-STARTTLS\r\n");
 	if (mechs && !s->account.len) {
@@ -91,14 +91,14 @@ static void greeted(struct smtp_session *s, slice name, bool esmtp)
 	keep_helo(s, name);
 	s->esmtp = esmtp;
 	s->state = SMTP_GREETED;
-	out_printf(conn_out(s->conn), "250%c%.*s greets %.*s\r\n", esmtp ? '-' : ' ',
-		SLICE_ARG(s->setup->service->hostname), SLICE_ARG(name));
+	out_printf(conn_out(s->head.conn), "250%c%.*s greets %.*s\r\n", esmtp ? '-' : ' ',
+		SLICE_ARG(s->head.setup->service->hostname), SLICE_ARG(name));
 }
 
 enum verdict smtp_do_hello(struct smtp_session *s, const union smtp_args *args)
 {
 	greeted(s, args->text, true);
-	put_extensions(s, conn_out(s->conn));
+	put_extensions(s, conn_out(s->head.conn));
 	return DONE;
 }
 
@@ -111,7 +111,6 @@ enum verdict smtp_do_helo(struct smtp_session *s, const union smtp_args *args)
 void smtp_forget(struct smtp_session *s)
 {
 	smtp_mail_end(s);
-	smtp_auth_drop(s);
 	arena_done(&s->arena);
 	s->helo = s->account = SLICE("");
 	s->esmtp = false;
@@ -122,18 +121,17 @@ void smtp_forget(struct smtp_session *s)
  * conn drops what comes before the handshake. */
 enum verdict smtp_do_starttls(struct smtp_session *s, const union smtp_args *args)
 {
-	struct tls_accept accept = { .exporter = true };
 	struct tls_session *tls;
 
 	if (!smtp_tls_offered(s))
 		return smtp_refuse(s, FAULT_NOT_IMPLEMENTED);
-	tls = tls_server_session(s->setup->tls, s->head.door->w, &accept);
+	tls = entry_tls(&s->head);
 	if (!tls)
 		return smtp_refuse(s, FAULT_TLS_UNAVAILABLE);
 	smtp_reply(s, "220 2.0.0 Ready to start TLS\r\n");
 	smtp_forget(s);
-	s->tls = true;
-	conn_start_tls(s->conn, tls);
+	s->head.tls = true;
+	conn_start_tls(s->head.conn, tls);
 	return DONE;
 }
 
@@ -205,7 +203,7 @@ static void fill_envelope(struct smtp_session *s, struct smtp_transaction *mail,
 	env->has_priority = args->given & SMTP_P_MT_PRIORITY;
 	env->priority = (int8_t)args->mt_priority;
 	env->smtputf8 = args->given & SMTP_P_SMTPUTF8;
-	env->tls = s->tls;
+	env->tls = s->head.tls;
 	if (args->given & SMTP_P_HOLDFOR)
 		env->hold_until = worker_wall(s->head.door->w) + (wall_ms)args->hold_for_s * 1000;
 	else if (args->given & SMTP_P_HOLDUNTIL)
@@ -305,7 +303,7 @@ enum verdict smtp_do_expn(struct smtp_session *s, const union smtp_args *args)
 
 enum verdict smtp_do_help(struct smtp_session *s, const union smtp_args *args)
 {
-	struct out *o = conn_out(s->conn);
+	struct out *o = conn_out(s->head.conn);
 
 	out_str(o, "214-2.0.0 Commands:");
 	for (size_t i = 0; i < smtp_verb_count; i++) {
