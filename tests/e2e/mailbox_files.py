@@ -180,12 +180,12 @@ def a_server_that_was_killed_loses_and_doubles_nothing(s):
 
 
 def comparable(s, account):
-    """Everything that a transfer has to keep."""
+    """Everything that a transfer has to keep; a Maildir is in order of its names."""
     out = {}
     for box, count in s.boxes(account).items():
         if count:
-            out[box] = [(r["subject"], sorted(r["flags"]), r["received"][:19],
-                         s.show(account, r["uid"], box)) for r in s.rows(account, box)]
+            out[box] = sorted((r["subject"], sorted(r["flags"]), r["received"][:19],
+                               s.show(account, r["uid"], box)) for r in s.rows(account, box))
     return out
 
 
