@@ -9,6 +9,8 @@
 #include "core/base/base.h"
 
 int bench_smtp(char **argv);
+int bench_imap(char **argv);
+int bench_pop3(char **argv);
 int bench_sink(char **argv);
 int bench_idle(char **argv);
 int bench_sign(char **argv);

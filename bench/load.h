@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* load.h - the load generator: which message is sent when, on which connection, and what came of it.
+/* load.h - the load generator: which task is done when, on which connection, and what came of it.
  *
  * One fiber a connection, spread over the workers. In the closed loop a connection takes the next
- * message as soon as its last one was answered. In the open loop message k is due at start + k / rate,
- * whoever is free takes the next number, and latency counts from the due time, also when every
- * connection was busy then: nothing is left out of the tail (no coordinated omission). The struct is filled by
- * the command, then read-only but for the atomics and each worker's own part. */
+ * task as soon as its last one was answered (and its think time is over). In the open loop task k is due
+ * at start + k / rate, whoever is free takes the next number, and latency counts from the due time, also
+ * when every connection was busy then: nothing is left out of the tail (no coordinated omission). What a task
+ * is, a message or a command, is the kind's. The struct is filled by load_command, then read-only but
+ * for the atomics and each worker's own part. */
 #ifndef BENCH_LOAD_H
 #define BENCH_LOAD_H
 
+#include "bench/args.h"
 #include "bench/report.h"
 #include "bench/talk.h"
 
 #include <stdatomic.h>
 
-struct template;
+enum { LOAD_ADDRESS_MAX = 320 };
 
 /* What one worker found; it alone writes. */
 struct load_worker {
@@ -22,28 +24,130 @@ struct load_worker {
 	uint64_t live; /* fibers still running */
 };
 
+struct load_sender;
+struct template;
+
+/* The task a connection has taken on. */
+struct load_task {
+	uint64_t number, due_ns;
+	uint64_t bytes; /* of its content; the kind says */
+	bool measured;  /* began after the warm-up */
+};
+
+/* A protocol. All on the sender's fiber. */
+struct load_kind {
+	const char *command, *summary;
+	size_t own_bytes; /* of `own`, behind each sender, zeroed */
+	/* Connect, and whatever stands before the first task. */
+	bool (*open)(struct load_sender *s);
+	/* True: the task went well. Else talk.code is what the server said, 0 when it said nothing. */
+	bool (*run)(struct load_sender *s, struct load_task *task);
+	/* After a refusal: the connection is good again. */
+	bool (*recover)(struct load_sender *s);
+	void (*close)(struct load_sender *s, bool polite);
+	void (*done)(struct load_sender *s); /* frees what `own` holds; may be NULL */
+};
+
 struct load {
 	struct talk_target target;
-	struct template *template;
-	const char *from, *to; /* with %n: the message's number; %d: number modulo domains */
+	const struct load_kind *kind;
+	const void *plan; /* the kind's options */
 	uint64_t run;
-	uint64_t messages;       /* 0: until the time is over */
-	uint64_t per_connection; /* messages; 0: no limit */
-	uint64_t connections, recipients, domains;
-	double rate; /* messages a second; 0: closed loop */
-	msec warmup_ms, duration_ms;
-	bool pipelining, bdat;
+	uint64_t tasks;          /* 0: until the time is over */
+	uint64_t per_connection; /* tasks; 0: no limit */
+	uint64_t connections;
+	double rate; /* tasks a second; 0: closed loop */
+	msec warmup_ms, duration_ms, think_ms;
 	/* While it runs. */
 	uint64_t start_ns;
 	unsigned workers;
 	struct load_worker *parts;
-	atomic_uint_fast64_t next;     /* number of the next message */
+	atomic_uint_fast64_t next;     /* number of the next task */
 	atomic_uint_fast64_t accepted; /* for the progress line */
 	atomic_uint_fast64_t running;  /* connections whose fiber has not ended */
+	atomic_uint_fast64_t end_ns;   /* when the last of them did */
 	atomic_bool stop;
+};
+
+struct load_sender {
+	struct load *load;
+	struct load_worker *part;
+	struct talk talk;
+	uint64_t index;    /* of the connection, from 0 */
+	unsigned failures; /* to connect, in a row: a server that is gone ends the sender */
+	void *own;         /* the kind's */
 };
 
 /* On each worker, from its start hook: starts its share of the connections. */
 enum err load_start(struct worker *w, struct load *load) must_use;
+/* For kinds: the reply in s->talk is counted as a refusal. */
+void load_count_refusal(struct load_sender *s);
+/* "user%n@d%d.test" for task 17 of 10 domains and its second recipient: "user17.1@d7.test". */
+struct load_name {
+	const char *pattern;
+	uint64_t number, modulo, copy; /* copy 0: nothing is appended */
+};
+slice load_expand(const struct load_name *name, char buf[LOAD_ADDRESS_MAX]);
+
+/* Options that every generator has; LOAD_ROWS makes them rows of a command whose struct embeds this
+ * as `member`. */
+struct load_args {
+	const char *target, *host, *tls, *auth, *mechanism, *html, *rate;
+	uint64_t connections, per_connection, tasks, workers, run;
+	msec duration_ms, warmup_ms, timeout_ms, every_ms, think_ms;
+	bool json, quiet;
+};
+#define LOAD_ARGS_INIT                                                                     \
+	{                                                                                  \
+		.connections = 10, .tasks = UINT64_MAX, .workers = 1, .timeout_ms = 60000, \
+		.every_ms = 500, .host = "localhost"                                       \
+	}
+/* clang-format off */
+#define LOAD_ROWS(type, member, unit)                                                              \
+	{ "target", ARG_STRING, offsetof(type, member.target), 0, 0, "ADDR:PORT",                 \
+		"the server; also unix:/path" },                                                   \
+	{ "connections", ARG_COUNT, offsetof(type, member.connections), 1, 1000000, "N",          \
+		"at the same time (default 10)" },                                                 \
+	{ "per-connection", ARG_COUNT, offsetof(type, member.per_connection), 0, 0, "N",          \
+		unit " on each before it is closed; 0: all (default)" },                           \
+	{ unit, ARG_COUNT, offsetof(type, member.tasks), 0, 0, "N",                               \
+		"in all (default 1000, or until --duration; 0: the latter)" },                     \
+	{ "duration", ARG_DURATION, offsetof(type, member.duration_ms), 0, 0, "TIME",             \
+		"stop after this long" },                                                          \
+	{ "warmup", ARG_DURATION, offsetof(type, member.warmup_ms), 0, 0, "TIME",                 \
+		"not counted at the start" },                                                      \
+	{ "rate", ARG_STRING, offsetof(type, member.rate), 0, 0, "N",                             \
+		"open loop: " unit " a second, whatever the server does" },                        \
+	{ "think", ARG_DURATION, offsetof(type, member.think_ms), 0, 0, "TIME",                   \
+		"pause of a connection between two of its " unit },                                \
+	{ "tls", ARG_STRING, offsetof(type, member.tls), 0, 0, "HOW",                             \
+		"none (default), starttls, implicit; certificates are not verified" },             \
+	{ "host", ARG_STRING, offsetof(type, member.host), 0, 0, "NAME",                          \
+		"server name asked for in TLS" },                                                  \
+	{ "workers", ARG_COUNT, offsetof(type, member.workers), 1, 64, "N",                       \
+		"threads (default 1)" },                                                           \
+	{ "timeout", ARG_DURATION, offsetof(type, member.timeout_ms), 1, 0, "TIME",               \
+		"for one reply (default 60s)" },                                                   \
+	{ "run", ARG_COUNT, offsetof(type, member.run), 0, 0, "N",                                \
+		"id of the run in the sequence header (default: random)" },                        \
+	{ "every", ARG_DURATION, offsetof(type, member.every_ms), 10, 0, "TIME",                  \
+		"how often progress is told (default 500ms)" },                                    \
+	{ "json", ARG_FLAG, offsetof(type, member.json), 0, 0, NULL,                              \
+		"progress and report as JSON lines" },                                             \
+	{ "html", ARG_STRING, offsetof(type, member.html), 0, 0, "FILE",                          \
+		"write the report as a page with plots" },                                         \
+	{ "quiet", ARG_FLAG, offsetof(type, member.quiet), 0, 0, NULL, "no progress" }
+/* clang-format on */
+
+/* "--option value: wants what"; returns false. */
+bool load_wrong(const char *option, const char *value, const char *allowed);
+/* "4K:80,1M:1" and "text": what is sent. False: what is wrong has been said. */
+bool load_template(const char *size, const char *kind, struct template **out) must_use;
+/* Fills the common part of *load; TLS begins. False: what is wrong has been said. */
+bool load_set_up(struct load *load, const struct load_args *args, struct arena *a) must_use;
+/* Runs, watches and reports; an exit status. `title` says what is measured, `unit` what is counted. */
+int load_command(struct load *load, const struct load_args *args, const char *title,
+	const char *unit);
+void load_done(struct load *load);
 
 #endif

@@ -10,6 +10,8 @@ static const struct command {
 	int (*run)(char **argv);
 } commands[] = {
 	{ "smtp", "submit mail as fast as the server takes it, or at a fixed rate", bench_smtp },
+	{ "imap", "read and change mailboxes by IMAP, the same ways", bench_imap },
+	{ "pop3", "read maildrops by POP3, the same ways", bench_pop3 },
 	{ "sink", "be the world: accept mail, check signatures, count doubles and gaps",
 		bench_sink },
 	{ "idle", "open many sessions and keep them idle, to weigh the server's memory",

@@ -28,6 +28,20 @@ void report_put_time(struct out *o, uint64_t us)
 		out_printf(o, "%.2f s", (double)us / 1e6);
 }
 
+static const char *unit(const struct report *r)
+{
+	return r->unit ? r->unit : "message";
+}
+
+static size_t verb_count(const struct report *r)
+{
+	size_t n = 0;
+
+	while (n < REPORT_VERBS_MAX && r->verbs[n].name)
+		n++;
+	return n;
+}
+
 static double rate(const struct report *r)
 {
 	return r->seconds > 0 ? (double)r->messages_accepted / r->seconds : 0;
@@ -50,27 +64,41 @@ static void put_latency_line(struct out *o, const char *name, const struct histo
 	out_printf(o, "%12.*s\n", SLICE_ARG(out_written(&cell)));
 }
 
+static void put_verb_lines(const struct report *r, struct out *o)
+{
+	for (size_t i = 0; i < verb_count(r); i++) {
+		const struct report_verb *v = &r->verbs[i];
+
+		out_printf(o, "\n  %s: %llu, with %llu messages, %.1f MB\n", v->name,
+			(unsigned long long)histogram_count(&v->done), (unsigned long long)v->items,
+			(double)v->bytes / 1e6);
+		put_latency_line(o, "first byte", &v->first);
+		put_latency_line(o, "whole", &v->done);
+	}
+}
+
 void report_put_text(const struct report *r, struct out *o)
 {
 	out_printf(o, "\n%s\n", r->title);
-	out_printf(o, "  accepted   %llu messages in %.2f s = %.0f per second, %.1f MB/s\n",
-		(unsigned long long)r->messages_accepted, r->seconds, rate(r),
+	out_printf(o, "  accepted   %llu %ss in %.2f s = %.0f per second, %.1f MB/s\n",
+		(unsigned long long)r->messages_accepted, unit(r), r->seconds, rate(r),
 		r->seconds > 0 ? (double)r->bytes / r->seconds / 1e6 : 0);
 	if (r->rate_wanted > 0)
 		out_printf(o,
 			"  open loop  %.0f per second wanted; latency counts from the due time\n",
 			r->rate_wanted);
-	out_printf(o, "  refused    %llu messages, %llu recipients; broken off %llu\n",
-		(unsigned long long)r->messages_refused, (unsigned long long)r->recipients_refused,
-		(unsigned long long)r->messages_broken);
+	out_printf(o, "  refused    %llu %ss, %llu recipients; broken off %llu\n",
+		(unsigned long long)r->messages_refused, unit(r),
+		(unsigned long long)r->recipients_refused, (unsigned long long)r->messages_broken);
 	out_printf(o, "  connected  %llu times, %llu failures\n\n",
 		(unsigned long long)r->connections, (unsigned long long)r->connections_failed);
 	out_printf(o, "  %-10s%12s%12s%12s%12s%12s%12s\n", "latency", "p50", "p90", "p99", "p99.9",
 		"p99.99", "max");
-	put_latency_line(o, "message", &r->message);
+	put_latency_line(o, unit(r), &r->message);
 	put_latency_line(o, "connect", &r->connect);
 	put_latency_line(o, "tls", &r->tls);
 	put_latency_line(o, "auth", &r->auth);
+	put_verb_lines(r, o);
 	for (size_t i = 0; i < r->reply_count; i++)
 		out_printf(o, "  %s answered %u %llu times: %s\n", r->replies[i].verb,
 			r->replies[i].code, (unsigned long long)r->replies[i].count,
@@ -108,6 +136,21 @@ static void put_replies_json(const struct report *r, struct out *o)
 	out_char(o, ']');
 }
 
+static void put_verbs_json(const struct report *r, struct out *o)
+{
+	out_str(o, ",\"verbs\":{");
+	for (size_t i = 0; i < verb_count(r); i++) {
+		const struct report_verb *v = &r->verbs[i];
+
+		out_printf(o, "%s\"%s\":{\"items\":%llu,\"bytes\":%llu", i ? "," : "", v->name,
+			(unsigned long long)v->items, (unsigned long long)v->bytes);
+		put_histogram_json(o, "first", &v->first);
+		put_histogram_json(o, "done", &v->done);
+		out_char(o, '}');
+	}
+	out_char(o, '}');
+}
+
 void report_put_json(const struct report *r, struct out *o)
 {
 	out_str(o, "{\"title\":");
@@ -127,6 +170,8 @@ void report_put_json(const struct report *r, struct out *o)
 	put_histogram_json(o, "connect", &r->connect);
 	put_histogram_json(o, "tls", &r->tls);
 	put_histogram_json(o, "auth", &r->auth);
+	if (r->verbs[0].name)
+		put_verbs_json(r, o);
 	put_replies_json(r, o);
 	out_str(o, "}\n");
 }
@@ -179,6 +224,19 @@ static void merge_seconds(struct report *into, const struct report *from)
 		into->per_second[i] += from->per_second[i];
 }
 
+static void merge_verbs(struct report *into, const struct report *from)
+{
+	for (size_t i = 0; i < verb_count(from); i++) {
+		struct report_verb *v = &into->verbs[i];
+
+		v->name = from->verbs[i].name;
+		v->items += from->verbs[i].items;
+		v->bytes += from->verbs[i].bytes;
+		histogram_merge(&v->done, &from->verbs[i].done);
+		histogram_merge(&v->first, &from->verbs[i].first);
+	}
+}
+
 void report_merge(struct report *into, const struct report *from)
 {
 	into->messages_sent += from->messages_sent;
@@ -195,4 +253,5 @@ void report_merge(struct report *into, const struct report *from)
 	histogram_merge(&into->auth, &from->auth);
 	merge_replies(into, from);
 	merge_seconds(into, from);
+	merge_verbs(into, from);
 }

@@ -8,7 +8,7 @@
 
 #include "core/base/histogram.h"
 
-enum { REPORT_SECONDS_MAX = 4 * 3600, REPORT_REPLIES_MAX = 64 };
+enum { REPORT_SECONDS_MAX = 4 * 3600, REPORT_REPLIES_MAX = 64, REPORT_VERBS_MAX = 24 };
 
 /* A refusal by code and by verb, with the first words seen. */
 struct report_reply {
@@ -18,7 +18,15 @@ struct report_reply {
 	char text[96];
 };
 
+/* What one kind of command cost; only where commands are counted apart. */
+struct report_verb {
+	const char *name;
+	uint64_t items, bytes;        /* messages answered with, bytes of answers */
+	struct histogram done, first; /* to the end of the answer, to its first byte */
+};
+
 struct report {
+	const char *unit;    /* what is counted: "message" */
 	const char *title;   /* the command line's gist */
 	const char *machine; /* cpu and kernel in one line */
 	uint64_t run;
@@ -33,7 +41,8 @@ struct report {
 	size_t second_count;
 	struct report_reply replies[REPORT_REPLIES_MAX];
 	size_t reply_count;
-	uint64_t replies_other; /* kinds beyond REPORT_REPLIES_MAX */
+	uint64_t replies_other;                     /* kinds beyond REPORT_REPLIES_MAX */
+	struct report_verb verbs[REPORT_VERBS_MAX]; /* the first without a name ends them */
 };
 
 void report_put_text(const struct report *r, struct out *o);

@@ -4,6 +4,7 @@
 #include "bench/report.h"
 
 #include <math.h>
+#include <stdio.h>
 
 enum { WIDTH = 900, HEIGHT = 260, LEFT = 70, BOTTOM = 30 };
 
@@ -55,7 +56,7 @@ static void put_rate_plot(const struct report *r, struct out *o)
 
 	for (size_t i = 0; i < r->second_count; i++)
 		top = MAX(top, (double)r->per_second[i]);
-	out_str(o, "<h2>Accepted messages per second</h2>\n");
+	out_str(o, "<h2>Accepted per second</h2>\n");
 	put_axis(o, top, "");
 	out_str(o, "<polyline fill='none' stroke='#0a7' stroke-width='2' points='");
 	for (size_t i = 0; i < r->second_count; i++)
@@ -75,7 +76,7 @@ static void put_latency_plot(const struct report *r, struct out *o)
 {
 	double top = (double)histogram_percentile(&r->message, 99.99) / 1000 * 1.05;
 
-	out_str(o, "<h2>Latency of a message by percentile</h2>\n");
+	out_str(o, "<h2>Latency by percentile</h2>\n");
 	put_axis(o, top, " ms");
 	out_str(o, "<polyline fill='none' stroke='#06c' stroke-width='2' points='");
 	for (int i = 0; i <= 160; i++) {
@@ -109,6 +110,17 @@ static void put_row(struct out *o, const char *name, const struct histogram *h)
 	out_char(o, '\n');
 }
 
+static void put_verb_rows(const struct report *r, struct out *o)
+{
+	for (size_t i = 0; i < REPORT_VERBS_MAX && r->verbs[i].name; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "%s, first byte", r->verbs[i].name);
+		put_row(o, name, &r->verbs[i].first);
+		put_row(o, r->verbs[i].name, &r->verbs[i].done);
+	}
+}
+
 void report_put_html(const struct report *r, struct out *o)
 {
 	double per_second = r->seconds > 0 ? (double)r->messages_accepted / r->seconds : 0;
@@ -118,18 +130,19 @@ void report_put_html(const struct report *r, struct out *o)
 	put_escaped(o, r->title);
 	out_str(o, "</h1><p>");
 	put_escaped(o, r->machine);
-	out_printf(o, "<p><b>%.0f messages per second</b>: %llu accepted in %.2f s, %.1f MB/s; ",
-		per_second, (unsigned long long)r->messages_accepted, r->seconds,
-		r->seconds > 0 ? (double)r->bytes / r->seconds / 1e6 : 0);
+	out_printf(o, "<p><b>%.0f %ss per second</b>: %llu accepted in %.2f s, %.1f MB/s; ",
+		per_second, r->unit ? r->unit : "message", (unsigned long long)r->messages_accepted,
+		r->seconds, r->seconds > 0 ? (double)r->bytes / r->seconds / 1e6 : 0);
 	out_printf(o, "%llu refused, %llu broken off; %llu connections, %llu failed.\n",
 		(unsigned long long)r->messages_refused, (unsigned long long)r->messages_broken,
 		(unsigned long long)r->connections, (unsigned long long)r->connections_failed);
 	out_str(o,
 		"<table><tr><th>latency<th>count<th>p50<th>p90<th>p99<th>p99.9<th>p99.99<th>max\n");
-	put_row(o, "message", &r->message);
+	put_row(o, r->unit ? r->unit : "message", &r->message);
 	put_row(o, "connect", &r->connect);
 	put_row(o, "TLS handshake", &r->tls);
 	put_row(o, "AUTH", &r->auth);
+	put_verb_rows(r, o);
 	out_str(o, "</table>\n");
 	put_rate_plot(r, o);
 	put_latency_plot(r, o);

@@ -23,7 +23,7 @@ uint64_t talk_now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static bool broken(struct talk *t, enum err err)
+bool talk_broken(struct talk *t, enum err err)
 {
 	t->code = 0;
 	snprintf(t->text, sizeof(t->text), "%s", err_text(err));
@@ -51,11 +51,11 @@ bool talk_expect(struct talk *t, const char *verb, char want)
 			enum err err = conn_wait_data(t->conn, &in, t->target->timeout_ms);
 
 			if (err)
-				return broken(t, err);
+				return talk_broken(t, err);
 			continue;
 		}
 		if (step != STEP_DONE)
-			return broken(t, ERR_PROTOCOL);
+			return talk_broken(t, ERR_PROTOCOL);
 		smtp_caps_add(&caps, line.text);
 		keep_line(t, &line);
 		conn_consume(t->conn, used);
@@ -77,7 +77,7 @@ bool talk_send(struct talk *t, slice bytes)
 		enum err err = conn_send_wait(t->conn, t->target->timeout_ms);
 
 		if (err)
-			return broken(t, err);
+			return talk_broken(t, err);
 	}
 	return true;
 }
@@ -90,7 +90,7 @@ static bool hello(struct talk *t)
 		talk_expect(t, "EHLO", '2');
 }
 
-static bool start_tls(struct talk *t)
+bool talk_start_tls(struct talk *t)
 {
 	struct tls_connect args = { .host = slice_str(t->target->host),
 		.policy = TLS_REQUIRED,
@@ -100,11 +100,11 @@ static bool start_tls(struct talk *t)
 
 	t->verb = "TLS";
 	if (!session)
-		return broken(t, ERR_NOMEM);
+		return talk_broken(t, ERR_NOMEM);
 	enum err err = conn_start_tls_wait(t->conn, session, t->target->timeout_ms);
 
 	t->tls_us = (talk_now_ns() - began) / 1000;
-	return err ? broken(t, err) : true;
+	return err ? talk_broken(t, err) : true;
 }
 
 /* One step of the exchange, on a helper thread: SCRAM derives its key in it. */
@@ -134,10 +134,10 @@ static bool exchange(struct talk *t, struct sasl_client *client, struct arena *a
 		struct auth_step s = { .client = client };
 
 		if (!sasl_wire_get(a, slice_str(t->text), &s.challenge))
-			return broken(t, ERR_PROTOCOL);
+			return talk_broken(t, ERR_PROTOCOL);
 		job_run(feed_on_helper, &s);
 		if (s.step != SASL_MORE && s.step != SASL_OK)
-			return broken(t, ERR_AUTH);
+			return talk_broken(t, ERR_AUTH);
 		if (!send_response(t, s.response))
 			return false;
 	}
@@ -175,7 +175,7 @@ static bool login(struct talk *t)
 	return good;
 }
 
-static bool connect_to(struct talk *t)
+bool talk_connect(struct talk *t)
 {
 	struct dial_options options = { .timeout_ms = t->target->timeout_ms };
 	uint64_t began = talk_now_ns();
@@ -185,7 +185,7 @@ static bool connect_to(struct talk *t)
 
 	if (err) {
 		t->conn = NULL;
-		return broken(t, err);
+		return talk_broken(t, err);
 	}
 	t->connect_us = (talk_now_ns() - began) / 1000;
 	return true;
@@ -195,13 +195,13 @@ static bool greet(struct talk *t)
 {
 	const struct talk_target *target = t->target;
 
-	if (target->tls == TALK_IMPLICIT && !start_tls(t))
+	if (target->tls == TALK_IMPLICIT && !talk_start_tls(t))
 		return false;
 	if (!talk_expect(t, "greeting", '2') || !hello(t))
 		return false;
 	if (target->tls == TALK_STARTTLS) {
 		if (!talk_send(t, SLICE("STARTTLS\r\n")) || !talk_expect(t, "STARTTLS", '2') ||
-			!start_tls(t) || !hello(t))
+			!talk_start_tls(t) || !hello(t))
 			return false;
 	}
 	unsigned caps = t->caps;
@@ -213,7 +213,7 @@ static bool greet(struct talk *t)
 
 bool talk_open(struct talk *t)
 {
-	if (!connect_to(t))
+	if (!talk_connect(t))
 		return false;
 	if (greet(t))
 		return true;

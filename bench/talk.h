@@ -23,7 +23,7 @@ struct talk_target {
 	enum talk_tls tls;
 	struct tls_client *client;
 	slice user, password; /* user empty: no AUTH */
-	unsigned mechanism;   /* enum sasl_mech */
+	unsigned mechanism;   /* enum sasl_mech; 0 in protocols that have another way: that */
 	bool lmtp;
 	msec timeout_ms;
 };
@@ -41,6 +41,11 @@ struct talk {
 
 /* Connect, greet, EHLO, TLS and AUTH as the target says. */
 bool talk_open(struct talk *t);
+/* The first steps of it, for other protocols: the first takes talk->target->addr, the second begins TLS now. */
+bool talk_connect(struct talk *t);
+bool talk_start_tls(struct talk *t);
+/* The connection is of no more use: code 0 and the error's words; false. */
+bool talk_broken(struct talk *t, enum err err);
 /* Read one whole reply; true when its first digit is `want`. */
 bool talk_expect(struct talk *t, const char *verb, char want);
 /* Write bytes, waiting while the connection is congested. */

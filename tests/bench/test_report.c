@@ -26,6 +26,14 @@ static struct report *one(void)
 	return r;
 }
 
+static void add_verb(struct report *r)
+{
+	r->unit = "operation";
+	r->verbs[0].name = "fetch";
+	r->verbs[0].items = 7;
+	histogram_record(&r->verbs[0].done, 1000);
+}
+
 static void drop(struct report *r)
 {
 	free(r->per_second);
@@ -72,6 +80,28 @@ Test(report, every_form_has_the_rate)
 		out_heap_done(&o);
 	}
 	drop(r);
+}
+
+Test(report, verbs_are_told_and_add_up)
+{
+	struct report *a = one(), *b = one();
+	struct out o = out_heap(1 << 20);
+
+	add_verb(a);
+	add_verb(b);
+	report_merge(a, b);
+	report_put_json(a, &o);
+	cr_assert(has(&o, "\"verbs\":{\"fetch\":{\"items\":14,"), "%.*s",
+		SLICE_ARG(out_written(&o)));
+	o.len = 0;
+	report_put_text(a, &o);
+	cr_assert(has(&o, "200 operations in") && has(&o, "fetch: 2, with 14 messages"));
+	o.len = 0;
+	report_put_html(a, &o);
+	cr_assert(has(&o, "fetch, first byte") == false && has(&o, "<td>fetch<td>2"));
+	out_heap_done(&o);
+	drop(a);
+	drop(b);
 }
 
 Test(report, html_escapes)

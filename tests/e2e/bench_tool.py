@@ -1,15 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ringpost-bench as people use it: generator against sink, against a real Postfix, and a sink that
-misbehaves by its script, talked to by Python's smtplib."""
+misbehaves by its script, talked to by Python's smtplib; readers against our mailboxes and Dovecot's."""
 import json
 import os
 import re
 import smtplib
 import time
 
+import dovecot
 import postfix
-from support import BUILD, Place, Process, Skip, Suite, run, until
+from support import BUILD, PASSWORD, USER, Place, Process, Ringpost, Skip, Suite, run, until
 
 suite = Suite()
 BENCH = os.path.join(BUILD, "ringpost-bench")
@@ -155,9 +156,70 @@ def starttls_may_be_absent_or_broken():
         assert status == 1 and report["connections"] == 0, report
 
 
+def load(kind, port, *words, check=True):
+    done = run(BENCH, kind, "--target", f"127.0.0.1:{port}", "--json", "--auth", f"{USER}:{PASSWORD}", *words,
+               check=check)
+    return json.loads(done.stdout.splitlines()[-1]), done.returncode
+
+
+IMAP = ("login", "noop=3,status=2,list", "select", "select-fetch", "fetch-flags", "fetch-envelope", "fetch-structure",
+        "fetch-body", "fetch-one", "store", "search", "sort", "thread", "copy", "append", "idle")
+POP3 = ("login", "noop", "stat", "list", "uidl", "top", "retr", "retr-all")
+
+
+def read_in_all_ways(imap, pop3, imaps):
+    """A mailbox of thirty messages, through a server's three ways to begin TLS."""
+    for mix in IMAP:
+        report, status = load("imap", imap, "--mix", mix, "--operations", "6", "--connections", "2", "--idle", "10ms")
+        assert status == 0 and report["accepted"] == 6 and not report["replies"], (mix, report)
+        if mix in ("fetch-flags", "fetch-body", "select-fetch"):
+            assert report["verbs"][mix]["items"] == 6 * 30, report
+    for mix in POP3:
+        report, status = load("pop3", pop3, "--mix", mix, "--operations", "4", "--connections", "2")
+        assert status == 0 and report["accepted"] == 4 and not report["replies"], (mix, report)
+        if mix == "retr-all":
+            assert report["verbs"][mix]["items"] >= 4 * 30 and report["bytes"] > 4 * 30 * 1024, report
+    for port, tls in ((imap, "starttls"), (imaps, "implicit")):
+        report, status = load("imap", port, "--mix", "fetch-one", "--operations", "10", "--tls", tls, "--mechanism", "PLAIN")
+        assert status == 0 and report["tls_us"]["count"] == 10 and report["accepted"] == 10, report
+    report, status = load("imap", imap, "--mix", "command", "--command", "NOSUCH %m", "--operations", "3", "--connections",
+                          "1", check=False)
+    assert status == 1 and report["replies"][0]["code"] == 500 and report["refused"] == 3, report
+
+
+@suite.test
+def our_mailboxes_are_read():
+    with Place() as place:
+        server = Ringpost(place, {"imap": {"plain_login": True}, "pop3": {"plain_login": True}},
+                          services=("smtp", "imap", "imaps", "pop3"))
+        with server:
+            server.cli("domain", "add", USER.split("@")[1])
+            server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
+            generate(server.ports["smtp"], "--messages", "30", "--to", USER)
+            read_in_all_ways(server.ports["imap"], server.ports["pop3"], server.ports["imaps"])
+            report, status = load("imap", server.ports["imap"], "--mix", "fetch-body", "--operations", "4", "--compress",
+                                  "--mailbox", "INBOX", "--enable", "QRESYNC")
+            assert status == 0 and report["accepted"] == 4, report
+            idlers = Process(place, "idle", [BENCH, "idle", "--target", f"127.0.0.1:{server.ports['imaps']}", "--tls",
+                                             "implicit", "--sessions", "8", "--auth", f"{USER}:{PASSWORD}", "--compress"])
+            until(lambda: idlers.check_alive() and "ready 8 failed 0" in idlers.log(), "idle sessions")
+            generate(server.ports["smtp"], "--messages", "1", "--to", USER)
+            until(lambda: "woken 8 at" in idlers.log(), "that all are woken")
+            assert idlers.stop() == 0, idlers.log()
+
+
+@suite.test
+def a_dovecot_is_read():
+    with Place() as place, dovecot.Dovecot(place, tls=True) as server:
+        run(BENCH, "smtp", "--lmtp", "--target", f"127.0.0.1:{server.lmtp}", "--messages", "30", "--to", USER)
+        read_in_all_ways(server.imap, server.pop3, server.imaps)
+
+
 @suite.test
 def wrong_options_are_told():
-    for words in (["smtp", "--nothing"], ["smtp", "--size", "big"], ["smtp", "--messages", "0"], ["sink"], ["what"],
+    for words in (["smtp", "--nothing"], ["smtp", "--size", "big"], ["smtp", "--messages", "0"], ["sink"], ["what"], ["imap"],
+                  ["imap", "--auth", "a:b", "--mix", "nothing"], ["pop3", "--auth", "a:b", "--mechanism", "X"],
+                  ["imap", "--auth", "a:b", "--mix", "command"],
                   ["sink", "--listen", "nowhere"], ["sink", "--listen", "127.0.0.1:0", "--without", "NOTHING"]):
         done = run(BENCH, *words, check=False)
         assert done.returncode == 2 and done.stderr, (words, done)

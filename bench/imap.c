@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The generator of IMAP as a command: a table of what it can do, and one task of it. */
+#include "bench/commands.h"
+#include "bench/imap_talk.h"
+#include "bench/load.h"
+#include "bench/mix.h"
+#include "bench/template.h"
+
+#include "core/conn.h"
+#include "core/worker.h"
+#include "core/entropy.h"
+#include "core/fiber.h"
+#include "proto/sasl/sasl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { HEAD_ROOM = 64 * 1024, COMMAND_MAX = 4096 };
+
+/* What must hold before a command. */
+enum needs { NOTHING, LOGGED_IN, SELECTED };
+
+struct imap_args {
+	struct load_args load;
+	const char *mix, *mailbox, *set, *key, *command, *enable, *size, *template;
+	uint64_t users;
+	msec idle_ms;
+	bool compress;
+};
+
+struct imap_plan {
+	const struct imap_args *args;
+	struct mix mix;
+	struct template *template;
+	enum needs needs; /* of the whole mix */
+};
+
+struct imap_sender {
+	struct imap_talk imap;
+	struct out head; /* of a message to append */
+	uint64_t opened; /* connections so far */
+	uint64_t user;   /* number of the present one */
+	enum needs state;
+};
+
+static bool run_login(struct load_sender *s, struct load_task *task);
+static bool run_append(struct load_sender *s, struct load_task *task);
+static bool run_idle(struct load_sender *s, struct load_task *task);
+
+/* %m mailbox, %s set, %r a random number of it, %k key, %c command, %f + or -; several commands of
+ * one row are sent in one go. */
+static const struct imap_op {
+	const char *name;
+	enum needs needs;
+	const char *text; /* NULL: run */
+	bool (*run)(struct load_sender *s, struct load_task *task);
+} ops[] = {
+	{ "login", NOTHING, NULL, run_login },
+	{ "noop", LOGGED_IN, "NOOP", NULL },
+	{ "list", LOGGED_IN, "LIST \"\" *", NULL },
+	{ "status", LOGGED_IN, "STATUS %m (MESSAGES UIDNEXT UNSEEN)", NULL },
+	{ "select", LOGGED_IN, "SELECT %m", NULL },
+	{ "select-fetch", LOGGED_IN, "SELECT %m\nFETCH %s (FLAGS ENVELOPE)", NULL },
+	{ "fetch-flags", SELECTED, "FETCH %s (FLAGS)", NULL },
+	{ "fetch-envelope", SELECTED, "FETCH %s (FLAGS ENVELOPE)", NULL },
+	{ "fetch-structure", SELECTED, "FETCH %s (BODYSTRUCTURE)", NULL },
+	{ "fetch-body", SELECTED, "FETCH %s BODY.PEEK[]", NULL },
+	{ "fetch-one", SELECTED, "FETCH %r (FLAGS BODY.PEEK[])", NULL },
+	{ "store", SELECTED, "STORE %r %fFLAGS (\\Flagged)", NULL },
+	{ "search", SELECTED, "SEARCH %k", NULL },
+	{ "sort", SELECTED, "SORT (SUBJECT) UTF-8 ALL", NULL },
+	{ "thread", SELECTED, "THREAD REFERENCES UTF-8 ALL", NULL },
+	{ "copy", SELECTED, "COPY %r %m", NULL },
+	{ "append", LOGGED_IN, NULL, run_append },
+	{ "idle", SELECTED, NULL, run_idle },
+	{ "command", LOGGED_IN, "%c", NULL },
+};
+
+#define AT(member) offsetof(struct imap_args, member)
+static const struct arg_row rows[] = {
+	LOAD_ROWS(struct imap_args, load, "operations"),
+	{ "auth", ARG_STRING, AT(load.auth), 0, 0, "USER:PASSWORD",
+		"log in; %d is the number of the connection modulo --users" },
+	{ "users", ARG_COUNT, AT(users), 1, 0, "N", "for %d (default 1)" },
+	{ "mechanism", ARG_STRING, AT(load.mechanism), 0, 0, "NAME",
+		"LOGIN, the command (default), or PLAIN, by AUTHENTICATE" },
+	{ "mix", ARG_STRING, AT(mix), 0, 0, "NAME=WEIGHT,...",
+		"login noop list status select select-fetch fetch-flags fetch-envelope\n"
+		"                                 fetch-structure fetch-body fetch-one store "
+		"search "
+		"sort thread copy\n"
+		"                                 append idle command (default fetch-one)" },
+	{ "mailbox", ARG_STRING, AT(mailbox), 0, 0, "NAME", "with %d as above (default INBOX)" },
+	{ "set", ARG_STRING, AT(set), 0, 0, "SET", "messages of the fetches (default 1:*)" },
+	{ "key", ARG_STRING, AT(key), 0, 0, "KEY", "of search (default SUBJECT \"report\")" },
+	{ "command", ARG_STRING, AT(command), 0, 0, "TEXT",
+		"of command; %m is the mailbox, %r a random number" },
+	{ "enable", ARG_STRING, AT(enable), 0, 0, "NAMES", "ENABLE them after the login" },
+	{ "compress", ARG_FLAG, AT(compress), 0, 0, NULL, "COMPRESS DEFLATE after the login" },
+	{ "idle", ARG_DURATION, AT(idle_ms), 0, 0, "TIME", "of one IDLE (default 1s)" },
+	{ "size", ARG_STRING, AT(size), 0, 0, "4K:80,1M:1", "of what is appended (default 4K)" },
+	{ "template", ARG_STRING, AT(template), 0, 0, "KIND",
+		"text, html, attachment or mix (default text)" },
+	{ 0 },
+};
+
+static const struct imap_plan *plan_of(const struct load_sender *s)
+{
+	return s->load->plan;
+}
+
+static ptrdiff_t find_op(slice name)
+{
+	for (size_t i = 0; i < array_len(ops); i++)
+		if (slice_eq(slice_str(ops[i].name), name))
+			return (ptrdiff_t)i;
+	return -1;
+}
+
+/* --- Commands --- */
+
+static slice expand(struct load_sender *s, const char *pattern, char buf[LOAD_ADDRESS_MAX])
+{
+	struct imap_sender *own = s->own;
+
+	return load_expand(&(struct load_name){ pattern, own->user, plan_of(s)->args->users, 0 },
+		buf);
+}
+
+static void put_random(struct load_sender *s, struct out *o)
+{
+	struct imap_sender *own = s->own;
+
+	out_uint(o, own->imap.exists ? entropy_below(own->imap.exists) + 1 : 1);
+}
+
+static void put_text(struct load_sender *s, struct out *o, const char *text, uint64_t number)
+{
+	const struct imap_args *args = plan_of(s)->args;
+	char buf[LOAD_ADDRESS_MAX];
+
+	for (; *text; text++) {
+		if (*text != '%') {
+			out_char(o, *text);
+			continue;
+		}
+		switch (*++text) {
+		case 'm':
+			out_slice(o, expand(s, args->mailbox, buf));
+			break;
+		case 's':
+			out_str(o, args->set);
+			break;
+		case 'r':
+			put_random(s, o);
+			break;
+		case 'k':
+			out_str(o, args->key);
+			break;
+		case 'f':
+			out_char(o, number & 1 ? '-' : '+');
+			break;
+		default:
+			out_char(o, *text ? *text : *--text);
+		}
+	}
+}
+
+static bool run_text(struct load_sender *s, const struct imap_op *op, uint64_t number)
+{
+	const struct imap_args *args = plan_of(s)->args;
+	struct imap_sender *own = s->own;
+	char buf[COMMAND_MAX];
+	struct out o = out_fixed(buf, sizeof(buf));
+	slice rest, line;
+
+	put_text(s, &o, slice_eq(slice_str(op->text), SLICE("%c")) ? args->command : op->text,
+		number);
+	rest = out_written(&o);
+	while (slice_cut(&rest, '\n', &line))
+		imap_send(&own->imap, line);
+	return imap_wait(&own->imap, op->name);
+}
+
+static bool select_mailbox(struct load_sender *s)
+{
+	struct imap_sender *own = s->own;
+	char command[LOAD_ADDRESS_MAX + 16];
+	struct out o = out_fixed(command, sizeof(command));
+
+	put_text(s, &o, "SELECT %m", 0);
+	if (!imap_do(&own->imap, "SELECT", out_written(&o)))
+		return false;
+	own->state = SELECTED;
+	return true;
+}
+
+static bool log_in(struct load_sender *s)
+{
+	const struct imap_args *args = plan_of(s)->args;
+	struct imap_sender *own = s->own;
+	char user[LOAD_ADDRESS_MAX], pattern[LOAD_ADDRESS_MAX], enable[LOAD_ADDRESS_MAX];
+
+	snprintf(pattern, sizeof(pattern), "%.*s", SLICE_ARG(s->load->target.user));
+	if (!imap_login(&own->imap, expand(s, pattern, user), s->load->target.password))
+		return false;
+	histogram_record(&s->part->report.auth, s->talk.auth_us);
+	own->state = LOGGED_IN;
+	if (args->compress && !imap_compress(&own->imap))
+		return false;
+	if (!args->enable)
+		return true;
+	snprintf(enable, sizeof(enable), "ENABLE %s", args->enable);
+	return imap_do(&own->imap, "ENABLE", slice_str(enable));
+}
+
+/* --- The kind --- */
+
+static bool connect_to(struct load_sender *s)
+{
+	struct report *r = &s->part->report;
+	struct imap_sender *own = s->own;
+
+	own->imap.talk = &s->talk;
+	own->state = NOTHING;
+	own->user = s->index + own->opened++ * s->load->connections;
+	if (!imap_open(&own->imap)) {
+		imap_close(&own->imap, false);
+		return false;
+	}
+	r->connections++;
+	histogram_record(&r->connect, s->talk.connect_us);
+	if (s->load->target.tls != TALK_PLAIN)
+		histogram_record(&r->tls, s->talk.tls_us);
+	return true;
+}
+
+static bool bring_to(struct load_sender *s, enum needs needs)
+{
+	struct imap_sender *own = s->own;
+
+	if (!s->talk.conn && !connect_to(s))
+		return false;
+	if (needs > NOTHING && own->state == NOTHING && !log_in(s))
+		return false;
+	return needs < SELECTED || own->state == SELECTED || select_mailbox(s);
+}
+
+static bool open_session(struct load_sender *s)
+{
+	struct imap_sender *own = s->own;
+	enum needs needs = plan_of(s)->needs;
+
+	if (needs == NOTHING || bring_to(s, needs)) /* else each task connects */
+		return true;
+	imap_close(&own->imap, false);
+	return false;
+}
+
+static void close_session(struct load_sender *s, bool polite)
+{
+	struct imap_sender *own = s->own;
+
+	imap_close(&own->imap, polite);
+}
+
+/* A connection, LOGIN, LOGOUT. */
+static bool run_login(struct load_sender *s, struct load_task *task)
+{
+	struct imap_sender *own = s->own;
+
+	(void)task;
+	close_session(s, true);
+	if (!bring_to(s, LOGGED_IN))
+		return false;
+	bool good = imap_do(&own->imap, "LOGOUT", SLICE("LOGOUT"));
+
+	close_session(s, false);
+	return good;
+}
+
+static bool run_append(struct load_sender *s, struct load_task *task)
+{
+	struct imap_sender *own = s->own;
+	struct template_fields f = { .run = s->load->run,
+		.number = task->number,
+		.sent_ns = task->due_ns,
+		.date = clock_wall(),
+		.from = SLICE("sender@example.test"),
+		.to = SLICE("reader@example.test") };
+
+	if (!own->head.cap)
+		own->head = out_heap(HEAD_ROOM);
+	own->head.len = 0;
+	slice rest = template_render(plan_of(s)->template, &f, &own->head);
+	struct out *o = conn_out(s->talk.conn);
+
+	imap_begin(&own->imap);
+	put_text(s, o, "APPEND %m", 0);
+	out_printf(o, " {%zu+}\r\n", own->head.len + rest.len);
+	task->bytes = own->head.len + rest.len;
+	return talk_send(&s->talk, out_written(&own->head)) && talk_send(&s->talk, rest) &&
+		talk_send(&s->talk, SLICE("\r\n")) && imap_wait(&own->imap, "append");
+}
+
+static bool run_idle(struct load_sender *s, struct load_task *task)
+{
+	struct imap_sender *own = s->own;
+
+	(void)task;
+	imap_send(&own->imap, SLICE("IDLE"));
+	if (!imap_wait_plus(&own->imap, "idle") || fiber_sleep(plan_of(s)->args->idle_ms) != OK)
+		return false;
+	return talk_send(&s->talk, SLICE("DONE\r\n")) && imap_wait(&own->imap, "idle");
+}
+
+static void count_verb(struct load_sender *s, size_t part, const struct load_task *task)
+{
+	struct imap_sender *own = s->own;
+	struct report_verb *v = &s->part->report.verbs[part];
+	uint64_t now = talk_now_ns();
+
+	v->items += own->imap.items;
+	v->bytes += own->imap.bytes;
+	histogram_record(&v->done, (now - task->due_ns) / 1000);
+	if (own->imap.first_ns > task->due_ns)
+		histogram_record(&v->first, (own->imap.first_ns - task->due_ns) / 1000);
+}
+
+static bool run_task(struct load_sender *s, struct load_task *task)
+{
+	const struct imap_plan *plan = plan_of(s);
+	struct imap_sender *own = s->own;
+	size_t part = mix_choose(&plan->mix, task->number);
+	const struct imap_op *op = &ops[plan->mix.parts[part].row];
+
+	s->part->report.verbs[part].name = op->name;
+	if (op->needs > NOTHING && !bring_to(s, op->needs))
+		return false;
+	own->imap.items = own->imap.bytes = own->imap.first_ns = 0;
+	if (!(op->text ? run_text(s, op, task->number) : op->run(s, task)))
+		return false;
+	task->bytes += own->imap.bytes;
+	if (task->measured)
+		count_verb(s, part, task);
+	return true;
+}
+
+/* NO and BAD leave the connection as it was. */
+static bool recover(struct load_sender *s)
+{
+	return s->talk.conn && s->talk.code >= 400 && s->talk.code != 421;
+}
+
+static void free_own(struct load_sender *s)
+{
+	struct imap_sender *own = s->own;
+
+	out_heap_done(&own->head);
+}
+
+static const struct load_kind imap_kind = {
+	.command = "imap",
+	.summary = "read and change mailboxes",
+	.own_bytes = sizeof(struct imap_sender),
+	.open = open_session,
+	.run = run_task,
+	.recover = recover,
+	.close = close_session,
+	.done = free_own,
+};
+
+/* --- The command --- */
+
+static bool set_plan(struct imap_plan *plan, const struct imap_args *args)
+{
+	bool found = mix_parse(&plan->mix, slice_str(args->mix), find_op);
+
+	plan->args = args;
+	if (!found)
+		return load_wrong("mix", args->mix, "NAME=WEIGHT,... (see --help)");
+	for (size_t i = 0; i < plan->mix.count; i++) {
+		const struct imap_op *op = &ops[plan->mix.parts[i].row];
+
+		plan->needs = MAX(plan->needs, op->needs);
+		if (op->text && slice_eq(slice_str(op->text), SLICE("%c")) && !args->command)
+			return load_wrong("mix", args->mix, "--command for command");
+	}
+	return load_template(args->size, args->template, &plan->template);
+}
+
+static bool set_up(struct load *load, struct imap_plan *plan, const struct imap_args *args,
+	struct arena *a)
+{
+	load->kind = &imap_kind;
+	load->plan = plan;
+	if (!args->load.auth)
+		return load_wrong("auth", "", "USER:PASSWORD");
+	if (slice_eq(slice_str(args->load.mechanism), SLICE("PLAIN")))
+		load->target.mechanism = SASL_PLAIN;
+	else if (!slice_eq(slice_str(args->load.mechanism), SLICE("LOGIN")))
+		return load_wrong("mechanism", args->load.mechanism, "LOGIN or PLAIN");
+	return load_set_up(load, &args->load, a) && set_plan(plan, args);
+}
+
+static int run(struct load *load, const struct imap_args *args)
+{
+	char title[256];
+
+	snprintf(title, sizeof(title), "%s: %" PRIu64 " connections, %s, tls %s%s",
+		args->load.target, args->load.connections, args->mix,
+		args->load.tls ? args->load.tls : "none", args->compress ? ", compressed" : "");
+	return load_command(load, &args->load, title, "operation");
+}
+
+int bench_imap(char **argv)
+{
+	struct imap_args args = { .load = LOAD_ARGS_INIT,
+		.mix = "fetch-one",
+		.mailbox = "INBOX",
+		.set = "1:*",
+		.key = "SUBJECT \"report\"",
+		.size = "4K",
+		.template = "text",
+		.users = 1,
+		.idle_ms = 1000 };
+	struct imap_plan plan = { 0 };
+	struct load load = { 0 };
+	struct arena arena = { 0 };
+	bool help;
+
+	args.load.target = "127.0.0.1:143";
+	args.load.mechanism = "LOGIN";
+	bool good = args_parse(rows, argv, &args, &help);
+
+	if (help)
+		args_help(imap_kind.command, imap_kind.summary, rows);
+	int status = help ? 0 : good && set_up(&load, &plan, &args, &arena) ? run(&load, &args) : 2;
+
+	load_done(&load);
+	template_free(plan.template);
+	arena_done(&arena);
+	return status;
+}
