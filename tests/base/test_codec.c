@@ -105,11 +105,13 @@ static uint32_t crc_by_bits(const unsigned char *p, size_t len)
 
 Test(codec, crc32c_continues_and_agrees_with_its_definition)
 {
-	unsigned char bytes[300];
+	static unsigned char bytes[9000];
+	unsigned char seed = 7;
 
 	for (size_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (unsigned char)(i * 31 + 7);
-	for (size_t n = 0; n < sizeof(bytes); n += 11) {
+		bytes[i] = seed = (unsigned char)(seed * 31 + i / 256 + 7);
+	/* Long ones are summed in three streams: every length about their borders. */
+	for (size_t n = 0; n<sizeof(bytes); n += n % 768> 700 || n % 768 < 40 ? 1 : 53) {
 		uint32_t head = codec_crc32c(0, bytes, n / 3);
 
 		cr_assert_eq(codec_crc32c(head, bytes + n / 3, n - n / 3), crc_by_bits(bytes, n));
