@@ -13,9 +13,10 @@
 #include "store/store.h"
 
 enum {
-	MESSAGES_MAX = 1000,      /* of one command */
-	KEPT_MAX = 1024 * 1024,   /* bytes of what is known of them: they must fit into a record */
-	SLOW_BYTES = 64 * 1024,   /* so many in the time of imap.send, or the client is too slow */
+	MESSAGES_MAX = 1000,    /* of one command */
+	KEPT_MAX = 1024 * 1024, /* bytes of what is known of them: they must fit into a record */
+	SLOW_BYTES = 64 * 1024, /* so many in the time of imap.send, or the client is too slow */
+	COMMAND_MS = 2 * 3600 * 1000,
 	BUILDER_BYTES = 8 * 1024, /* chunks of the arena in which a summary is made */
 };
 
@@ -29,6 +30,7 @@ struct imap_append_state {
 	struct arena building;
 	struct summary_builder *summary;
 	size_t window;   /* bytes since the deadline moved */
+	msec until;      /* by then the whole command must be over */
 	const char *bad; /* what is wrong with it: BAD */
 	enum err err;
 	bool binary;
@@ -61,12 +63,23 @@ static void may_resume(struct blob_writer *body)
 	conn_resume(a->session->head.conn);
 }
 
+/* Who is slow in the middle of a message keeps parts of the journal from being freed: hence a limit for
+ * the whole, too. */
+static void move_deadline(struct imap_append_state *a)
+{
+	struct imap_session *s = a->session;
+	msec now = worker_now(s->head.door->w);
+
+	a->window = 0;
+	conn_deadline(s->head.conn,
+		a->until > now ? MIN((msec)s->head.setup->imap->send_ms, a->until - now) : 1);
+}
+
 static void accept_message(struct imap_append_state *a, const struct imap_part *part)
 {
 	struct imap_session *s = a->session;
 
 	a->binary = part->binary;
-	a->window = 0;
 	a->body.resume = may_resume;
 	blob_begin(&a->body, imap_store_of(s));
 	arena_init(&a->building, BUILDER_BYTES);
@@ -74,7 +87,7 @@ static void accept_message(struct imap_append_state *a, const struct imap_part *
 	if (imap_message_accept(&s->reader))
 		out_str(imap_out(s), "+ Go on\r\n");
 	s->input = IMAP_IN_MESSAGE;
-	conn_deadline(s->head.conn, s->head.setup->imap->send_ms);
+	move_deadline(a);
 }
 
 /* In the order in which it costs. Room is looked for with what is under way, as it is not counted yet. */
@@ -119,6 +132,7 @@ enum verdict imap_do_append(struct imap_session *s, const union imap_args *args)
 
 	a->session = s;
 	a->item = args->append.item;
+	a->until = worker_now(s->head.door->w) + COMMAND_MS;
 	s->append = a;
 	verdict = err ? imap_no_destination(s, err) : offer(a);
 	end_step(s);
@@ -159,10 +173,8 @@ size_t imap_take_literal(struct imap_session *s, slice in, bool *stop)
 	slice piece = imap_message_take(&s->reader, in);
 
 	a->window += piece.len;
-	if (a->window >= SLOW_BYTES) {
-		a->window = 0;
-		conn_deadline(s->head.conn, s->head.setup->imap->send_ms);
-	}
+	if (a->window >= SLOW_BYTES)
+		move_deadline(a);
 	if (keep(a, piece)) {
 		conn_pause(s->head.conn);
 		*stop = true;

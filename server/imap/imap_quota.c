@@ -1,43 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* imap_quota.c - GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208).
  *
- * An account has one quota root, named as the account; the limits are its own or its domain's. They
+ * An account has one quota root, named as the account; the limits are those mail is refused by. They
  * are changed by the operator's commands, not here. */
 #include "server/imap/imap_int.h"
 
+#include "core/conf.h"
 #include "proto/imap/render.h"
+#include "relay/local.h"
 #include "store/account.h"
 #include "store/mailbox.h"
 
-struct limits {
-	uint64_t bytes, messages; /* 0: none */
-};
-
-static enum err find_limits(struct imap_session *s, struct limits *out)
+static enum err find_limits(struct imap_session *s, struct local_quota *out)
 {
 	struct store *st = imap_store_of(s);
 	slice name = slice_str(s->name);
 	size_t at = (size_t)slice_rfind(name, '@'); /* login.h: there is one */
 	slice local = slice_sub(name, 0, at), domain = slice_skip(name, at + 1);
+	const struct local_options *options = conf_options(s->head.setup->conf, &local_conf);
 	const struct account *acc;
-	const struct domain *d;
 	enum err err = OK;
 
 	acc = account_find(st, local, domain, &err);
 	if (acc)
-		*out = (struct limits){ acc->quota_bytes, acc->quota_messages };
-	d = acc ? domain_find(st, domain, &err) : NULL;
-	if (d && !out->bytes)
-		out->bytes = d->account_quota_bytes;
-	if (d && !out->messages)
-		out->messages = d->account_quota_messages;
+		*out = local_quota_of(options, acc, domain_find(st, domain, &err));
 	return err;
 }
 
 static enum err put_quota(struct imap_session *s)
 {
 	struct mailbox_usage usage = { 0 };
-	struct limits limits = { 0 };
+	struct local_quota limits = { 0 };
 	enum err err = find_limits(s, &limits);
 	struct out *o = imap_out(s);
 

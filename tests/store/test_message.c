@@ -213,6 +213,37 @@ Test(message, a_condition_holds_back_what_changed_later)
 	runs_done(&set);
 }
 
+Test(message, what_changed_later_is_told_and_with_a_condition_left_alone)
+{
+	struct runs set = runs_of("1:9"), later = { 0 };
+	modseq first, second;
+	struct message_store args = { .account = ALICE,
+		.mailbox = MAILBOX_INBOX,
+		.uids = &set,
+		.mode = MESSAGE_ADD,
+		.flags = MESSAGE_FLAGGED,
+		.later = &later };
+
+	fill(9);
+	cr_assert_eq(store_flags("2:3,5,8:9", MESSAGE_ADD, MESSAGE_SEEN, "", &first), OK);
+	for (int conditional = 1; conditional >= 0; conditional--) {
+		args.conditional = conditional;
+		args.unchanged_since = first - 1;
+		cr_assert_eq(message_store(box.st, &args, &second), OK);
+		cr_expect_eq(later.count, conditional ? 5u : 9u);
+		cr_expect(runs_has(&later, 5) && runs_has(&later, 9));
+		scan(MAILBOX_INBOX, 0);
+		cr_expect_eq(all.rows[4].changed, conditional ? first : second);
+		runs_done(&later);
+		later = (struct runs){ 0 };
+		args.flags = MESSAGE_ANSWERED;
+	}
+	args.unchanged_since = second;
+	cr_assert_eq(message_store(box.st, &args, NULL), OK);
+	cr_expect_eq(later.count, 0u);
+	runs_done(&set);
+}
+
 Test(message, keywords_end_at_a_limit)
 {
 	char name[16];
