@@ -23,7 +23,7 @@ enum needs { NOTHING, LOGGED_IN, SELECTED };
 struct imap_args {
 	struct load_args load;
 	const char *mix, *mailbox, *set, *key, *command, *enable, *size, *template;
-	uint64_t users;
+	uint64_t users, thread;
 	msec idle_ms;
 	bool compress;
 };
@@ -99,6 +99,8 @@ static const struct arg_row rows[] = {
 	{ "compress", ARG_FLAG, AT(compress), 0, 0, NULL, "COMPRESS DEFLATE after the login" },
 	{ "idle", ARG_DURATION, AT(idle_ms), 0, 0, "TIME", "of one IDLE (default 1s)" },
 	{ "size", ARG_STRING, AT(size), 0, 0, "4K:80,1M:1", "of what is appended (default 4K)" },
+	{ "thread", ARG_COUNT, AT(thread), 0, 0, "N",
+		"so many that are appended in a row answer one another" },
 	{ "template", ARG_STRING, AT(template), 0, 0, "KIND",
 		"text, html, attachment or mix (default text)" },
 	{ 0 },
@@ -285,6 +287,7 @@ static bool run_append(struct load_sender *s, struct load_task *task)
 	struct template_fields f = { .run = s->load->run,
 		.number = task->number,
 		.sent_ns = task->due_ns,
+		.thread = plan_of(s)->args->thread,
 		.date = clock_wall(),
 		.from = SLICE("sender@example.test"),
 		.to = SLICE("reader@example.test") };

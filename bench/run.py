@@ -19,87 +19,12 @@ import subprocess
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(HERE)
-os.environ.setdefault("RINGPOST_BUILD", os.path.join(ROOT, "build"))
-sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
-import postfix as postfix_peer  # noqa: E402
-import support  # noqa: E402
+import mailboxes
+from measure import (BENCH, NOBODY, PASSWORD, ROOT, USER, BenchSink, add_account, bench_json, cpu_group, cpu_tree,
+                     kernel_kb, memory_kb, ringpost, support)
+import postfix as postfix_peer  # from tests/e2e
 
-BENCH = os.path.join(ROOT, "build", "ringpost-bench")
 DOC = os.path.join(ROOT, "docs", "benchmarks.md")
-USER, PASSWORD = "alice@example.test", "correct horse battery"
-TICKS = os.sysconf("SC_CLK_TCK")
-
-# Messages wait for a destination that never greets: what is measured is intake alone.
-NOBODY = "connect delay 3600s\n"
-# Large enough that nothing is moved to the index for lack of room while a run lasts.
-ROOMY = {"relay": {"queue": {"ram": "4G", "path_ready": 10000000, "ready": 10000000, "park_after": "10m"}}}
-QUIET = {"log": {"level": "warn"}}
-
-
-def cpu_tree(pid, step=1):
-    """CPU seconds of a process and all its living descendants, reaped children included; with step 2 in
-    user mode only."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-            total = sum(int(n) for n in f.read().rsplit(")", 1)[1].split()[11:15:step]) / TICKS
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-            return total + sum(cpu_tree(int(child), step) for child in f.read().split())
-    except OSError:
-        return 0.0
-
-
-def bench_json(*words, timeout=600):
-    """Run ringpost-bench to its end and return its last JSON line."""
-    done = subprocess.run([BENCH, *map(str, words), "--json"], stdout=subprocess.PIPE, text=True,
-                          timeout=timeout, check=False)
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    if not lines or "title" not in lines[-1] and "final" not in lines[-1]:
-        raise RuntimeError(f"{words}: exit {done.returncode}\n{done.stdout[-2000:]}")
-    return lines[-1]
-
-
-class BenchSink:
-    """ringpost-bench sink on a free port, its lines in a file."""
-
-    def __init__(self, place, *words, script=None):
-        self.place, self.words = place, list(words)
-        if script:
-            self.words += ["--script", place.file("script.txt", script)]
-
-    def __enter__(self):
-        self.process = support.Process(self.place, "sink", [BENCH, "sink", "--listen", "127.0.0.1:0", "--json",
-                                                            "--every", "100ms", *self.words])
-        line = support.until(lambda: self.process.check_alive() and '"listening"' in self.process.log()
-                             and self.process.log().splitlines()[0], "the sink")
-        self.port = int(json.loads(line)["listening"].rsplit(":", 1)[1])
-        return self
-
-    def latest(self):
-        lines = [line for line in self.process.log().splitlines() if line.startswith('{"seen"') and line.endswith("}")]
-        return json.loads(lines[-1]) if lines else {"seen": 0}
-
-    def __exit__(self, *_):
-        self.process.stop()
-
-
-def ringpost(place, sink_port, tls="none", config=None, **more):
-    base = support.merge(support.merge(ROOMY, QUIET), {
-        "relay": {"routes": [{"domain": "*", "hosts": ["127.0.0.1"], "port": sink_port, "tls": tls}]}})
-    server = support.Ringpost(place, config=support.merge(base, config or {}), **more)
-    for row in server.config["listen"]:
-        if row["service"] == "smtp":
-            row["relay_from"] = ["127.0.0.0/8"]
-    return server
-
-
-def add_account(server, keys=()):
-    server.write_config()
-    server.cli("domain", "add", "example.test")
-    server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
-    for selector, kind in keys:
-        server.cli("dkim", "add", "example.test", "--selector", selector, "--type", kind)
 
 
 def intake(args, service, *words, connections=100, per_connection=100, config=None):
@@ -143,23 +68,6 @@ def relay(args, keys=(), domains=1, tls="none", config=None):
             "p99_us": got["end_to_end_us"]["p99"], "lost": messages - got["seen"]}
 
 
-def memory_kb(pid):
-    """PSS of a process tree, in KB."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-        total = int(re.search(r"^Pss: +(\d+) kB", f.read(), re.M).group(1))
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-        return total + sum(memory_kb(int(child)) for child in f.read().split())
-
-
-def kernel_kb():
-    """Slab and socket buffers of the whole machine."""
-    with open("/proc/meminfo", encoding="ascii") as f:
-        slab = int(re.search(r"^Slab: +(\d+) kB", f.read(), re.M).group(1))
-    with open("/proc/net/sockstat", encoding="ascii") as f:
-        pages = int(re.search(r"^TCP: .* mem (\d+)", f.read(), re.M).group(1))
-    return slab + pages * os.sysconf("SC_PAGESIZE") // 1024
-
-
 def idle(args, tls):
     """(server PSS + half of the kernel's growth) / sessions: both ends of a loopback session are here."""
     sessions = args.messages(9000)
@@ -197,20 +105,6 @@ def handshakes(args, engine):
             opened = int(client.log().split()[1])
             client.stop()
     return {"handshakes": opened / seconds, "user_us": used / opened * 1e6, "lost": sessions - opened}
-
-
-def cpu_group(pgid):
-    """CPU seconds of all processes of one group: Postfix is many, short-lived among them."""
-    total = 0.0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-                fields = f.read().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[2]) == pgid:
-            total += sum(int(n) for n in fields[11:15]) / TICKS
-    return total
 
 
 def postfix(args, deliver):
@@ -319,46 +213,65 @@ def line(name, row, runs):
     return f"| {what} | {goal} | {found}{lost} | `./dev bench {name} --runs {runs}` |"
 
 
-def write_table(lines, machine):
-    """New lines take the place of those of the same rows; the others stay."""
+# Where a table stands in the page: mark, head, and the rows' order.
+TABLES = {
+    "figures": ("| what | to reach | found | command |\n|---|---|---|---|", list(ROWS)),
+    "mailboxes": ("| what | to reach | ringpost | Dovecot beside it | command |\n|---|---|---|---|---|",
+                  list(mailboxes.FAMILIES)),
+}
+
+
+def write_table(name, lines, machine):
+    """New lines take the place of those that measured the same; the others stay."""
+    head, order = TABLES[name]
     with open(DOC, encoding="utf-8") as f:
         text = f.read()
-    begin, end = "<!-- figures -->\n", "\n<!-- end -->"
-    head, rest = text.split(begin, 1)
-    old, tail = rest.split(end, 1)
-    row_of = lambda text: re.search(r"`./dev bench ([\w-]+) [^`]*` \|$", text)
-    rows = {row_of(text).group(1): text for text in [*old.splitlines(), *lines] if row_of(text)}
-    table = "\n".join([f"Measured {time.strftime('%Y-%m-%d')} on {machine}.", "",
-                       "| what | to reach | found | command |", "|---|---|---|---|",
-                       *(rows[name] for name in ROWS if name in rows)])
+    begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
+    before, rest = text.split(begin, 1)
+    old, after = rest.split(end, 1)
+    # A line is known by its row of the command and, as a row may have many lines, by what it measured.
+    key = lambda text: (order.index(re.search(r"`./dev bench ([\w-]+) [^`]*` \|$", text).group(1)), text.split(" | ")[0])
+    rows = {}
+    for row in [*old.splitlines(), *lines]:
+        if re.search(r"`./dev bench (%s) [^`]*` \|$" % "|".join(order), row):
+            rows[key(row)] = row
+    # Sorting is stable: within a command the order is that of its lines.
+    table = "\n".join([f"Measured {time.strftime('%Y-%m-%d')} on {machine}.", "", head,
+                       *(rows[k] for k in sorted(rows, key=lambda k: k[0]))])
     with open(DOC, "w", encoding="utf-8") as f:
-        f.write(head + begin + table + end + tail)
+        f.write(before + begin + table + end + after)
+
+
+def measure_row(args, name):
+    results = []
+    runs = 1 if name in SLOW else args.runs
+    for _ in range(runs):
+        results.append(ROWS[name][2](args))
+        print(f"{name}: {json.dumps(results[-1])}", file=sys.stderr, flush=True)
+    return [line(name, describe(results), runs)]
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW", help=", ".join(ROWS))
+    known = [*ROWS, *mailboxes.FAMILIES]
+    parser.add_argument("rows", nargs="*", choices=[[], *known], metavar="ROW", help=", ".join(known))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     args.messages = lambda n: max(n // 20, 100) if args.quick else n
-    lines, names = [], args.rows or list(ROWS)
+    names = args.rows or known
     machine = subprocess.run(["uname", "-rm"], capture_output=True, text=True, check=True).stdout.strip()
     machine = f"{os.cpu_count()} cores, Linux {machine}"
     for name in names:
-        results = []
-        runs = 1 if name in SLOW else args.runs
-        for _ in range(runs):
-            results.append(ROWS[name][2](args))
-            print(f"{name}: {json.dumps(results[-1])}", file=sys.stderr, flush=True)
-        lines.append(line(name, describe(results), runs))
-        print(lines[-1], flush=True)
+        table = "mailboxes" if name in mailboxes.FAMILIES else "figures"
+        lines = mailboxes.lines(args, name) if table == "mailboxes" else measure_row(args, name)
+        print("\n".join(lines), flush=True)
+        if not args.quick and (args.write or not args.rows):
+            write_table(table, lines, machine)
     if args.quick:
         print("quick: a twentieth of each row's messages, so this is a smoke, not a measurement", file=sys.stderr)
-    elif args.write or not args.rows:
-        write_table(lines, machine)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@
 struct smtp_args {
 	struct load_args load;
 	const char *from, *to, *size, *template;
-	uint64_t recipients, domains;
+	uint64_t recipients, domains, thread;
 	bool no_pipelining, bdat, lmtp;
 };
 
@@ -24,6 +24,8 @@ static const struct arg_row rows[] = {
 		"size of a message, or a mix with weights (default 4K)" },
 	{ "template", ARG_STRING, AT(template), 0, 0, "KIND",
 		"text, html, attachment or mix (default text)" },
+	{ "thread", ARG_COUNT, AT(thread), 0, 0, "N",
+		"so many messages in a row answer one another" },
 	{ "recipients", ARG_COUNT, AT(recipients), 1, 100000, "N", "of each message (default 1)" },
 	{ "from", ARG_STRING, AT(from), 0, 0, "ADDRESS", "sender; %n is the message's number" },
 	{ "to", ARG_STRING, AT(to), 0, 0, "ADDRESS",
@@ -44,6 +46,7 @@ static bool set_plan(struct smtp_plan *plan, const struct smtp_args *args)
 		.to = args->to,
 		.recipients = args->recipients,
 		.domains = args->domains,
+		.thread = args->thread,
 		.pipelining = !args->no_pipelining,
 		.bdat = args->bdat };
 	return load_template(args->size, args->template, &plan->template);

@@ -33,7 +33,9 @@ static void render(struct load_sender *s, struct load_task *task)
 	const struct smtp_plan *plan = plan_of(s);
 	struct smtp_sender *own = s->own;
 	char from[LOAD_ADDRESS_MAX], to[LOAD_ADDRESS_MAX];
-	struct template_fields f = { .run = s->load->run, .number = task->number };
+	struct template_fields f = {
+		.run = s->load->run, .number = task->number, .thread = plan->thread
+	};
 
 	f.from = expand(s, plan->from, task->number, 0, from);
 	f.to = expand(s, plan->to, task->number, 0, to);

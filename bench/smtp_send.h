@@ -13,7 +13,7 @@ struct template;
 struct smtp_plan {
 	struct template *template;
 	const char *from, *to; /* with %n: the message's number; %d: number modulo domains */
-	uint64_t recipients, domains;
+	uint64_t recipients, domains, thread;
 	bool pipelining, bdat;
 };
 

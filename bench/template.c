@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { POOL = 16, HEADER_ROOM = 420, LINE = 72 };
+enum { POOL = 16, HEADER_ROOM = 420, LINE = 72, REFERENCES_MAX = 10 };
 
 struct body {
 	struct out bytes;
@@ -213,6 +213,23 @@ static const struct size_class *pick_class(const struct template *t, uint64_t di
 	return NULL;
 }
 
+/* RFC 5322 3.6.4: the one answered, and all before it. */
+static void put_references(const struct template_fields *f, struct out *o)
+{
+	uint64_t root = f->thread > 1 ? f->number - f->number % f->thread : f->number;
+
+	if (root == f->number)
+		return;
+	out_printf(o,
+		"In-Reply-To: <%llx.%llu@bench.invalid>\r\nReferences:", (unsigned long long)f->run,
+		(unsigned long long)f->number - 1);
+	for (uint64_t n = MAX(root, f->number - MIN(f->number, (uint64_t)REFERENCES_MAX));
+		n < f->number; n++)
+		out_printf(o, "\r\n <%llx.%llu@bench.invalid>", (unsigned long long)f->run,
+			(unsigned long long)n);
+	out_str(o, "\r\n");
+}
+
 slice template_render(const struct template *t, const struct template_fields *f, struct out *o)
 {
 	uint64_t dice = map_hash_u64(f->run ^ map_hash_u64(f->number));
@@ -231,6 +248,7 @@ slice template_render(const struct template *t, const struct template_fields *f,
 		words[dice >> 40 & 31], (unsigned long long)f->number);
 	out_printf(o, "Message-ID: <%llx.%llu@bench.invalid>\r\n", (unsigned long long)f->run,
 		(unsigned long long)f->number);
+	put_references(f, o);
 	out_slice(o, template_sequence_name);
 	out_printf(o, ": %llx %llu %llu\r\n", (unsigned long long)f->run,
 		(unsigned long long)f->number, (unsigned long long)f->sent_ns);

@@ -35,6 +35,7 @@ struct template_fields {
 	uint64_t sent_ns;     /* monotonic; end-to-end latency on one machine */
 	wall_ms date;
 	slice from, to;
+	uint64_t thread; /* so many messages in a row answer one another; 0, 1: none does */
 };
 
 /* Writes the header and the greeting; returns the rest of the message. Which kind and size it is

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A campaign through the real engine: submission with STARTTLS and AUTH, durable queue, DKIM with two
-keys, delivery over TLS to a sink that plays the world and verifies every signature.
+keys, delivery over TLS to a sink that plays the world and verifies every signature. Then mail for mailboxes
+of our own, by ports 25 and 587, all of it read back by POP3 and IMAP over TLS.
 
 Makes a throw-away instance on free ports, needs no privileges, asks nothing. `--stay` leaves it
 running until Ctrl-C and says how to connect. Exit status 0 only when nothing was lost, nothing came
@@ -22,6 +23,8 @@ import time
 
 DOMAIN = "example.test"
 USER = f"alice@{DOMAIN}"
+READERS = 20  # mailboxes
+SERVICES = ("smtp", "submission", "submissions", "pop3", "pop3s", "imap", "imaps")
 
 CONFIG = """\
 hostname: mx.{domain}
@@ -32,9 +35,7 @@ tls:
     - {{ cert: ecdsa.pem, key: ecdsa.key }}
     - {{ cert: rsa.pem, key: rsa.key }}
 listen:
-  - {{ address: 127.0.0.1, port: {smtp}, service: smtp }}
-  - {{ address: 127.0.0.1, port: {submission}, service: submission }}
-  - {{ address: 127.0.0.1, port: {submissions}, service: submissions }}
+{listen}
 relay:
   retry: {{ first: 2s, factor: 2, max: 1m, expire: 5d }}
   routes:
@@ -91,11 +92,12 @@ class Lines:
 class Demo:
     def __init__(self, args):
         self.args = args
-        self.build = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build")
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        self.build = os.environ.get("RINGPOST_BUILD") or os.path.join(root, "build")
         self.folder = tempfile.mkdtemp(prefix="ringpost-demo-")
         self.children = []
         self.password = secrets.token_urlsafe(12)
-        self.ports = dict(zip(("smtp", "submission", "submissions", "sink"), free_ports(4)))
+        self.ports = dict(zip((*SERVICES, "sink"), free_ports(len(SERVICES) + 1)))
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -117,9 +119,12 @@ class Demo:
         self.certificate("ecdsa", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
         self.certificate("rsa", "rsa:2048")
         with open(self.path("ringpost.yaml"), "w", encoding="ascii") as f:
-            f.write(CONFIG.format(folder=self.folder, domain=DOMAIN, **self.ports))
+            listen = "\n".join(f"  - {{ address: 127.0.0.1, port: {self.ports[s]}, service: {s} }}" for s in SERVICES)
+            f.write(CONFIG.format(folder=self.folder, domain=DOMAIN, listen=listen, sink=self.ports["sink"]))
         self.cli("domain", "add", DOMAIN)
         self.cli("account", "add", USER, "--password-stdin", input=self.password + "\n")
+        for n in range(READERS):
+            self.cli("account", "add", f"reader{n}@{DOMAIN}", "--password-stdin", input=self.password + "\n")
         self.cli("dkim", "add", DOMAIN, "--selector", "s1", "--type", "rsa", "--bits", "2048")
         self.cli("dkim", "add", DOMAIN, "--selector", "s2", "--type", "ed25519")
         with open(self.path("keys.txt"), "w", encoding="ascii") as f:
@@ -201,6 +206,48 @@ class Demo:
         time.sleep(0.3)  # a double would come now
         self.cpu = tree_cpu(self.server.pid) - self.cpu_before if self.server.poll() is None else 0
 
+    def bench(self, *words):
+        """To its end; the report."""
+        done = subprocess.run([f"{self.build}/ringpost-bench", *map(str, words), "--json"], stdout=subprocess.PIPE, text=True,
+                              check=False)
+        return json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
+
+    def run_mailboxes(self):
+        """To local accounts by both ways in, then every mailbox read by both protocols over TLS."""
+        half = max(self.args.messages // 8, READERS)
+        self.local = 2 * half
+        to = ["--messages", half, "--connections", 20, "--from", USER, "--to", f"reader%d@{DOMAIN}", "--domains", READERS]
+        cpu, began = tree_cpu(self.server.pid), time.monotonic()
+        ways = [self.bench("smtp", "--target", f"127.0.0.1:{self.ports['smtp']}", *to),
+                self.bench("smtp", "--target", f"127.0.0.1:{self.ports['submission']}", "--tls", "starttls", "--auth",
+                           f"{USER}:{self.password}", *to)]
+        self.local_seconds = time.monotonic() - began
+        self.local_cpu = tree_cpu(self.server.pid) - cpu
+        self.local_accepted = sum(way.get("accepted", 0) for way in ways)
+        each = ["--auth", f"reader%d@{DOMAIN}:{self.password}", "--users", READERS, "--operations", READERS, "--per-connection",
+                1, "--connections", 4]
+        self.read = {}
+        for name, service, mix, tls in (("POP3S", "pop3s", "retr-all", "implicit"), ("IMAPS", "imaps", "fetch-body", "implicit"),
+                                        ("STLS", "pop3", "stat", "starttls"), ("STARTTLS", "imap", "select", "starttls")):
+            report = self.bench(service.rstrip("s"), "--target", f"127.0.0.1:{self.ports[service]}", "--tls", tls, "--mix", mix,
+                                *each)
+            self.read[name] = {"accepted": report.get("accepted", 0), "seconds": report.get("seconds", 0),
+                               **report.get("verbs", {}).get(mix, {"items": 0, "bytes": 0})}
+
+    def mailbox_rows(self):
+        """Lines of the table, and whether all came back."""
+        rows = [("local (25; 587, STARTTLS, AUTH)", f"{self.local_accepted} messages to {READERS} mailboxes in "
+                 f"{self.local_seconds:.1f} s, server CPU {self.local_cpu / max(self.local_accepted, 1) * 1e6:.0f} us each")]
+        good = self.local_accepted == self.local
+        for name in ("POP3S", "IMAPS"):
+            got = self.read[name]
+            rows.append((f"read back by {name}", f"{got['items']} messages of {READERS} mailboxes, "
+                         f"{got['bytes'] / 1e6:.1f} MB in {got['seconds']:.1f} s, first logins in it"))
+            good = good and got["items"] == self.local
+        ways = [name for name in ("STLS", "STARTTLS") if self.read[name]["accepted"] == READERS]
+        rows.append(("logins by STLS (POP3), STARTTLS (IMAP)", " and ".join(ways) or "none"))
+        return rows, good and len(ways) == 2
+
     def table(self):
         load, sink, wanted = self.load.final, self.sink.latest, self.args.messages
         seen, doubles = sink.get("seen", 0), sink.get("doubles", 0)
@@ -216,23 +263,26 @@ class Demo:
             ("server CPU per message", f"{self.cpu / max(seen, 1) * 1e6:.0f} us"),
             ("lost / twice", f"{wanted - seen} / {doubles}"),
         ]
+        local, all_back = self.mailbox_rows()
+        rows += local
         width = max(len(name) for name, _ in rows)
         print()
         for name, value in rows:
             print(f"  {name:{width}}  {value}")
         print()
-        return seen == wanted and doubles == 0 and bad == 0 and good == 2 * wanted and load.get("accepted") == wanted
+        return seen == wanted and doubles == 0 and bad == 0 and good == 2 * wanted and load.get("accepted") == wanted and all_back
 
     def stay(self):
         print(f"""The instance stays. Its folder is {self.folder}
   configuration  {self.path('ringpost.yaml')}
   port 25        127.0.0.1:{self.ports['smtp']}
   submission     127.0.0.1:{self.ports['submission']} (STARTTLS), 127.0.0.1:{self.ports['submissions']} (TLS)
-  login          {USER} / {self.password}
+  mailboxes      POP3 127.0.0.1:{self.ports['pop3']} (STLS), {self.ports['pop3s']} (TLS); IMAP {self.ports['imap']} (STARTTLS), {self.ports['imaps']} (TLS)
+  login          {USER} / {self.password}, and reader0@{DOMAIN} to reader{READERS - 1}@{DOMAIN} with the same
   look           build/ringpost top --config {self.path('ringpost.yaml')}
   send           build/ringpost-bench smtp --target 127.0.0.1:{self.ports['submission']} --tls starttls \\
                        --auth {USER}:{self.password} --from {USER} --to you@world.test --messages 1000
-                 or any mail program; whatever the recipient, it goes to the demo's sink
+                 or any mail program; what is not for {DOMAIN} goes to the demo's sink
 Ctrl-C ends it and removes the folder.""", flush=True)
         while self.server.poll() is None:
             time.sleep(0.5)
@@ -262,6 +312,7 @@ def main():
         demo.start_sink()
         demo.start_server()
         demo.run_campaign()
+        demo.run_mailboxes()
         good = demo.table()
         if demo.args.stay:
             demo.stay()

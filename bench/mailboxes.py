@@ -1,0 +1,453 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The rows of ./dev bench about mailboxes: delivery, IMAP and POP3, beside a Dovecot run in the same call.
+
+One function fills both servers and measures several figures, ours and Dovecot's in turns, so that
+what else the machine does weighs on both. A figure is CPU of all server processes, or what the generator's
+clock said. Dovecot writes with mail_fsync=always where durability counts, and without while it is only filled
+to be read.
+"""
+import contextlib
+import json
+import os
+import re
+import resource
+import socket
+import statistics
+import sys
+import time
+
+from measure import BENCH, PASSWORD, QUIET, bench_json, cpu_tree, kernel_kb, memory_kb, support
+import dovecot as dovecot_peer  # from tests/e2e, where measure looks
+
+CONFIG = {**QUIET, "limits": {"client_connections": 0}, "imap": {"plain_login": True, "sessions": 0},
+          "pop3": {"plain_login": True}, "auth": {"scram_iterations": 4096, "cache": "1d", "cache_entries": 100000}}
+SERVICES = ("smtp", "imap", "imaps", "pop3", "pop3s")
+DOMAIN = "example.test"
+ALICE = "u0@" + DOMAIN
+
+
+class Ours:
+    name = "ringpost"
+
+    def __init__(self, place, accounts=1):
+        self.server = support.Ringpost(place, config=CONFIG, services=SERVICES)
+        self.accounts, self.ports = accounts, self.server.ports
+
+    @property
+    def pid(self):
+        return self.server.process.pid
+
+    def __enter__(self):
+        self.server.start()
+        self.server.cli("domain", "add", DOMAIN)
+        self.ask([{"do": "account add", "name": f"u{n}@{DOMAIN}", "password": PASSWORD}
+                  for n in range(self.accounts)])
+        return self
+
+    def ask(self, requests):
+        """Over the control socket itself: a thousand programs would take longer."""
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as s:
+            s.connect(self.server.config["control"])
+            answers = s.makefile("rb")
+            for request in requests:
+                s.sendall(json.dumps(request).encode() + b"\n")
+                answer = json.loads(answers.readline())
+                if "error" in answer:
+                    raise RuntimeError(f"{request}: {answer}")
+
+    def restart(self):
+        self.server.stop()
+        drop_caches()
+        self.server.start()
+
+    def fill(self, messages, *words, accounts=1):
+        return bench_json("smtp", "--target", f"127.0.0.1:{self.ports['smtp']}", "--messages", messages,
+                          "--connections", min(100, messages), "--domains", accounts, "--to", "u%d@" + DOMAIN, *words)
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.server.stop()
+        else:
+            print(self.server.log()[-3000:])
+            self.server.kill()
+
+
+class Dovecot:
+    name = "Dovecot"
+
+    def __init__(self, place, durable=False):
+        self.server = dovecot_peer.Dovecot(place, tls=True, fsync="always" if durable else "never")
+
+    @property
+    def pid(self):
+        return self.server.process.pid
+
+    def __enter__(self):
+        self.server.__enter__()
+        self.ports = {name: getattr(self.server, name) for name in ("imap", "imaps", "pop3", "pop3s", "lmtp")}
+        return self
+
+    def restart(self):
+        self.server.__exit__()
+        drop_caches()
+        self.__enter__()
+
+    def fill(self, messages, *words, accounts=1):
+        """By APPEND: the quickest way in that leaves what a delivery leaves."""
+        load(self, "imap", "append", "--operations", messages, "--connections", max(accounts, 2), "--users", accounts,
+             *words, user="u%d@" + DOMAIN)
+
+    def __exit__(self, *_):
+        self.server.__exit__()
+
+
+def drop_caches():
+    """Nothing of the files stays in memory; only root can."""
+    os.sync()
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
+        f.write("3\n")
+
+
+def load(side, service, mix, *words, tls="none", user=ALICE):
+    """The generator's report, and with it the CPU seconds of the server."""
+    port = side.ports[service + "s" if tls == "implicit" else service]
+    before = cpu_tree(side.pid)
+    report = bench_json(service, "--target", f"127.0.0.1:{port}", "--auth", f"{user}:{PASSWORD}", "--mix", mix, "--tls", tls,
+                        *words)
+    time.sleep(0.2)  # processes of a session end behind it
+    report["cpu"] = cpu_tree(side.pid) - before
+    if report["refused"] or report["broken"] or report["replies"]:
+        raise RuntimeError(f"{side.name}: {mix}: {report['replies']}")
+    return report
+
+
+def verb(report, name):
+    return report["verbs"][name]
+
+
+@contextlib.contextmanager
+def both(accounts=1, durable=False, peer=True):
+    """Ours, and Dovecot where it is to be had."""
+    with contextlib.ExitStack() as stack:
+        sides = [stack.enter_context(Ours(stack.enter_context(support.Place()), accounts))]
+        if peer:
+            try:
+                sides.append(stack.enter_context(Dovecot(stack.enter_context(support.Place()), durable)))
+            except support.Skip as why:
+                print(f"no Dovecot: {why}")
+        yield sides
+
+
+def in_turns(args, sides, measure):
+    """The medians of what measure(side) says, by side and figure."""
+    found = {side.name: [] for side in sides}
+    for _ in range(args.runs):
+        for side in sides:
+            found[side.name].append(measure(side))
+    return {name: {key: statistics.median(r[key] for r in results) for key in results[0]}
+            for name, results in found.items()}
+
+
+# --- What is measured. Each gives {row: {side: {figure: number}}} ---
+
+def deliver(args):
+    messages, accounts = args.messages(60000), max(args.messages(1000), 100)
+    with both(accounts=accounts, peer=False) as sides:
+        ours = sides[0]
+        ours.fill(accounts, accounts=accounts)  # every account was met once
+
+        def measure(side):
+            before = cpu_tree(side.pid)
+            report = side.fill(messages, accounts=accounts)
+            return {"rate": report["rate"], "us": (cpu_tree(side.pid) - before) / report["accepted"] * 1e6,
+                    "p99": report["message_us"]["p99"] / 1000, "lost": messages - report["accepted"]}
+        return {"deliver": in_turns(args, sides, measure)}
+
+
+def envelopes(side, messages, times):
+    report = load(side, "imap", "select-fetch", "--operations", times, "--connections", 1)
+    found = verb(report, "select-fetch")
+    return {"us": report["cpu"] / (times * messages) * 1e6, "first": found["first_us"]["p50"] / 1000,
+            "ms": found["done_us"]["p50"] / 1000, "lost": times * messages - found["items"]}
+
+
+def bodies(side, messages, tls, user=ALICE, connections=1, times=10):
+    report = load(side, "imap", "fetch-body", "--operations", times * connections, "--connections", connections, tls=tls,
+                  user=user)
+    found = verb(report, "fetch-body")
+    return {"mbs": found["bytes"] / report["cpu"] / 1e6, "wire": found["bytes"] / report["seconds"] / 1e6,
+            "lost": times * connections * messages - found["items"]}
+
+
+def maildrop(side, messages, tls):
+    times = 5
+    report = load(side, "pop3", "retr-all", "--operations", times, "--connections", 1, tls=tls)
+    found = verb(report, "retr-all")
+    return {"ms": found["done_us"]["p50"] / 1000, "us": report["cpu"] / found["items"] * 1e6,
+            "lost": times * messages - found["items"]}
+
+
+def logins(side, times):
+    load(side, "imap", "login", "--operations", 2, "--connections", 1)
+    report = load(side, "imap", "login", "--operations", times, "--connections", 4)
+    return {"ms": report["cpu"] / times * 1e3, "rate": report["rate"], "lost": times - report["accepted"]}
+
+
+def read(args):
+    small, large = args.messages(10000), args.messages(2000)
+    big = "u1@" + DOMAIN
+    with both(accounts=2) as sides:
+        for side in sides:
+            side.fill(small)
+            load(side, "imap", "append", "--size", "50K", "--operations", large, "--connections", 4, user=big)
+        rows = {"fetch": in_turns(args, sides, lambda s: envelopes(s, small, 20))}
+        for tls, name in (("none", ""), ("implicit", "-tls")):
+            rows["body-4k" + name] = in_turns(args, sides, lambda s: bodies(s, small, tls))
+            rows["body-50k" + name] = in_turns(args, sides, lambda s: bodies(s, large, tls, big, 4, 5))
+            rows["retr" + name] = in_turns(args, sides, lambda s: maildrop(s, small, tls))
+        rows["login"] = in_turns(args, sides, lambda s: logins(s, args.messages(2000)))
+    return rows
+
+
+def cold(args):
+    """100 mailboxes filled in turns; Dovecot's only ten, or filling them would take an hour."""
+    each, ours_count, peer_count = args.messages(10000), 100, 10
+    with both(accounts=ours_count) as sides:
+        for side in sides:
+            count = ours_count if side.name == "ringpost" else peer_count
+            side.fill(each * count, accounts=count)
+
+        def measure(side):
+            side.restart()
+            load(side, "imap", "login", "--operations", 1, "--connections", 1, user="u7@" + DOMAIN)
+            got = envelopes(side, each, 1)
+            return {"s": got["ms"] / 1000, "first": got["first"], "lost": got["lost"]}
+        return {"cold": in_turns(args, sides, measure)}
+
+
+def append(args):
+    count = args.messages(10000)
+    with both(durable=True) as sides:
+        rows = {}
+        for connections in (1, 20):
+            def measure(side):
+                report = load(side, "imap", "append", "--operations", count, "--connections", connections)
+                return {"rate": report["rate"], "us": report["cpu"] / count * 1e6, "lost": count - report["accepted"]}
+            rows[f"append-{connections}"] = in_turns(args, sides, measure)
+    return rows
+
+
+def find(args):
+    messages = args.messages(100000)
+    with both() as sides:
+        for side in sides:
+            load(side, "imap", "append", "--operations", messages, "--connections", 2, "--thread", 5, "--size", "1K")
+        rows = {}
+        for name in ("search", "sort", "thread"):
+            def measure(side):
+                report = load(side, "imap", name, "--operations", 5, "--connections", 1, "--key", 'SUBJECT "no. 4711"')
+                return {"ms": verb(report, name)["done_us"]["p50"] / 1000, "first_ms": verb(report, name)["done_us"]["max"] / 1000,
+                        "lost": 0}
+            rows[name] = in_turns(args, sides, measure)
+    return rows
+
+
+class Imap:
+    """A session by hand: for what must be read, and timed by itself."""
+
+    def __init__(self, port, user=ALICE):
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.file = self.socket.makefile("rb")
+        self.file.readline()
+        self.do(f'LOGIN "{user}" "{PASSWORD}"')
+        self.do("ENABLE QRESYNC")
+
+    def do(self, command):
+        self.socket.sendall(b"x " + command.encode() + b"\r\n")
+        lines = []
+        while not lines or not lines[-1].startswith("x "):
+            lines.append(self.file.readline().decode())
+            if not lines[-1] or lines[-1].startswith(("x NO", "x BAD")):
+                raise RuntimeError(f"{command}: {lines[-1]}")
+        return lines
+
+    def number(self, lines, word):
+        return int(re.search(rf"\[{word} (\d+)", "".join(lines)).group(1))
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+def resync(side, messages, restarted):
+    """Milliseconds from SELECT (QRESYNC) to its answer, when one message changed."""
+    client = Imap(side.ports["imap"])
+    lines = client.do("SELECT INBOX")
+    validity, before = client.number(lines, "UIDVALIDITY"), client.number(lines, "HIGHESTMODSEQ")
+    client.do(f"STORE {messages // 2} +FLAGS (k{time.monotonic_ns() % 40})")
+    client.do(f"STORE {messages // 2} -FLAGS (\\Flagged)")
+    client.do(f"STORE {messages // 2} +FLAGS (\\Flagged)")
+    if restarted:
+        client.close()
+        side.restart()
+        client = Imap(side.ports["imap"])
+    times = []
+    for _ in range(1 if restarted else 20):
+        client.do("UNSELECT") if times else None
+        began = time.monotonic()
+        lines = client.do(f"SELECT INBOX (QRESYNC ({validity} {before}))")
+        times.append((time.monotonic() - began) * 1000)
+    changed = sum(" FETCH " in line for line in lines)
+    client.close()
+    return {"ms": statistics.median(times), "lost": 1 - changed}
+
+
+def million(args):
+    """One mailbox grows; the rate of 20 connections at three sizes, then who was away comes back. Dovecot's
+    ends at a tenth: filling it takes too long."""
+    rows, full = {}, args.messages(1000000)
+    with both(durable=True) as sides:
+        rates = {}
+        for side in sides:
+            size, end = 0, full if side.name == "ringpost" else full // 10
+            rates[side.name] = {"lost": 0}
+            for name, at in (("10k", full // 100), ("100k", full // 10), ("1m", full)):
+                if at > end:
+                    break
+                step = min(full // 200, 5000)
+                if at - step > size:
+                    load(side, "imap", "append", "--operations", at - step - size, "--connections", 20)
+                rates[side.name][name] = load(side, "imap", "append", "--operations", step, "--connections", 20)["rate"]
+                size = at
+        rows["grow"] = rates
+        sizes = {side.name: full if side.name == "ringpost" else full // 10 for side in sides}
+        rows["qresync"] = in_turns(args, sides, lambda s: resync(s, sizes[s.name], False))
+        rows["qresync-restart"] = in_turns(args, sides, lambda s: resync(s, sizes[s.name], True))
+    return rows
+
+
+@contextlib.contextmanager
+def idlers(place, side, sessions, *words):
+    service = "imaps" if "implicit" in words else "imap"
+    client = support.Process(place, f"idle-{time.monotonic_ns()}",
+                             [BENCH, "idle", "--target", f"127.0.0.1:{side.ports[service]}", "--sessions", sessions, "--auth",
+                              f"u%d@{DOMAIN}:{PASSWORD}", *words])
+    try:
+        support.until(lambda: client.check_alive() and "ready" in client.log(), "idle sessions", 300)
+        yield client
+    finally:
+        client.stop()
+
+
+def idle(args):
+    """(server PSS + half of the kernel's growth) / sessions, as the rows of SMTP; 100 accounts of 90 sessions."""
+    rows = {}
+    for name, words in (("idle-plain", ["--tls", "none"]), ("idle-tls", ["--tls", "implicit"]),
+                        ("idle-deflate", ["--tls", "implicit", "--compress"])):
+        with both(accounts=100, peer=name != "idle-deflate") as sides, support.Place() as place:
+            def measure(side):
+                sessions = args.messages(9000 if side.name == "ringpost" else 400)
+                if side.name == "ringpost":
+                    for n in range(2):  # every account was met once, and buffers were made
+                        load(side, "imap", "noop", "--operations", 100, "--connections", 50, "--users", 100,
+                             user="u%d@" + DOMAIN)
+                time.sleep(1)
+                before, kernel = memory_kb(side.pid), kernel_kb()
+                with idlers(place, side, sessions, "--users", "100", *words) as client:
+                    time.sleep(4)
+                    after, kernel_after = memory_kb(side.pid), kernel_kb()
+                    opened = int(client.log().split()[1])
+                time.sleep(2)
+                user, system = (after - before) / opened, (kernel_after - kernel) / 2 / opened
+                return {"kb": user + system, "user_kb": user, "kernel_kb": system, "lost": sessions - opened}
+            rows[name] = {side.name: measure(side) for side in sides}
+    return rows
+
+
+def wake(args):
+    """As many sessions as descriptors allow, each on a mailbox of its own; then one message to each."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    accounts = 100
+    sessions = args.messages(min(limit - 1000, 100000)) // accounts * accounts
+    with both(accounts=accounts, peer=False) as sides, support.Place() as place:
+        ours = sides[0]
+        ours.ask([{"do": "mailbox create", "account": f"u{n % accounts}@{DOMAIN}", "mailbox": f"box{n}"}
+                  for n in range(sessions)])
+        with idlers(place, ours, sessions, "--tls", "implicit", "--users", str(accounts), "--mailbox", "box%n") as client:
+            opened = int(client.log().split()[1])
+            before, began = cpu_tree(ours.pid), time.monotonic()
+            report = ours.fill(sessions, "--to", f"u%d+box%n@{DOMAIN}", accounts=accounts)
+            woken = lambda: [line.split() for line in client.log().splitlines() if line.startswith("woken")]
+            with contextlib.suppress(TimeoutError):
+                support.until(lambda: woken() and int(woken()[-1][1]) >= opened, "that all are woken", 60)
+            last = woken()[-1]
+            used = cpu_tree(ours.pid) - before
+    return {"wake": {"ringpost": {"sessions": opened, "s": float(last[3]) - began, "rate": report["rate"],
+                                  "us": used / sessions * 1e6, "limit": limit,
+                                  "lost": sessions - int(last[1])}}}
+
+
+# row: (what, what to reach, ours, Dovecot's)
+RATE = "{rate:,.0f}/s, {us:.0f} us CPU"
+KB = "{kb:.1f} KB ({user_kb:.1f} process + {kernel_kb:.1f} kernel)"
+MBS = "{mbs:,.0f} MB per CPU second ({wire:,.0f} MB/s)"
+FAMILIES = {
+    "mailbox-deliver": (deliver, {
+        "deliver": ("4 KiB messages to 1,000 mailboxes by port 25, 100 connections, on disk before `250`",
+                    ">= 10,000/s, <= 100 us", RATE + "; p99 {p99:.1f} ms", "")}),
+    "mailbox-read": (read, {
+        "fetch": ("SELECT + `FETCH 1:* (FLAGS ENVELOPE)` of 10,000, warm", "<= 2.2 us CPU each, first byte < 5 ms",
+                  "{us:.2f} us CPU each, first byte {first:.1f} ms, all {ms:.0f} ms", None),
+        "body-4k": ("`FETCH 1:* BODY[]`, 10,000 of 4 KiB, one connection", ">= 1,000 MB per CPU second", MBS, None),
+        "body-50k": ("`FETCH 1:* BODY[]`, 2,000 of 50 KiB, four connections", ">= 2,500 MB per CPU second", MBS, None),
+        "body-4k-tls": ("the 4 KiB ones over TLS", ">= 500 MB per CPU second", MBS, None),
+        "body-50k-tls": ("the 50 KiB ones over TLS", ">= 1,250 MB per CPU second", MBS, None),
+        "retr": ("POP3 RETR of 10,000 of 4 KiB, pipelined", "<= 50 ms", "{ms:.0f} ms, {us:.1f} us CPU each", None),
+        "retr-tls": ("the same over TLS", "-", "{ms:.0f} ms, {us:.1f} us CPU each", None),
+        "login": ("LOGIN + LOGOUT, password seen before, no TLS", "<= 0.25 ms CPU", "{ms:.3f} ms CPU, {rate:,.0f}/s", None)}),
+    "mailbox-cold": (cold, {
+        "cold": ("SELECT + `FETCH 1:* (FLAGS ENVELOPE)` of 10,000, page cache dropped, server restarted; filled in turns with "
+                 "99 other mailboxes (Dovecot's with 9)", "<= 0.2 s", "{s:.2f} s, first byte {first:.0f} ms", None)}),
+    "mailbox-append": (append, {
+        "append-1": ("APPEND of 4 KiB, durable, 1 connection", ">= 3,000/s", RATE, None),
+        "append-20": ("the same, 20 connections", ">= 8,000/s", RATE, None)}),
+    "mailbox-find": (find, {
+        "search": ("SEARCH SUBJECT in 100,000", "< 50 ms", "{ms:.0f} ms (slowest of five {first_ms:.0f})", None),
+        "sort": ("SORT (SUBJECT) of 100,000", "< 50 ms", "{ms:.0f} ms (slowest of five {first_ms:.0f})", None),
+        "thread": ("THREAD REFERENCES of 100,000", "< 50 ms", "{ms:.0f} ms (slowest of five {first_ms:.0f})", None)}),
+    "mailbox-million": (million, {
+        "grow": ("APPEND, 20 connections, as the mailbox grows", "not slower at 1,000,000",
+                 "{10k:,.0f}/s at 10,000, {100k:,.0f} at 100,000, {1m:,.0f} at 1,000,000",
+                 "{10k:,.0f}/s at 10,000, {100k:,.0f} at 100,000"),
+        "qresync": ("SELECT (QRESYNC), 1 change in 1,000,000 (Dovecot: 100,000)", "< 10 ms", "{ms:.1f} ms", None),
+        "qresync-restart": ("the same right after a restart, page cache dropped", "< 10 ms", "{ms:.1f} ms", None)}),
+    "mailbox-idle": (idle, {
+        "idle-plain": ("memory of a session in IDLE, 9,000 of them (Dovecot 400)", "<= 7 KB", KB, None),
+        "idle-tls": ("the same with TLS", "<= 12 KB", KB, None),
+        "idle-deflate": ("the same with TLS and COMPRESS", "<= 14 KB", KB, None)}),
+    "mailbox-wake": (wake, {
+        "wake": ("idle TLS sessions, each on its own mailbox; one message to each, until all were told", "<= 5 s",
+                 "{sessions:,.0f} sessions (descriptor limit {limit:,.0f}): {s:.2f} s, {us:.0f} us CPU each with the delivery",
+                 None)}),
+}
+
+
+def put(form, figures):
+    """A cell: what was found, and how many answers were missing."""
+    if figures is None or form == "":
+        return "-"
+    lost = f" **lost {figures['lost']:.0f}**" if figures["lost"] else ""
+    return form.format(**figures) + lost
+
+
+def lines(args, family):
+    """The rows of a family as lines of the table."""
+    function, rows = FAMILIES[family]
+    found = function(args)
+    print(f"{family}: {json.dumps(found)}", file=sys.stderr, flush=True)
+    out = []
+    for name, (what, goal, ours, peer) in rows.items():
+        cells = [what, goal, put(ours, found[name].get("ringpost")), put(ours if peer is None else peer, found[name].get("Dovecot")),
+                 f"`./dev bench {family} --runs {args.runs}`"]
+        out.append("| " + " | ".join(cells) + " |")
+    return out
