@@ -35,7 +35,9 @@ struct check_report {
 	uint64_t held_entries;      /* of them: restored from a body alone */
 	uint64_t restored_messages; /* in mailboxes, from a body alone: flags and places are those
 				     * of their delivery */
-	wall_ms snapshot;           /* used by a rebuild; 0: none */
+	uint64_t
+		renewed_accounts; /* whose mailboxes got another UIDVALIDITY, since uids may repeat */
+	wall_ms snapshot;         /* used by a rebuild; 0: none */
 	uint64_t gap_records_from, gap_records_to; /* positions whose records no source has */
 };
 

@@ -18,7 +18,7 @@
  *   K domain 0 selector 0 piece        -> signing key, in pieces
  *   G table 0 key                      -> setting
  *
- * Those of mailboxes stand in keys_mailbox.h: E F H I L N P R U V W X Y Z. */
+ * Those of mailboxes stand in keys_mailbox.h: E F H I J L N P R U V W X Y Z. */
 #ifndef STORE_KEYS_H
 #define STORE_KEYS_H
 
@@ -47,6 +47,7 @@ enum keys_kind {
 	KEYS_MAILBOX = 'X',
 	KEYS_KEYWORDS = 'W',
 	KEYS_MESSAGE = 'I',
+	KEYS_MARKED = 'J',
 	KEYS_BODY = 'E',
 	KEYS_REFERENCE = 'R',
 	KEYS_REFERENCE_EARLY = 'F',

@@ -69,6 +69,12 @@ void keys_message(struct keys_buf *out, const struct keys_place *place)
 	keys_add_u32(out, place->uid);
 }
 
+void keys_marked(struct keys_buf *out, const struct keys_place *place)
+{
+	keys_mailbox(out, KEYS_MARKED, place->account, place->mailbox);
+	keys_add_u32(out, place->uid);
+}
+
 void keys_reference(struct keys_buf *out, uint64_t blob, const struct keys_place *place)
 {
 	keys_number(out, KEYS_REFERENCE, blob);
@@ -99,6 +105,11 @@ static bool take_place(slice *in, struct keys_place *out)
 bool keys_parse_message(slice key, struct keys_place *out)
 {
 	return take_kind(&key, KEYS_MESSAGE) && take_place(&key, out);
+}
+
+bool keys_parse_marked(slice key, struct keys_place *out)
+{
+	return take_kind(&key, KEYS_MARKED) && take_place(&key, out);
 }
 
 bool keys_parse_reference(slice key, uint64_t *out_blob, struct keys_place *out)
@@ -189,6 +200,7 @@ void keys_put_usage(struct out *o, const struct keys_usage *row)
 	out_varint(o, row->bytes);
 	out_varint(o, row->messages);
 	out_varint(o, row->mailboxes);
+	out_varint(o, row->subscribed);
 	out_varint(o, row->next_mailbox);
 	out_varint(o, row->last_validity);
 	out_varint(o, row->changed);
@@ -201,7 +213,7 @@ bool keys_get_usage(slice in, struct keys_usage *out)
 
 	if (!take_version(&in) || !take_u8(&in, &flags) || !take_varint(&in, &out->bytes) ||
 		!take_varint(&in, &out->messages) || !take_varint32(&in, &out->mailboxes) ||
-		!take_varint32(&in, &out->next_mailbox) ||
+		!take_varint32(&in, &out->subscribed) || !take_varint32(&in, &out->next_mailbox) ||
 		!take_varint32(&in, &out->last_validity) || !take_varint(&in, &out->changed) ||
 		!take_text(&in, &out->domain) || in.len || flags & ~USAGE_DROPPED)
 		return false;

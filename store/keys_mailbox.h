@@ -8,6 +8,7 @@
  *   X account mailbox             -> mailbox; rewritten by each delivery
  *   W account mailbox             -> names of its keywords
  *   I account mailbox uid         -> message: small, so that flags of many are read quickly
+ *   J account mailbox uid         -> empty: a message with MESSAGE_DELETED
  *   E account blob piece          -> what is known of a body without opening it; shared by copies
  *   R blob account mailbox uid    -> empty: what needs the blob, for the mover
  *   F low blob                    -> empty: the same for blobs that began before their record
@@ -48,7 +49,9 @@ struct keys_place {
 	uint32_t mailbox, uid;
 };
 void keys_message(struct keys_buf *out, const struct keys_place *place);
+void keys_marked(struct keys_buf *out, const struct keys_place *place);
 bool keys_parse_message(slice key, struct keys_place *out) must_use;
+bool keys_parse_marked(slice key, struct keys_place *out) must_use;
 /* The uid alone, of a key known to be of this kind. */
 static inline uint32_t keys_last_u32(slice key)
 {
@@ -84,7 +87,7 @@ bool keys_set_text(struct keys_text *t, slice s) must_use;
 
 struct keys_usage {
 	uint64_t bytes, messages;
-	uint32_t mailboxes, next_mailbox, last_validity;
+	uint32_t mailboxes, subscribed, next_mailbox, last_validity;
 	bool dropped; /* the account is no more, and never will be again */
 	modseq changed;
 	struct keys_text domain;

@@ -2,7 +2,7 @@
 /* The data folder: who may use it, and what it is.
  *
  *   lock               locked while a process has the store open
- *   store              "ringpost store 2", the store's id, the count of index shards
+ *   store              "ringpost store 3", the store's id, the count of index shards
  *   journal/ index/ archive/ snapshot/                                                        */
 #include "store/store_int.h"
 
@@ -56,7 +56,7 @@ static enum err write_identity(struct store *st, bool is_new)
 
 	if (!store_path(st, path, "store") || !store_path(st, fresh, "store.new"))
 		return ERR_INVALID;
-	snprintf(text, sizeof(text), "ringpost store 2\nid %016llx\nshards %u\n%s",
+	snprintf(text, sizeof(text), "ringpost store 3\nid %016llx\nshards %u\n%s",
 		(unsigned long long)st->id, st->shards, is_new ? "new\n" : "");
 	enum err err = file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
 	if (err)
@@ -77,7 +77,7 @@ static bool parse_identity(struct store *st, slice in, bool *out_new)
 	slice line;
 	size_t len;
 
-	if (!slice_cut(&in, '\n', &line) || !slice_eq(line, SLICE("ringpost store 2")) ||
+	if (!slice_cut(&in, '\n', &line) || !slice_eq(line, SLICE("ringpost store 3")) ||
 		!slice_cut(&in, '\n', &line) || !slice_starts(line, SLICE("id ")) ||
 		line.len != 3 + 16 || !codec_get_hex(slice_skip(line, 3), raw, &len))
 		return false;

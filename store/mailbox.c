@@ -6,7 +6,7 @@
 #include "store/message_int.h"
 #include "store/store_int.h"
 
-enum { PURGE_ROWS = 2000, CHANGE_BYTES = 1024 };
+enum { PURGE_ROWS = 2000, DROP_ROWS = 1000, CHANGE_BYTES = 1024 };
 
 wall_ms mailbox_clock(void)
 {
@@ -104,7 +104,28 @@ enum err mailbox_account_init(struct store *st, uint64_t account, slice domain)
 enum err mailbox_account_drop(struct store *st, uint64_t account)
 {
 	struct mailbox_change c = {
-		.kind = CHANGE_DROP, .account = account, .at = mailbox_clock()
+		.kind = CHANGE_DROP, .account = account, .at = mailbox_clock(), .flags = DROP_ROWS
+	};
+	uint8_t more;
+	enum err err;
+
+	do {
+		struct arena a = { 0 };
+		struct mailbox_ran ran;
+
+		err = mailbox_run(st, &c, &a, &ran);
+		if (!err && !take_u8(&ran.outcome, &more))
+			err = ERR_CORRUPT;
+		arena_done(&a);
+		c.conditional = true;
+	} while (!err && more);
+	return err;
+}
+
+enum err mailbox_account_renew(struct store *st, uint64_t account)
+{
+	struct mailbox_change c = {
+		.kind = CHANGE_RENEW, .account = account, .at = mailbox_clock()
 	};
 
 	return run(st, &c, NULL, NULL);
@@ -120,6 +141,7 @@ enum err mailbox_create(struct store *st, const struct mailbox_create *args, uin
 		.account = args->account,
 		.at = mailbox_clock(),
 		.flags = args->use,
+		.to = (uint32_t)st->opt.mailboxes_max,
 		.name = mailbox_name(args->name, buf) };
 	uint32_t id;
 
@@ -181,6 +203,7 @@ enum err mailbox_rename(struct store *st, const struct mailbox_rename *args, mod
 	struct mailbox_change c = { .kind = CHANGE_RENAME,
 		.account = args->account,
 		.at = mailbox_clock(),
+		.to = (uint32_t)st->opt.mailboxes_max,
 		.name = mailbox_name(args->from, from),
 		.other = mailbox_name(args->to, to) };
 	uint32_t id;
@@ -202,6 +225,7 @@ enum err mailbox_subscribe(struct store *st, uint64_t account, slice name, bool 
 		.account = account,
 		.at = mailbox_clock(),
 		.mode = on,
+		.to = (uint32_t)st->opt.mailboxes_max,
 		.name = mailbox_name(name, buf) };
 
 	return mailbox_name_ok(c.name) ? run(st, &c, NULL, NULL) : ERR_INVALID;

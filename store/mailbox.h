@@ -54,8 +54,13 @@ struct mailbox {
 /* Makes INBOX, Drafts, Sent, Junk, Trash, Archive, once: harmless when they are there. `domain` is
  * whose usage it counts in. Done by account_put; a login repeats it. */
 enum err mailbox_account_init(struct store *st, uint64_t account, slice domain) must_use;
-/* Everything of the account goes, now from sight and by and by from the index; survives a crash. */
+/* Everything of the account goes, now from sight and by and by from the index; survives a crash.
+ * ERR_NOT_FOUND: it had nothing, or was dropped. */
 enum err mailbox_account_drop(struct store *st, uint64_t account) must_use;
+
+/* Every mailbox gets another UIDVALIDITY: what clients remember of uids is void. After messages were
+ * lost or came back with other uids. */
+enum err mailbox_account_renew(struct store *st, uint64_t account) must_use;
 
 struct mailbox_usage {
 	uint64_t bytes, messages;
@@ -125,7 +130,7 @@ struct mailbox_create {
 	slice name;
 	uint32_t use;
 };
-/* Superior names that are not there are made too. */
+/* Superior names that are not there are made too. ERR_LIMIT: more than the option store.mailboxes. */
 enum err mailbox_create(struct store *st, const struct mailbox_create *args, uint32_t *out_id,
 	modseq *out_pos) must_use;
 /* Inferior ones stay. INBOX: ERR_DENIED. */
@@ -137,7 +142,7 @@ struct mailbox_rename {
 };
 enum err mailbox_rename(struct store *st, const struct mailbox_rename *args,
 	modseq *out_pos) must_use;
-/* The name need not exist. */
+/* The name need not exist. Names that are subscribed are limited as mailboxes are. */
 enum err mailbox_subscribe(struct store *st, uint64_t account, slice name, bool on) must_use;
 
 #endif

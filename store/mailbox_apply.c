@@ -57,35 +57,91 @@ static enum err put_tombstone(struct changing *ch, uint32_t mailbox)
 	return apply_put(ch->ap, keys_slice(&key), SLICE(""));
 }
 
-/* Its names go at once, so that nothing is found any more; messages by and by. */
+static void tell_more(struct changing *ch, bool more)
+{
+	char byte = more;
+
+	apply_outcome(ch->ap, OK, slice_of(&byte, 1));
+}
+
+/* Names go first, so that nothing is found any more; messages by and by. Many names take several
+ * records, of which the first decides. */
 static enum err apply_drop(struct changing *ch, const struct mailbox_change *c)
 {
-	static const enum keys_kind kinds[] = { KEYS_MAILBOX_NAME, KEYS_SUBSCRIBED, KEYS_MAILBOX,
-		KEYS_PURGE };
 	struct keys_usage *u = &ch->usage;
-	struct keys_buf key;
 	bool more;
-	enum err err = OK;
 
-	if (!ch->there) {
+	if (!ch->there && !(u->dropped && c->conditional)) {
 		ch->outcome = ERR_NOT_FOUND;
 		return OK;
 	}
-	for (size_t i = 0; !err && i < array_len(kinds); i++) {
-		keys_account(&key, kinds[i], ch->account);
-		err = apply_delete_prefix(ch->ap, keys_slice(&key), SIZE_MAX, &more);
-	}
-	if (!err)
-		err = put_tombstone(ch, 0);
+	enum err err = account_names_drop(ch, MAX(c->flags, (uint32_t)1), &more);
+	tell_more(ch, more);
+	if (err || !ch->there)
+		return err;
+	err = put_tombstone(ch, 0);
 	ch->bytes = -(int64_t)u->bytes;
 	ch->messages = -(int64_t)u->messages;
-	u->mailboxes = 0;
+	u->mailboxes = u->subscribed = 0;
 	u->dropped = true;
 	apply_touched(ch->ap, ch->account, 0);
+	return err ? err : account_end(ch);
+}
+
+/* --- Another UIDVALIDITY --- */
+
+/* The first mailbox behind `after`; 0: there is none. */
+static enum err next_box(struct changing *ch, uint32_t after, uint32_t *out)
+{
+	struct index_cursor c = { 0 };
+	struct keys_buf prefix, from;
+	uint64_t account;
+
+	keys_account(&prefix, KEYS_MAILBOX, ch->account);
+	keys_mailbox(&from, KEYS_MAILBOX, ch->account, after + 1);
+	enum err err = apply_seek(ch->ap, &c, keys_slice(&from), keys_slice(&prefix));
+	*out = 0;
+	if (!err && !keys_parse_mailbox(c.key, &account, out))
+		err = ERR_CORRUPT;
+	apply_seek_done(&c);
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
+static enum err apply_renew(struct changing *ch, const struct mailbox_change *c)
+{
+	struct boxed box = { 0 };
+	uint32_t id = 0;
+	enum err err;
+
+	while (!(err = next_box(ch, id, &id)) && id) {
+		err = boxed_load(ch, id, &box);
+		if (err)
+			return err;
+		boxed_renew(ch, &box);
+		err = boxed_save(ch, &box);
+		if (err)
+			return err;
+	}
 	return err;
 }
 
 /* --- Names --- */
+
+/* For so many, and all names superior to this one that are not there. */
+static enum err is_room(struct changing *ch, slice name, uint32_t needed, uint32_t limit, bool *out)
+{
+	enum err err = OK;
+
+	for (size_t i = 1; !err && i < name.len; i++) {
+		uint32_t id = 1;
+
+		if (name.ptr[i] == '/')
+			err = find(ch, slice_sub(name, 0, i), &id);
+		needed += !id;
+	}
+	*out = !limit || !needed || needed <= limit - MIN(limit, ch->usage.mailboxes);
+	return err;
+}
 
 static enum err make_superiors(struct changing *ch, slice name)
 {
@@ -112,15 +168,18 @@ static void tell_id(struct changing *ch, uint32_t id)
 	apply_outcome(ch->ap, OK, out_written(&o));
 }
 
-static enum err make(struct changing *ch, slice name, uint32_t use)
+static enum err make(struct changing *ch, slice name, uint32_t use, uint32_t limit)
 {
 	uint32_t id;
+	bool room = false;
 	enum err err = find(ch, name, &id);
 
+	if (!err && !id)
+		err = is_room(ch, name, 1, limit, &room);
 	if (err)
 		return err;
-	if (id) {
-		ch->outcome = ERR_EXISTS;
+	if (!room) {
+		ch->outcome = id ? ERR_EXISTS : ERR_LIMIT;
 		return OK;
 	}
 	err = make_superiors(ch, name);
@@ -132,7 +191,7 @@ static enum err make(struct changing *ch, slice name, uint32_t use)
 
 static enum err apply_create(struct changing *ch, const struct mailbox_change *c)
 {
-	return make(ch, c->name, c->flags);
+	return make(ch, c->name, c->flags, c->to);
 }
 
 static enum err apply_delete_box(struct changing *ch, const struct mailbox_change *c)
@@ -263,6 +322,7 @@ static bool is_below(slice name, slice superior)
 static enum err apply_rename(struct changing *ch, const struct mailbox_change *c)
 {
 	uint32_t from = 0, to = 0;
+	bool room = false;
 	enum err err = find(ch, c->name, &from);
 
 	if (!err)
@@ -275,8 +335,12 @@ static enum err apply_rename(struct changing *ch, const struct mailbox_change *c
 	}
 	/* RFC 9051 6.3.6: INBOX stays, empty, its inferiors too; the caller moves its messages. */
 	if (from == MAILBOX_INBOX)
-		return make(ch, c->other, 0);
-	err = check_inferiors(ch, c);
+		return make(ch, c->other, 0, c->to);
+	err = is_room(ch, c->other, 0, c->to, &room);
+	if (!err && !room)
+		ch->outcome = ERR_LIMIT;
+	if (!err && room)
+		err = check_inferiors(ch, c);
 	if (err || ch->outcome)
 		return err;
 	err = make_superiors(ch, c->other);
@@ -290,9 +354,20 @@ static enum err apply_rename(struct changing *ch, const struct mailbox_change *c
 static enum err apply_subscribe(struct changing *ch, const struct mailbox_change *c)
 {
 	struct keys_buf key;
+	slice value;
 
 	keys_account(&key, KEYS_SUBSCRIBED, ch->account);
 	keys_add_name(&key, c->name);
+	enum err err = apply_get(ch->ap, keys_slice(&key), &value);
+	if (err && err != ERR_NOT_FOUND)
+		return err;
+	if (!err == (c->mode != 0))
+		return OK;
+	if (c->mode && c->to && ch->usage.subscribed >= c->to) {
+		ch->outcome = ERR_LIMIT;
+		return OK;
+	}
+	ch->usage.subscribed += c->mode ? 1 : -1;
 	apply_touched(ch->ap, ch->account, 0);
 	return c->mode ? apply_put(ch->ap, keys_slice(&key), SLICE("")) :
 			 apply_delete(ch->ap, keys_slice(&key));
@@ -311,7 +386,7 @@ static const struct kind {
 	unsigned flags;
 } kinds[CHANGE_END] = {
 	[CHANGE_INIT] = { apply_init, ANY },
-	[CHANGE_DROP] = { apply_drop, SAVES },
+	[CHANGE_DROP] = { apply_drop, ANY },
 	[CHANGE_CREATE] = { apply_create, MAKES | SAVES },
 	[CHANGE_DELETE] = { apply_delete_box, SAVES },
 	[CHANGE_RENAME] = { apply_rename, SAVES },
@@ -321,6 +396,7 @@ static const struct kind {
 	[CHANGE_COPY] = { apply_copy, SAVES },
 	[CHANGE_DELIVER] = { apply_deliver_many, MAKES | SAVES },
 	[CHANGE_PURGE] = { apply_purge, ANY },
+	[CHANGE_RENEW] = { apply_renew, SAVES },
 };
 
 static enum err run(struct changing *ch, const struct mailbox_change *c)

@@ -28,7 +28,9 @@ struct checking {
 	struct keys_sums account;
 	uint32_t mailboxes;
 	/* Counted along the way. */
-	uint64_t names, boxes, rows, early;
+	uint64_t names, boxes, rows, early, marked;
+	uint64_t last_account; /* asked for last: was it dropped? */
+	bool last_dropped;
 	/* Conversation keys of the account at hand. */
 	uint64_t *keys;
 	size_t key_len, key_cap;
@@ -97,6 +99,20 @@ static bool some_begin(struct checking *c, const struct keys_buf *prefix)
 	return !err;
 }
 
+/* Its rows go by and by: no fault, and none of them counts. */
+static bool account_dropped(struct checking *c, uint64_t account)
+{
+	struct keys_buf key;
+	slice value;
+
+	if (account == c->last_account)
+		return c->last_dropped;
+	keys_mailbox(&key, KEYS_PURGE, account, 0);
+	c->last_dropped = there(c, &key, &value);
+	c->last_account = account;
+	return c->last_dropped;
+}
+
 /* --- A mailbox with its messages --- */
 
 struct box_check {
@@ -122,6 +138,7 @@ static bool check_message(struct checking *c, slice key, slice value, void *arg)
 	b->counted.deleted += (m.flags & MESSAGE_DELETED) != 0;
 	b->counted.bytes += m.size;
 	c->rows++;
+	c->marked += (m.flags & MESSAGE_DELETED) != 0;
 	if (!runs_has(&b->live, place.uid))
 		bad(c, key, "its uid is said to be gone, or to come");
 	if (m.created < b->created || m.changed < m.created || m.changed > b->row.highest)
@@ -220,7 +237,19 @@ static bool check_mailbox(struct checking *c, slice key, slice value, void *arg)
 
 static bool count_name(struct checking *c, slice key, slice value, void *arg)
 {
-	c->names++;
+	uint64_t account;
+	slice name;
+
+	if (!keys_parse_account(key, &account, &name))
+		bad(c, key, "no name");
+	else
+		c->names += !account_dropped(c, account);
+	return true;
+}
+
+static bool count_subscribed(struct checking *c, slice key, slice value, void *arg)
+{
+	++*(uint32_t *)arg;
 	return true;
 }
 
@@ -252,6 +281,7 @@ static bool check_account(struct checking *c, slice key, slice value, void *arg)
 	struct keys_usage u;
 	struct keys_buf prefix;
 	uint64_t account;
+	uint32_t subscribed = 0;
 	slice rest;
 
 	if (!keys_parse_account(key, &account, &rest) || rest.len || !keys_get_usage(value, &u)) {
@@ -261,9 +291,13 @@ static bool check_account(struct checking *c, slice key, slice value, void *arg)
 	c->mailboxes = 0;
 	c->account = (struct keys_sums){ 0 };
 	keys_account(&prefix, KEYS_MAILBOX, account);
-	each(c, keys_slice(&prefix), check_mailbox, NULL);
-	if (u.mailboxes != c->mailboxes || u.bytes != c->account.bytes ||
-		u.messages != c->account.messages)
+	if (!u.dropped)
+		each(c, keys_slice(&prefix), check_mailbox, NULL);
+	keys_account(&prefix, KEYS_SUBSCRIBED, account);
+	if (!u.dropped)
+		each(c, keys_slice(&prefix), count_subscribed, &subscribed);
+	if (u.mailboxes != c->mailboxes || u.subscribed != subscribed ||
+		u.bytes != c->account.bytes || u.messages != c->account.messages)
 		bad_count(c, key, "usage does not agree with the mailboxes");
 	slice domain = keys_text_slice(&u.domain);
 	if (domain.len && (c->account.messages || c->account.bytes)) {
@@ -310,25 +344,44 @@ static bool is_dropped(struct checking *c, const struct keys_place *place)
 	slice value;
 
 	keys_mailbox(&key, KEYS_PURGE, place->account, place->mailbox);
-	if (there(c, &key, &value))
-		return true;
-	keys_mailbox(&key, KEYS_PURGE, place->account, 0);
-	return there(c, &key, &value);
+	return there(c, &key, &value) || account_dropped(c, place->account);
 }
 
 static bool check_orphan(struct checking *c, slice key, slice value, void *arg)
 {
 	struct keys_place place;
 	struct keys_buf box;
+	struct message m;
+	slice row;
 
 	if (!keys_parse_message(key, &place))
 		return true;
 	keys_mailbox(&box, KEYS_MAILBOX, place.account, place.mailbox);
-	if (there(c, &box, &value))
+	if (there(c, &box, &row) && !account_dropped(c, place.account))
 		return true;
 	c->rows++;
+	c->marked += keys_get_message(value, &m) && m.flags & MESSAGE_DELETED;
 	if (!is_dropped(c, &place))
 		bad(c, key, "it is in no mailbox");
+	return true;
+}
+
+/* What EXPUNGE finds its messages by. */
+static bool check_mark(struct checking *c, slice key, slice value, void *arg)
+{
+	struct keys_place place;
+	struct keys_buf other;
+	struct message m;
+
+	c->marked--;
+	if (!keys_parse_marked(key, &place)) {
+		bad(c, key, "no mark");
+		return true;
+	}
+	keys_message(&other, &place);
+	if (!there(c, &other, &value) || !keys_get_message(value, &m) ||
+		!(m.flags & MESSAGE_DELETED))
+		bad(c, key, "no message is there that has the flag");
 	return true;
 }
 
@@ -550,6 +603,9 @@ enum err mailbox_check(struct check *ck, struct index_txn *txn)
 	if (c.domain_count)
 		bad_count(&c, SLICE("V"), "sums of domains are missing");
 	each_kind(&c, KEYS_MESSAGE, check_orphan, NULL);
+	each_kind(&c, KEYS_MARKED, check_mark, NULL);
+	if (c.marked)
+		bad_count(&c, SLICE("J"), "marks and messages to be removed are not as many");
 	check_bodies(&c);
 	each_kind(&c, KEYS_REFERENCE, check_reference, &last);
 	if (c.rows)

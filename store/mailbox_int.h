@@ -48,6 +48,8 @@ enum err boxed_save(struct changing *ch, const struct boxed *box) must_use;
 /* A new one; the name must not be there. */
 enum err boxed_make(struct changing *ch, slice name, uint32_t use, uint32_t *out_id) must_use;
 /* Counts a message in (1) or out (-1), here and in the account. */
+/* Another UIDVALIDITY; nothing of what was told about it before counts. */
+void boxed_renew(struct changing *ch, struct boxed *box);
 void boxed_count(struct changing *ch, struct boxed *box, const struct message *m, int sign);
 
 /* --- Keywords of a mailbox --- */
@@ -101,7 +103,7 @@ struct picking {
 	bool all;
 	struct keys_runs runs; /* unless all */
 	uint32_t below;        /* uids from here on are left alone; 0: none */
-	uint32_t flags;        /* only those that have them */
+	bool marked;           /* only those with MESSAGE_DELETED */
 	/* Out. */
 	struct {
 		uint32_t mailbox;
@@ -116,7 +118,9 @@ struct picking {
 /* The next page; len 0: that was all. */
 enum err pick(struct picking *p) must_use;
 
-enum err message_row_put(struct changing *ch, uint32_t mailbox, const struct message *m) must_use;
+/* `was`: its flags before; 0: it is new. */
+enum err message_row_put(struct changing *ch, uint32_t mailbox, const struct message *m,
+	uint32_t was) must_use;
 enum err message_row_delete(struct changing *ch, uint32_t mailbox,
 	const struct message *m) must_use;
 
@@ -124,6 +128,8 @@ enum err apply_store(struct changing *ch, const struct mailbox_change *c) must_u
 enum err apply_expunge(struct changing *ch, const struct mailbox_change *c) must_use;
 enum err apply_copy(struct changing *ch, const struct mailbox_change *c) must_use;
 enum err apply_deliver_many(struct changing *ch, const struct mailbox_change *c) must_use;
+/* What makes the account's mailboxes findable, up to so many rows of a kind. */
+enum err account_names_drop(struct changing *ch, uint32_t limit, bool *out_more) must_use;
 enum err apply_purge(struct changing *ch, const struct mailbox_change *c) must_use;
 
 #endif

@@ -98,6 +98,7 @@ enum err account_make(struct changing *ch, slice domain)
 		keys_add_name(&key, defaults[i].name);
 		if (!err)
 			err = apply_put(ch->ap, keys_slice(&key), SLICE(""));
+		ch->usage.subscribed++;
 	}
 	return err ? err : account_end(ch);
 }
@@ -162,6 +163,12 @@ enum err boxed_make(struct changing *ch, slice name, uint32_t use, uint32_t *out
 	apply_touched(ch->ap, ch->account, 0);
 	*out_id = box.id;
 	return err;
+}
+
+void boxed_renew(struct changing *ch, struct boxed *box)
+{
+	box->row.uid_validity = new_validity(ch);
+	box->row.highest = box->row.horizon = ch->pos;
 }
 
 void boxed_count(struct changing *ch, struct boxed *box, const struct message *m, int sign)

@@ -19,7 +19,19 @@ static void key_of(struct keys_buf *key, const struct changing *ch, uint32_t mai
 		&(struct keys_place){ .account = ch->account, .mailbox = mailbox, .uid = uid });
 }
 
-enum err message_row_put(struct changing *ch, uint32_t mailbox, const struct message *m)
+/* Those to be removed are found without looking at the others. */
+static enum err mark(struct changing *ch, uint32_t mailbox, uint32_t uid, bool on)
+{
+	struct keys_buf key;
+
+	keys_marked(&key,
+		&(struct keys_place){ .account = ch->account, .mailbox = mailbox, .uid = uid });
+	return on ? apply_put(ch->ap, keys_slice(&key), SLICE("")) :
+		    apply_delete(ch->ap, keys_slice(&key));
+}
+
+enum err message_row_put(struct changing *ch, uint32_t mailbox, const struct message *m,
+	uint32_t was)
 {
 	char buf[ROW_BYTES];
 	struct out o = out_fixed(buf, sizeof(buf));
@@ -27,7 +39,10 @@ enum err message_row_put(struct changing *ch, uint32_t mailbox, const struct mes
 
 	key_of(&key, ch, mailbox, m->uid);
 	keys_put_message(&o, m);
-	return apply_put(ch->ap, keys_slice(&key), out_written(&o));
+	enum err err = apply_put(ch->ap, keys_slice(&key), out_written(&o));
+	if (!err && (m->flags ^ was) & MESSAGE_DELETED)
+		err = mark(ch, mailbox, m->uid, m->flags & MESSAGE_DELETED);
+	return err;
 }
 
 enum err message_row_delete(struct changing *ch, uint32_t mailbox, const struct message *m)
@@ -36,6 +51,8 @@ enum err message_row_delete(struct changing *ch, uint32_t mailbox, const struct 
 
 	key_of(&key, ch, mailbox, m->uid);
 	enum err err = apply_delete(ch->ap, keys_slice(&key));
+	if (!err && m->flags & MESSAGE_DELETED)
+		err = mark(ch, mailbox, m->uid, false);
 	return err ? err : reference_drop(ch, mailbox, m);
 }
 
@@ -56,26 +73,45 @@ static bool next_run(struct picking *p)
 	return p->run.first <= p->run.last;
 }
 
+/* The message a mark is of; false: there is none that has the flag, of which fsck tells. */
+static enum err marked_row(struct picking *p, const struct keys_place *at, bool *out_there)
+{
+	struct message *m = &p->rows[p->len].m;
+	struct keys_buf key;
+	slice value;
+
+	keys_message(&key, at);
+	enum err err = apply_get(p->ch->ap, keys_slice(&key), &value);
+	*out_there = !err && keys_get_message(value, m) && m->flags & MESSAGE_DELETED;
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
 /* What stands at the cursor; *out_past: it lies behind the run. */
 static enum err take_row(struct picking *p, const struct index_cursor *c, bool *out_past)
 {
 	struct keys_place at;
 	struct message *m = &p->rows[p->len].m;
+	bool there = true;
+	enum err err = OK;
 
-	if (!keys_parse_message(c->key, &at))
+	if (p->marked ? !keys_parse_marked(c->key, &at) : !keys_parse_message(c->key, &at))
 		return ERR_CORRUPT;
 	*out_past = at.uid > p->run.last;
 	if (*out_past)
 		return OK;
-	if (!keys_get_message(c->value, m))
-		return ERR_CORRUPT;
+	if (p->marked)
+		err = marked_row(p, &at, &there);
+	else if (!keys_get_message(c->value, m))
+		err = ERR_CORRUPT;
+	if (err)
+		return err;
 	m->uid = at.uid;
 	p->rows[p->len].mailbox = at.mailbox;
 	p->from = at;
 	if (at.uid++ == UINT32_MAX)
 		at.mailbox++;
 	p->from = at;
-	p->len += (m->flags & p->flags) == p->flags;
+	p->len += there;
 	return OK;
 }
 
@@ -85,6 +121,8 @@ static enum err pick_in_run(struct picking *p, struct index_cursor *c, slice pre
 	bool past = false;
 
 	key_of(&from, p->ch, p->from.mailbox, p->from.uid);
+	if (p->marked)
+		from.bytes[0] = KEYS_MARKED;
 	enum err err = apply_seek(p->ch->ap, c, keys_slice(&from), prefix);
 	while (!err && p->len < PICK_ROWS) {
 		err = take_row(p, c, &past);
@@ -111,7 +149,8 @@ enum err pick(struct picking *p)
 
 	p->len = 0;
 	if (p->mailbox)
-		keys_mailbox(&prefix, KEYS_MESSAGE, p->ch->account, p->mailbox);
+		keys_mailbox(&prefix, p->marked ? KEYS_MARKED : KEYS_MESSAGE, p->ch->account,
+			p->mailbox);
 	else
 		keys_account(&prefix, KEYS_MESSAGE, p->ch->account);
 	if (!p->started) {
@@ -152,7 +191,7 @@ static enum err deliver_into(struct changing *ch, struct boxed *box, const struc
 	if (!err)
 		err = body_add(ch, d, t, &m);
 	if (!err)
-		err = message_row_put(ch, box->id, &m);
+		err = message_row_put(ch, box->id, &m, 0);
 	if (!err)
 		err = reference_put(ch, box->id, &m);
 	box->row.uid_next++;
@@ -311,7 +350,7 @@ static enum err store_one(struct storing *s, const struct message *old)
 	new.changed = s->ch->pos;
 	boxed_count(s->ch, s->box, old, -1);
 	boxed_count(s->ch, s->box, &new, 1);
-	enum err err = message_row_put(s->ch, s->box->id, &new);
+	enum err err = message_row_put(s->ch, s->box->id, &new, old->flags);
 	return err ? err : log_uid(s->lg, new.uid);
 }
 
@@ -368,11 +407,10 @@ static enum err expunge_rows(struct changing *ch, const struct mailbox_change *c
 		.mailbox = box->id,
 		.all = c->all,
 		.runs = { .in = c->runs },
-		.flags = c->mode ? 0 : MESSAGE_DELETED };
+		.marked = !c->mode };
 	unsigned left = MESSAGE_CHANGE_MAX;
 	enum err err = OK;
 
-	/* Without this, finding that none is left would read all of a large mailbox. */
 	while (!err && left && (c->mode ? box->row.messages : box->row.deleted)) {
 		err = pick(&p);
 		if (err || !p.len)
@@ -478,7 +516,7 @@ static enum err copy_one(struct copying *cp, const struct message *m)
 	copy.created = copy.changed = ch->pos;
 	copy.saved = ch->at;
 	boxed_count(ch, cp->to, &copy, 1);
-	enum err err = message_row_put(ch, cp->to->id, &copy);
+	enum err err = message_row_put(ch, cp->to->id, &copy, 0);
 	if (!err)
 		err = reference_put(ch, cp->to->id, &copy);
 	if (err || !cp->c->mode)
@@ -637,6 +675,20 @@ static void prefix_of(struct keys_buf *key, const struct changing *ch, enum keys
 		keys_account(key, kind, ch->account);
 }
 
+enum err account_names_drop(struct changing *ch, uint32_t limit, bool *out_more)
+{
+	static const enum keys_kind kinds[] = { KEYS_MAILBOX_NAME, KEYS_SUBSCRIBED, KEYS_MAILBOX };
+	struct keys_buf key;
+	enum err err = OK;
+
+	*out_more = false;
+	for (size_t i = 0; !err && !*out_more && i < array_len(kinds); i++) {
+		keys_account(&key, kinds[i], ch->account);
+		err = apply_delete_prefix(ch->ap, keys_slice(&key), limit, out_more);
+	}
+	return err;
+}
+
 enum err apply_purge(struct changing *ch, const struct mailbox_change *c)
 {
 	static const enum keys_kind kinds[] = { KEYS_CHANGE_LOG, KEYS_HOLE, KEYS_KEYWORDS };
@@ -650,8 +702,11 @@ enum err apply_purge(struct changing *ch, const struct mailbox_change *c)
 	enum err err = apply_get(ch->ap, keys_slice(&key), &value);
 	if (err)
 		return err == ERR_NOT_FOUND ? OK : err;
-	err = purge_messages(ch, c, &left);
-	more = !left;
+	if (!c->mailbox)
+		err = account_names_drop(ch, left, &more);
+	if (!err && !more)
+		err = purge_messages(ch, c, &left);
+	more = more || !left;
 	for (size_t i = 0; !err && !more && i < array_len(kinds); i++) {
 		prefix_of(&key, ch, kinds[i], c->mailbox);
 		err = apply_delete_prefix(ch->ap, keys_slice(&key), left, &more);

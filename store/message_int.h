@@ -43,17 +43,18 @@ bool message_next_target(slice *targets, struct deliver_target *out);
 
 /* --- JOURNAL_MAILBOX: one change of one account --- */
 enum mailbox_change_kind {
-	CHANGE_INIT = 1, /* domain: name */
-	CHANGE_DROP,
-	CHANGE_CREATE,    /* name, flags: the use */
+	CHANGE_INIT = 1,  /* domain: name */
+	CHANGE_DROP,      /* flags: how many rows; conditional: go on with it */
+	CHANGE_CREATE,    /* name, flags: the use, to: how many there may be (0: any number) */
 	CHANGE_DELETE,    /* name */
-	CHANGE_RENAME,    /* name, other */
-	CHANGE_SUBSCRIBE, /* name, mode: on */
+	CHANGE_RENAME,    /* name, other, to: how many */
+	CHANGE_SUBSCRIBE, /* name, mode: on, to: how many */
 	CHANGE_STORE,     /* mailbox, runs, mode, flags, other: keywords, since if conditional */
 	CHANGE_EXPUNGE,   /* mailbox, runs or all, mode: any */
 	CHANGE_COPY,      /* mailbox, to, runs, mode: move, flags: at most so many (0: all) */
 	CHANGE_DELIVER,   /* mailbox, runs: deliveries, each a field */
 	CHANGE_PURGE,     /* mailbox, flags: how many rows */
+	CHANGE_RENEW,     /* what was uid so far is not any more: every mailbox's validity */
 	CHANGE_END
 };
 struct mailbox_change {
@@ -117,6 +118,6 @@ enum err read_uids(struct index_txn *txn, const struct uids_query *query,
 	struct runs *uids) must_use;
 
 /* --- Outcomes as bytes --- */
-/* Expunge: more, then runs. Copy: validity, first uid, then runs. Create and rename: id. */
+/* Drop: more. Expunge: more, then runs. Copy: validity, first uid, then runs. Create and rename: id. */
 
 #endif

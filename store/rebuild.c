@@ -115,12 +115,13 @@ static enum err feed(void *arg, const struct journal_record *rec, slice payload)
 
 /* The journal applies what it has by itself when it is opened: all of it, since the new index is
  * behind. Before that comes what stands in the history. */
-static enum err apply_history(struct rebuild *rb)
+static enum err apply_history(struct rebuild *rb, bool *out_gap)
 {
 	struct store *st = rb->st;
 	struct history_read read = { .path = st->path, .each = feed, .arg = rb };
 	enum err err = history_each(&read);
 
+	*out_gap |= read.damaged > 0; /* what stood behind is missing */
 	if (read.damaged)
 		check_say(rb->ck, "history: %llu files end in damage",
 			(unsigned long long)read.damaged);
@@ -198,7 +199,7 @@ static enum err rebuild_index(struct rebuild *rb, bool *out_gap)
 	if (!err)
 		tell_gap(rb, snapshot, out_gap);
 	if (!err)
-		err = apply_history(rb);
+		err = apply_history(rb, out_gap);
 	if (!err)
 		err = apply_journal(rb);
 	index_close(rb->st->index);
@@ -377,6 +378,69 @@ static enum err hold_all(struct check *ck)
 	return err;
 }
 
+/* --- Uids that may mean something else now --- */
+
+enum { ACCOUNTS_A_READ = 1024 };
+
+struct accounts {
+	uint64_t after, ids[ACCOUNTS_A_READ];
+	size_t len;
+};
+
+static enum err read_accounts(struct index_txn *txn, void *arg)
+{
+	struct accounts *all = arg;
+	struct index_cursor c = { 0 };
+	struct keys_buf prefix, from;
+	slice rest;
+
+	keys_name(&prefix, KEYS_USAGE, SLICE(""));
+	keys_account(&from, KEYS_USAGE, all->after + 1);
+	all->len = 0;
+	enum err err = index_seek(txn, &c, keys_slice(&from), keys_slice(&prefix));
+	while (!err && all->len < array_len(all->ids)) {
+		if (!keys_parse_account(c.key, &all->after, &rest))
+			err = ERR_CORRUPT;
+		all->ids[all->len++] = all->after;
+		if (!err)
+			err = index_next(&c);
+	}
+	index_cursor_done(&c);
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
+/* Uids that were given in the gap would be given again: RFC 9051 2.3.1.1. */
+static enum err renew_shard(struct check *ck, unsigned shard)
+{
+	struct accounts *all = calloc(1, sizeof(*all));
+	enum err err = all ? OK : ERR_NOMEM;
+
+	do {
+		if (!err)
+			err = index_read_here(ck->st->index, shard, read_accounts, all);
+		for (size_t i = 0; !err && i < all->len; i++) {
+			err = mailbox_account_renew(ck->st, all->ids[i]);
+			ck->report->renewed_accounts += !err;
+			if (err == ERR_NOT_FOUND) /* dropped */
+				err = OK;
+		}
+	} while (!err && all->len);
+	free(all);
+	return err;
+}
+
+static enum err renew_all(struct check *ck)
+{
+	enum err err = OK;
+
+	for (unsigned i = 0; !err && i < index_shard_count(ck->st->index); i++)
+		err = renew_shard(ck, i);
+	if (ck->report->renewed_accounts)
+		check_say(ck, "mailboxes: %llu accounts got a new UIDVALIDITY",
+			(unsigned long long)ck->report->renewed_accounts);
+	return err;
+}
+
 static enum err fill_gap(struct check *ck)
 {
 	enum err err = check_open(ck, false);
@@ -384,6 +448,8 @@ static enum err fill_gap(struct check *ck)
 	if (err)
 		return err;
 	err = hold_all(ck);
+	if (!err)
+		err = renew_all(ck);
 	if (!err)
 		err = archive_each(ck->st->archive, restore_body, ck);
 	store_close(ck->st);

@@ -51,6 +51,8 @@ static const struct conf_row rows[] = {
 		"was logged since the last."),
 	ROW("store.shards", CONF_INT, shards, "0", 0, INDEX_SHARDS_MAX,
 		"Shards of the index, fixed when it is made; 0: half the cores."),
+	ROW("store.mailboxes", CONF_INT, mailboxes_max, "10000", 10, 1000000,
+		"Mailboxes an account may have, and as many subscriptions."),
 	ROW("store.archive_live", CONF_INT, archive_live_percent, "50", 1, 95,
 		"Archive segments with a smaller share of live bytes are compacted, percent."),
 	ROW("store.nosync", CONF_BOOL, nosync, "no", 0, 0,
@@ -72,6 +74,7 @@ struct store_options store_options_default(void)
 		.gather_ms = 100,
 		.snapshot_interval_ms = INT64_C(86400) * 1000,
 		.history_max_bytes = 256 * MB,
+		.mailboxes_max = 10000,
 		.archive_live_percent = 50 };
 }
 

@@ -49,6 +49,7 @@ struct store_options {
 	int64_t snapshot_interval_ms;    /* 0: only on demand */
 	int64_t history_max_bytes; /* logged since the last snapshot, before one is made early */
 	int64_t shards;            /* of the index, fixed at creation; 0: half the cores, 1 to 16 */
+	int64_t mailboxes_max;     /* names, and subscriptions, of an account */
 	int64_t archive_live_percent; /* compact archive segments that fell below */
 	bool nosync;                  /* benchmarks only: nothing is durable */
 	bool read_only;               /* applies and writes nothing */

@@ -215,6 +215,80 @@ Test(mailbox, a_dropped_account_is_gone_and_stays_so)
 	cr_expect_eq(steps, 2u);
 }
 
+static void open_with_limit(int64_t limit)
+{
+	box_close(&box);
+	box.options.mailboxes_max = limit;
+	box_open(&box, &keep_nothing, NULL);
+}
+
+Test(mailbox, there_are_only_so_many)
+{
+	struct mailbox_usage usage;
+
+	open_with_limit(10);
+	cr_expect_eq(create("a/b/c/d/e"), ERR_LIMIT, "with its superiors it is one too many");
+	cr_expect_eq(create("a"), OK);
+	cr_expect_eq(create("a"), ERR_EXISTS);
+	cr_expect_eq(create("a/b/c/d"), OK);
+	cr_expect_eq(create("b"), ERR_LIMIT);
+	cr_expect_eq(create("a"), ERR_EXISTS, "also when it is full");
+	cr_expect_eq(rename_box("a/b/c/d", "d"), OK);
+	cr_expect_eq(rename_box("d", "e/d"), ERR_LIMIT);
+	cr_expect_eq(rename_box("inbox", "old"), ERR_LIMIT);
+	cr_expect_eq(mailbox_delete(box.st, ALICE, SLICE("a/b"), NULL), OK);
+	cr_expect_eq(rename_box("d", "e/d"), OK);
+	sync_all(box.st, ALICE);
+	cr_assert_eq(mailbox_usage(box.st, ALICE, &usage), OK);
+	cr_expect_eq(usage.mailboxes, 10u);
+	open_with_limit(10000);
+	cr_expect_eq(create("b"), OK);
+	open_with_limit(10);
+	cr_expect_eq(rename_box("b", "c"), OK, "what needs no more may change");
+}
+
+Test(mailbox, subscriptions_are_limited_too)
+{
+	char name[16];
+
+	open_with_limit(10);
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		cr_expect_eq(mailbox_subscribe(box.st, ALICE, slice_str(name), true), OK);
+		cr_expect_eq(mailbox_subscribe(box.st, ALICE, slice_str(name), true), OK);
+	}
+	cr_expect_eq(mailbox_subscribe(box.st, ALICE, SLICE("n4"), true), ERR_LIMIT);
+	cr_expect_eq(mailbox_subscribe(box.st, ALICE, SLICE("n3"), true), OK, "it is already");
+	cr_expect_eq(mailbox_subscribe(box.st, ALICE, SLICE("none"), false), OK);
+	cr_expect_eq(mailbox_subscribe(box.st, ALICE, SLICE("n4"), true), ERR_LIMIT);
+	cr_expect_eq(mailbox_subscribe(box.st, ALICE, SLICE("n0"), false), OK);
+	cr_expect_eq(mailbox_subscribe(box.st, ALICE, SLICE("n4"), true), OK);
+}
+
+/* More names than one record drops; a second account stays. */
+Test(mailbox, many_names_are_dropped_in_steps)
+{
+	struct check_run run = { .options = &box.options };
+	struct check_report report;
+	char name[16];
+	modseq before;
+
+	cr_assert_eq(mailbox_account_init(box.st, BOB, SLICE("a.test")), OK);
+	for (unsigned i = 0; i < 1100; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		cr_assert_eq(create(name), OK);
+	}
+	before = store_durable(box.st);
+	cr_assert_eq(mailbox_account_drop(box.st, ALICE), OK);
+	cr_expect_gt(store_durable(box.st), before + 4096, "more than one record");
+	cr_expect_str_eq(names(SLICE(""), false), "");
+	box_close(&box);
+	cr_assert_eq(check_store(&run, &report), OK);
+	cr_expect_eq(report.result, CHECK_CLEAN);
+	cr_expect_eq(report.mailboxes, 6u);
+	box_open(&box, &keep_nothing, NULL);
+}
+
 /* --- fsck --- */
 
 static bool summary_ok(void *arg, struct store *st, const struct check_summary *s)

@@ -382,6 +382,22 @@ static void drop_account(struct model *mo)
 	new_account(mo, i);
 }
 
+/* Uids and messages stay as they are, but nothing of them may be relied on. */
+static void renew(struct model *mo)
+{
+	uint64_t account = mo->accounts[roll(ACCOUNTS)];
+	struct mailbox was, is;
+
+	sync_all(mo->box.st, account);
+	cr_assert_eq(mailbox_get(mo->box.st, account, MAILBOX_INBOX, &mo->a, &was), OK);
+	cr_assert_eq(mailbox_account_renew(mo->box.st, account), OK);
+	sync_all(mo->box.st, account);
+	cr_assert_eq(mailbox_get(mo->box.st, account, MAILBOX_INBOX, &mo->a, &is), OK);
+	cr_expect_gt(is.uid_validity, was.uid_validity);
+	cr_expect_gt(is.highest, was.highest);
+	cr_expect_eq(is.horizon, is.highest);
+}
+
 static void change_names(struct model *mo)
 {
 	uint64_t account = mo->accounts[roll(ACCOUNTS)];
@@ -526,6 +542,8 @@ static void step(struct model *mo)
 	ops[roll(array_len(ops))](mo);
 	if (roll(60) == 0)
 		deliver_two(mo);
+	if (roll(90) == 0)
+		renew(mo);
 	if (roll(15) == 0)
 		compare(mo);
 	if (roll(120) == 0)
