@@ -11,6 +11,7 @@
 
 #include "core/tls.h"
 #include "server/door.h"
+#include "server/imap/imap_summary.h"
 #include "server/remote.h"
 #include "server/restore.h"
 #include "store/check.h"
@@ -160,6 +161,13 @@ static bool restore(void *arg, const struct blob_ref *ref, slice meta, uint32_t 
 	return restore_entry(&fsck->restore, ref, meta, n, out);
 }
 
+/* Of mailboxes: what readers are shown of a body that they do not open. */
+static bool summary_ok(void *arg, struct store *st, const struct check_summary *sum)
+{
+	(void)arg;
+	return imap_summary_is(st, sum->summary, sum->blob);
+}
+
 static void progress(void *arg, uint64_t done, uint64_t all)
 {
 	(void)arg;
@@ -185,12 +193,15 @@ static json_t *report_of(const struct check_report *r)
 	} rows[] = { { "segments", r->segments }, { "frames", r->frames },
 		{ "records", r->records }, { "bytes", r->bytes }, { "messages", r->messages },
 		{ "entries", r->entries }, { "accounts", r->accounts }, { "domains", r->domains },
-		{ "keys", r->keys }, { "archived", r->archived }, { "bad_frames", r->bad_frames },
-		{ "bad_records", r->bad_records }, { "bad_bodies", r->bad_bodies },
-		{ "missing_bodies", r->missing_bodies }, { "dead_bodies", r->dead_bodies },
-		{ "bad_rows", r->bad_rows }, { "bad_counters", r->bad_counters },
-		{ "unapplied_records", r->unapplied_records },
-		{ "restored_entries", r->restored_entries }, { "held_entries", r->held_entries } };
+		{ "keys", r->keys }, { "mailboxes", r->mailboxes },
+		{ "kept_messages", r->kept_messages }, { "archived", r->archived },
+		{ "bad_frames", r->bad_frames }, { "bad_records", r->bad_records },
+		{ "bad_bodies", r->bad_bodies }, { "missing_bodies", r->missing_bodies },
+		{ "dead_bodies", r->dead_bodies }, { "bad_rows", r->bad_rows },
+		{ "bad_counters", r->bad_counters }, { "unapplied_records", r->unapplied_records },
+		{ "restored_entries", r->restored_entries }, { "held_entries", r->held_entries },
+		{ "restored_messages", r->restored_messages },
+		{ "renewed_accounts", r->renewed_accounts } };
 	json_t *o = json_pack("{s:s}", "result", result_word(r->result));
 
 	for (size_t i = 0; i < array_len(rows); i++)
@@ -207,6 +218,7 @@ static int check_folder(struct cli *cli, const struct setup *setup)
 		.rebuild = cli_flag(cli, "rebuild") != NULL,
 		.say = say,
 		.restore = restore,
+		.summary_ok = summary_ok,
 		.progress = progress,
 		.arg = &fsck };
 	struct check_report report = { 0 };

@@ -35,3 +35,18 @@ enum err imap_summary_open(struct store *st, slice stored, uint64_t blob, struct
 	summary_end(b, &made);
 	return out_ok(&made) && summary_open(out_written(&made), out) ? OK : ERR_CORRUPT;
 }
+
+bool imap_summary_is(struct store *st, slice stored, uint64_t blob)
+{
+	struct arena a = { 0 };
+	struct out made = out_arena(&a);
+	struct summary_builder *b = summary_begin(&a);
+	bool same = true;
+
+	if (read_all(st, blob, b) == OK) {
+		summary_end(b, &made);
+		same = !out_ok(&made) || slice_eq(out_written(&made), stored);
+	}
+	arena_done(&a);
+	return same;
+}

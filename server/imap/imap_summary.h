@@ -14,4 +14,8 @@ struct store;
 enum err imap_summary_open(struct store *st, slice stored, uint64_t blob, struct arena *a,
 	struct summary *out) must_use;
 
+/* A kept row is what the body gives. True also for a body that cannot be read, which is no fault of the
+ * row's. */
+bool imap_summary_is(struct store *st, slice stored, uint64_t blob);
+
 #endif

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mail for own domains: by port 25, LMTP and submission, into mailboxes and on to others."""
 import contextlib
+import json
+import os
 import smtplib
 
 from support import PASSWORD, PATIENCE_S, Place, Sink, Suite, submission, submit, until
@@ -269,6 +271,35 @@ def everything_is_there_after_a_crash_and_without_a_server(s):
     s.server.start()
     assert s.uids(BOB, subject)
     assert s.server.cli_json("quota", "recount", BOB)["right"]
+
+
+@suite.test
+def fsck_compares_what_is_kept_with_the_bodies(s):
+    s.send([BOB], service="lmtp", headers="X-Fold: a\r\n b\r\n")
+    subject, _ = s.send([BOB], body="A zebra in the preview.\r\n")
+    s.server.stop()
+    report = s.server.cli_json("fsck")
+    assert report["result"] == "clean" and report["kept_messages"] >= 2 and report["mailboxes"] >= 18, report
+    found = 0
+    index = os.path.join(s.server.config["data"], "index")
+    for path in (os.path.join(index, shard, "data.mdb") for shard in os.listdir(index)):
+        with open(path, "r+b") as f:
+            rows = f.read()
+            found += rows.count(b"A zebra")
+            f.seek(0)
+            f.write(rows.replace(b"A zebra", b"A horse"))
+    assert found, "the preview stands in no row"
+    done = s.server.cli("fsck", check=False)
+    assert done.returncode == 1 and "the summary is not that of the body" in done.stdout, done
+    done = s.server.cli("fsck", "--json", check=False)
+    report = json.loads(done.stdout)
+    assert done.returncode == 1 and report["result"] == "damaged" and report["bad_rows"] == 1, report
+    assert any("row 'E'" in line for line in report["findings"]), report
+    done = s.server.cli("fsck", "--rebuild", check=False)
+    assert done.returncode == 0 and "repaired" in done.stdout, done
+    assert s.server.cli_json("fsck")["result"] == "clean"
+    s.server.start()
+    assert s.uids(BOB, subject)
 
 
 if __name__ == "__main__":
