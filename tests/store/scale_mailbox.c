@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What mailboxes cost: `scale_mailbox [N [M]]` delivers N messages to 1,000 accounts from 256 fibers, then
  * the same without delivering, then fills one mailbox with N messages beside M (99) others and reads it in
- * the ways sessions do. CPU is that of the process, all threads. No test: it has no opinion. */
+ * the ways sessions do. `scale_mailbox big [N]` fills one mailbox with N (1,000,000) small messages and
+ * tells what sessions ask of it, before and right after a restart. CPU is that of the process, all
+ * threads. No test: it has no opinion. */
 #include "core/base/runs.h"
 #include "core/base/map.h"
 #include "core/fiber.h"
@@ -23,8 +25,10 @@ enum { FIBERS = 256, BODY = 4096, SUMMARY = 1000, ACCOUNTS = 1000 };
 static struct tmpdir dir;
 static struct store *st;
 static uint64_t goal, next_at, beside = 99;
+static size_t body_len = BODY;
 static unsigned running;
 static struct fiber_wait all_ended;
+static bool large;
 static char body[BODY], summary[SUMMARY];
 
 static double seconds(const struct timeval *t)
@@ -113,7 +117,7 @@ static void deliver(uint64_t n)
 		while (!store_accepting(st, NULL))
 			must(fiber_sleep(5) == OK);
 		blob_begin(&b, st);
-		must(blob_write_wait(&b, slice_of(body, BODY)) == OK);
+		must(blob_write_wait(&b, slice_of(body, body_len)) == OK);
 		err = store_message_append(st, &msg, &ref);
 	} while (err == ERR_NOSPACE || err == ERR_BUSY);
 	must(!err);
@@ -293,11 +297,146 @@ static void change_all(uint64_t account, uint64_t messages)
 	runs_done(&gone);
 }
 
+/* --- One large mailbox --- */
+
+enum { BIG = 6000, WINDOW = 5000 };
+
+static uint64_t big_one(uint64_t n)
+{
+	return BIG;
+}
+
+/* What the process holds; the file's pages that are mapped count apart. */
+static void memory(void)
+{
+	char line[128];
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (strncmp(line, "RssAnon", 7) == 0 || strncmp(line, "RssFile", 7) == 0)
+			printf("| %.*s |\n", (int)strcspn(line, "\n"), line);
+	fclose(f);
+}
+
+static void grow_to(uint64_t size, uint64_t *have)
+{
+	char what[64];
+
+	if (size < *have + WINDOW)
+		return;
+	goal = size - WINDOW - *have;
+	if (goal)
+		run("grow", big_one);
+	goal = WINDOW;
+	snprintf(what, sizeof(what), "deliver 5,000, up to %" PRIu64, size);
+	run(what, big_one);
+	*have = size;
+}
+
+static void changes(const char *what, modseq since)
+{
+	struct runs changed = { 0 }, gone = { 0 };
+	struct message_changes ch = { .account = BIG,
+		.mailbox = MAILBOX_INBOX,
+		.since = since,
+		.changed = &changed,
+		.gone = &gone };
+	struct span from = begin();
+
+	must(message_changes(st, &ch) == OK);
+	row(what, from, 1);
+	printf("| changed %u, gone %u, %s |\n", changed.count, gone.count,
+		ch.exact ? "by the log" : "by the rows");
+	runs_done(&changed);
+	runs_done(&gone);
+}
+
+static void expunge_few(uint64_t size)
+{
+	struct runs few = { 0 }, gone = { 0 };
+	struct message_store mark = { .account = BIG,
+		.mailbox = MAILBOX_INBOX,
+		.uids = &few,
+		.mode = MESSAGE_ADD,
+		.flags = MESSAGE_DELETED };
+	struct message_expunge ex = { .account = BIG, .mailbox = MAILBOX_INBOX };
+	struct message_gone out = { .gone = &gone };
+
+	for (uint64_t i = 1; i <= 5; i++)
+		must(runs_add(&few, (uint32_t)(i * size / 6)));
+	must(message_store(st, &mark, NULL) == OK);
+	struct span from = begin();
+	must(message_expunge(st, &ex, &out) == OK && gone.count == few.count);
+	row("expunge 5 marked ones", from, 1);
+	runs_done(&few);
+	runs_done(&gone);
+}
+
+static modseq flag_one(void)
+{
+	struct runs one = { 0 };
+	struct message_store args = { .account = BIG,
+		.mailbox = MAILBOX_INBOX,
+		.uids = &one,
+		.mode = MESSAGE_REPLACE,
+		.flags = MESSAGE_SEEN };
+	modseq pos;
+
+	must(runs_add(&one, 77));
+	must(message_store(st, &args, &pos) == OK);
+	must(store_sync(st, BIG, pos) == OK);
+	runs_done(&one);
+	return pos;
+}
+
+static void ask_all(modseq pos, modseq before)
+{
+	open_box(BIG);
+	changes("changes since: one", pos - 1);
+	changes("changes since: six", before - 1);
+	changes("changes since the first message", 1);
+}
+
+static void big(uint64_t size)
+{
+	uint64_t have = 0;
+
+	body_len = 256;
+	for (uint64_t at = 10000; at < size; at *= 10)
+		grow_to(at, &have);
+	grow_to(size, &have);
+	memory();
+	modseq before = flag_one();
+	expunge_few(have);
+	modseq pos = flag_one();
+	ask_all(pos, before);
+	for (unsigned cold = 0; cold < 2; cold++) {
+		struct span from = begin();
+
+		store_close(st);
+		if (cold)
+			forget_pages();
+		row("close", from, 1);
+		from = begin();
+		open_store();
+		row(cold ? "start, pages of the index dropped" : "start", from, 1);
+		ask_all(pos, before);
+	}
+	scan("scan flags", 0, BIG);
+	memory();
+}
+
 static enum err start(struct worker *w, void *arg)
 {
 	uint64_t one;
 
 	open_store();
+	if (large) {
+		big(goal);
+		store_close(st);
+		workers_stop();
+		return OK;
+	}
 	run("append alone", nobody);
 	run("deliver to 1,000 accounts", spread);
 	run("the same again", spread);
@@ -321,7 +460,10 @@ int main(int argc, char **argv)
 	struct workers_config config = { .count = 1, .job_threads = 4, .start = start };
 	char why[256] = "";
 
-	goal = argc > 1 ? strtoull(argv[1], NULL, 10) : 20000;
+	large = argc > 1 && strcmp(argv[1], "big") == 0;
+	argv += large;
+	argc -= large;
+	goal = argc > 1 ? strtoull(argv[1], NULL, 10) : large ? 1000000 : 20000;
 	beside = argc > 2 ? strtoull(argv[2], NULL, 10) : beside;
 	memset(body, 'b', sizeof(body));
 	for (size_t i = 0; i < sizeof(summary); i++)
