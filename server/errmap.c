@@ -31,16 +31,20 @@ const struct smtp_words *fault_smtp(enum fault fault)
 
 const char *fault_pop3_code(enum fault fault)
 {
-	switch (fault) {
-	case FAULT_AUTH_FAILED:
-		return "[AUTH] ";
-	case FAULT_NONE:
-	case FAULT_UNKNOWN_VERB:
-	case FAULT_BAD_ARGS:
-		return "";
-	default:
-		return fault_smtp(fault)->code < 500 ? "[SYS/TEMP] " : "";
-	}
+	static const char *const codes[FAULT_COUNT] = { [FAULT_AUTH_FAILED] = "[AUTH] ",
+		[FAULT_SESSIONS] = "[IN-USE] ",
+		[FAULT_LOGIN_DELAY] = "[LOGIN-DELAY] ",
+		[FAULT_AUTH_LOCKED] = "[SYS/TEMP] ",
+		[FAULT_AUTH_BUSY] = "[SYS/TEMP] ",
+		[FAULT_TLS_UNAVAILABLE] = "[SYS/TEMP] ",
+		[FAULT_STORE] = "[SYS/TEMP] ",
+		[FAULT_BUSY] = "[SYS/TEMP] ",
+		[FAULT_INTERNAL] = "[SYS/TEMP] ",
+		[FAULT_SHUTDOWN] = "[SYS/TEMP] ",
+		[FAULT_OVERLOAD] = "[SYS/TEMP] ",
+		[FAULT_RATE] = "[SYS/TEMP] " };
+
+	return fault < FAULT_COUNT && codes[fault] ? codes[fault] : "";
 }
 
 const char *fault_imap_code(enum fault fault)
@@ -50,6 +54,7 @@ const char *fault_imap_code(enum fault fault)
 		[FAULT_AUTH_FAILED] = "AUTHENTICATIONFAILED",
 		[FAULT_AUTH_LOCKED] = "UNAVAILABLE",
 		[FAULT_AUTH_BUSY] = "UNAVAILABLE",
+		[FAULT_SESSIONS] = "LIMIT",
 		[FAULT_TLS_UNAVAILABLE] = "UNAVAILABLE",
 		[FAULT_TOO_LARGE] = "TOOBIG",
 		[FAULT_QUOTA] = "OVERQUOTA",

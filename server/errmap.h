@@ -32,6 +32,7 @@
 	X(WRONG_SERVICE, 503, "5.5.1", "Wrong greeting for this service")                    \
 	X(TOO_MANY_ERRORS, 421, "4.7.0", "Too many errors")                                  \
 	X(TOO_MANY_COMMANDS, 421, "4.7.0", "Too many commands without a message")            \
+	X(NO_LOGIN, 421, "4.7.0", "Too many commands without a login")                       \
 	X(IDLE, 421, "4.4.2", "Timeout, closing the connection")                             \
 	/* TLS and login */                                                                  \
 	X(NEED_TLS, 530, "5.7.0", "Must issue a STARTTLS command first")                     \
@@ -47,6 +48,8 @@
 	X(AUTH_CANCELED, 501, "5.7.0", "Authentication canceled")                            \
 	X(AUTH_SYNTAX, 501, "5.5.2", "Cannot decode the response")                           \
 	X(AUTH_MECHANISM, 504, "5.5.4", "Mechanism not supported")                           \
+	X(SESSIONS, 454, "4.7.0", "Too many sessions of this account")                       \
+	X(LOGIN_DELAY, 454, "4.7.0", "The last login is too short a time ago")               \
 	X(AUTH_TOO_LONG, 500, "5.5.6", "Authentication exchange line is too long")           \
 	/* who may send what to whom */                                                      \
 	X(RELAY_DENIED, 550, "5.7.1", "Relaying denied")                                     \
@@ -99,7 +102,7 @@ struct smtp_words {
 const char *fault_name(enum fault fault);
 /* What a client of SMTP or LMTP reads. Never for FAULT_NONE. */
 const struct smtp_words *fault_smtp(enum fault fault);
-/* "[SYS/TEMP] " (RFC 3206, RFC 2449 8), or "". */
+/* "[SYS/TEMP] " (RFC 2449 8, RFC 3206), or "". */
 const char *fault_pop3_code(enum fault fault);
 /* The response code of IMAP (RFC 9051 7.1, RFC 5530), without brackets, or "". */
 const char *fault_imap_code(enum fault fault);

@@ -71,7 +71,7 @@ struct auth_options {
 
 struct pop3_options {
 	int64_t line_max, errors_max;
-	int64_t start_ms, login_ms, idle_ms;
+	int64_t start_ms, login_ms, idle_ms, login_delay_ms;
 	bool plain_login;
 };
 

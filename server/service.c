@@ -25,6 +25,7 @@
 #include "server/login.h"
 #include "server/rate.h"
 #include "server/scrape.h"
+#include "server/seat.h"
 #include "server/service_int.h"
 #include "server/imap/imap_session.h"
 #include "server/pop3/pop3_session.h"
@@ -146,6 +147,8 @@ static enum err start_worker(struct worker *w, void *arg)
 		return err;
 	err = login_worker_start(svc->login, w, svc->setup->auth);
 	if (!err)
+		err = seat_worker_start(w);
+	if (!err)
 		err = imap_worker_start(w);
 	if (!err)
 		err = relay_start(w, svc->store);
@@ -191,6 +194,7 @@ static void stop_worker(struct worker *w, void *arg)
 	if (svc->login)
 		login_worker_stop(svc->login, w);
 	imap_worker_stop(w);
+	seat_worker_stop(w);
 	atomic_fetch_add(&svc->drained, 1);
 	if (worker_index(w) != 0)
 		return;
@@ -588,6 +592,7 @@ void service_register_tables(void)
 	metric_register(&pop3_metrics);
 	metric_register(&imap_metrics);
 	imap_init();
+	seat_init();
 	metric_register(&relay_metrics);
 	metric_register(&login_metrics);
 	metric_register(&tls_metrics);

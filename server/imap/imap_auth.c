@@ -14,6 +14,7 @@
 #include "server/entry.h"
 #include "server/exchange.h"
 #include "server/login.h"
+#include "server/seat.h"
 #include "store/account.h"
 #include "store/mailbox.h"
 
@@ -75,21 +76,28 @@ static bool keep_name(struct imap_session *s, slice name)
 	return true;
 }
 
+static enum fault take_seat(struct imap_session *s)
+{
+	struct seat_ask ask = { .account = s->account,
+		.max = (uint64_t)s->head.setup->imap->sessions_max };
+
+	return seat_take(&ask, &s->seat);
+}
+
 /* (fiber) The name is who he says he is: `name` is as stored, in memory that outlives this. */
 static enum verdict logged_in(struct imap_session *s, slice name, slice mechanism)
 {
 	struct out code = out_arena(&s->arena);
 	enum fault fault = keep_name(s, name) ? find_account(s, name) : FAULT_AUTH_BUSY;
-	bool seated = !fault && imap_seat_take(s, s->account);
 
-	if (fault || !seated) {
+	if (!fault)
+		fault = take_seat(s);
+	if (fault) {
 		free(s->name);
 		s->name = NULL;
 		s->account = 0;
-		if (fault)
-			return imap_no_fault(s, fault);
-		imap_log_refused(s, "too many sessions", name);
-		return imap_no(s, IMAP_CODE_LIMIT, "Too many sessions of this account");
+		imap_log_refused(s, fault_name(fault), name);
+		return imap_no_fault(s, fault);
 	}
 	s->state = IMAP_IN;
 	imap_log_login(s, mechanism);

@@ -40,7 +40,6 @@ enum imap_enabled {
 /* What the sessions of a worker share. */
 struct imap_station {
 	struct map views; /* struct imap_view */
-	struct map seats; /* imap_seat.c's */
 	/* Arenas of commands that ended, each with one chunk: so that what lives for a moment does not
 	 * stand between what lives for long. */
 	struct arena spare[16];
@@ -49,7 +48,6 @@ struct imap_station {
 struct imap_station *imap_station_of(struct worker *w);
 
 struct imap_verb;
-struct imap_seat;
 struct imap_append_state; /* imap_append.c's */
 
 /* The command that runs; the first thing in s->arena, gone with the tagged line. */
@@ -81,7 +79,7 @@ struct imap_session {
 	uint64_t account;
 	char *name;     /* of the account, and behind it what is kept of it; NULL before login */
 	char *idle_tag; /* of the IDLE that goes on */
-	struct imap_seat *seat;
+	struct seat *seat;
 	modseq written; /* the last change of ours: imap_wrote */
 	unsigned id;    /* for log lines */
 	uint32_t commands;

@@ -17,7 +17,7 @@ static const struct conf_row rows[] = {
 	{ "imap.terms", CONF_INT, AT(terms_max), CONF_RELOAD, "1000", .min = 100, .max = 100000,
 		.doc = "Search keys, fetch items, flags or names of one command" },
 	{ "imap.sessions", CONF_INT, AT(sessions_max), CONF_RELOAD, "100", .min = 0, .max = 1000000,
-		.doc = "Sessions of one account; 0: any" },
+		.doc = "Sessions of one account, those of POP3 among them; 0: any" },
 	{ "imap.start", CONF_DURATION, AT(start_ms), CONF_RELOAD, "1m", .min = 1000,
 		.max = 60 MINUTES,
 		.doc = "Longest time for a PROXY header, and for the TLS handshake of imaps" },

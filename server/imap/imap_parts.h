@@ -33,11 +33,6 @@ size_t imap_take_auth(struct imap_session *s, slice in, bool *stop);
 /* SASL_* set offered now; 0: a login is not possible here. */
 unsigned imap_auth_mechs(const struct imap_session *s);
 
-/* --- imap_seat.c: how many sessions an account has, over all workers --- */
-/* (fiber) Takes one; false: it has as many as it may. Leaving never waits. */
-bool imap_seat_take(struct imap_session *s, uint64_t account);
-void imap_seat_leave(struct imap_session *s);
-
 /* --- imap_select.c --- */
 enum verdict imap_do_select(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_examine(struct imap_session *s, const union imap_args *args);

@@ -12,6 +12,7 @@
 #include "core/worker.h"
 #include "server/entry.h"
 #include "server/exchange.h"
+#include "server/seat.h"
 
 enum { CHUNK_BYTES = 2048 - 64, HOLD_EXTRA = 8192 };
 
@@ -46,7 +47,7 @@ static void on_closed(struct conn *c, enum err why)
 	imap_log_disconnect(s, why);
 	imap_append_drop(s);
 	imap_deselect(s);
-	imap_seat_leave(s);
+	seat_leave(s->seat);
 	exchange_drop(s->head.exchange);
 	door_leave(&s->head);
 	arena_done(&s->arena);

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 
 #include "core/metric.h"
-#include "server/login.h"
-#include "store/account.h"
 #include "store/message.h"
 
 enum { OPEN_BYTES = 4096 };
@@ -25,41 +23,21 @@ static enum err read_drop(struct store *st, struct pop3_drop *d)
 	return err;
 }
 
-static enum fault find_account(struct pop3_session *s, slice name, uint64_t *out)
-{
-	struct login_name parts;
-	enum err err = OK;
-	const struct account *acc = NULL;
-
-	if (login_parse_name(name, &s->arena, &parts))
-		acc = account_find(s->head.door->store, parts.local, parts.domain, &err);
-	if (err)
-		return fault_of_err(err);
-	if (!acc || (acc->flags & ACCOUNT_DISABLED))
-		return FAULT_AUTH_FAILED;
-	*out = acc->id;
-	return FAULT_NONE;
-}
-
-enum fault pop3_drop_open(struct pop3_session *s, slice account)
+/* An account without mailboxes has no mail. */
+enum fault pop3_drop_open(struct pop3_session *s, uint64_t account)
 {
 	struct pop3_drop *d = calloc(1, sizeof(*d));
-	enum fault fault;
 	enum err err;
 
 	if (!d)
-		return FAULT_AUTH_BUSY;
+		return FAULT_BUSY;
+	d->account = account;
 	s->drop = d;
-	fault = find_account(s, account, &d->account);
-	if (!fault) {
-		err = read_drop(s->head.door->store, d);
-		fault = err == ERR_NOT_FOUND ? FAULT_NONE : fault_of_err(err);
-	}
-	if (fault)
-		pop3_drop_free(s);
-	else
-		s->account = arena_dup(&s->arena, account);
-	return fault;
+	err = read_drop(s->head.door->store, d);
+	if (!err || err == ERR_NOT_FOUND)
+		return FAULT_NONE;
+	pop3_drop_free(s);
+	return FAULT_INTERNAL;
 }
 
 void pop3_drop_free(struct pop3_session *s)

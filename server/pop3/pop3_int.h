@@ -19,10 +19,10 @@
 #include "store/mailbox.h"
 
 /* RFC 1939 3; what a verb row's `states` is a mask of. UPDATE lasts as long as QUIT runs. */
-enum pop3_state { POP3_AUTHORIZATION, POP3_TRANSACTION };
+enum pop3_state { POP3_AUTHORIZATION, POP3_TRANSACTION, POP3_STATES };
 
 /* What the next bytes are. */
-enum pop3_input { POP3_IN_SILENCE, POP3_IN_LINE, POP3_IN_AUTH, POP3_IN_NOTHING };
+enum pop3_input { POP3_IN_LINE, POP3_IN_AUTH, POP3_IN_NOTHING };
 
 /* INBOX as it was at the login. */
 struct pop3_drop {
@@ -30,22 +30,25 @@ struct pop3_drop {
 	struct runs uids;    /* message numbers are ranks in it */
 	struct runs deleted; /* uids marked by DELE */
 	uint64_t bytes, deleted_bytes;
-	bool whole_sizes; /* deleted_bytes counts all that is in `deleted` */
 };
 
 struct pop3_work; /* commands read ahead that need the store: pop3_work.c */
+struct seat;
 
 struct pop3_session {
 	struct door_session head;
-	struct arena arena; /* of the connection: user and account */
-	struct pop3_drop *drop;
-	struct pop3_work *work;
-	slice user, account;
-	unsigned id; /* for log lines */
+	struct arena arena;     /* of the connection: the names below */
+	struct pop3_drop *drop; /* NULL before the login */
+	struct pop3_work *work; /* NULL: nothing is read ahead */
+	struct seat *seat;
+	slice user;     /* of USER */
+	slice password; /* of PASS, while it is checked */
+	slice account;  /* once logged in */
+	unsigned id;    /* for log lines */
 	uint32_t retrieved, removed;
-	uint16_t errors;
-	uint8_t state, input; /* enum pop3_state, enum pop3_input */
-	bool logged, utf8;
+	uint16_t errors, early; /* commands refused; commands before the login */
+	uint8_t state, input;   /* enum pop3_state, enum pop3_input */
+	bool logged;
 	struct smtp_lines lines;
 };
 
@@ -58,7 +61,7 @@ struct pop3_verb {
 };
 enum pop3_verb_flag {
 	POP3_V_STORE = 1 << 0, /* joins the commands read ahead: answered together, in order */
-	POP3_V_LAST = 1 << 1,  /* what stands behind it in the same segment is dropped or refused */
+	POP3_V_LAST = 1 << 1,  /* nothing may stand behind it in what the client sent */
 };
 extern const struct pop3_verb pop3_verbs[];
 extern const size_t pop3_verb_count;
@@ -68,7 +71,10 @@ enum verdict pop3_ok(struct pop3_session *s, const char *text);
 enum verdict pop3_refuse(struct pop3_session *s, enum fault fault);
 enum verdict pop3_error(struct pop3_session *s, const char *text);
 void pop3_say_goodbye(struct pop3_session *s, enum fault fault);
-void pop3_set_deadline(struct pop3_session *s);
+/* The deadline of the next command, or of what this one waits for. */
+void pop3_arm(struct pop3_session *s);
+/* A command that ran on a fiber has ended: wait for the next one, unless the door closes. */
+void pop3_go_on(struct pop3_session *s);
 size_t pop3_on_data(struct conn *c, slice in);
 
 /* --- pop3_verbs.c --- */
@@ -91,7 +97,7 @@ unsigned pop3_auth_mechs(const struct pop3_session *s);
 
 /* --- pop3_drop.c --- */
 /* (fiber) Everything delivered before is in it. */
-enum fault pop3_drop_open(struct pop3_session *s, slice account);
+enum fault pop3_drop_open(struct pop3_session *s, uint64_t account);
 /* (fiber) Remove what is marked: the UPDATE state. */
 enum err pop3_drop_update(struct pop3_session *s);
 void pop3_drop_free(struct pop3_session *s);

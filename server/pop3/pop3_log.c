@@ -60,7 +60,7 @@ void pop3_log_login(struct pop3_session *s, slice mechanism)
 void pop3_log_refused(struct pop3_session *s, enum fault fault, slice what)
 {
 	metric_add(&pop3_metrics, POP3_METRIC_REFUSED, 1);
-	if (fault == FAULT_SHUTDOWN || fault == FAULT_IDLE)
+	if (fault == FAULT_SHUTDOWN)
 		return;
 	event_emit(&pop3_events, POP3_E_REFUSED, log_uint("session", s->id),
 		log_str("fault", fault_name(fault)), some("what", what),

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* pop3_login.c - USER and PASS (RFC 1939 7), AUTH (RFC 5034).
  *
- * A login that succeeds opens the maildrop on the same fiber, so the answer says that both went
- * well. No word tells whether an account exists. */
+ * A login that succeeds takes a seat and opens the maildrop on the same fiber, so the answer says that
+ * all went well. No word tells whether an account exists, nor, before its password was right, when it
+ * came last. */
 #include "server/pop3/pop3_int.h"
 
 #include "core/base/crypt.h"
 #include "core/metric.h"
 #include "server/login.h"
+#include "server/seat.h"
+#include "store/account.h"
 
 static void on_challenge(struct conn *c, struct exchange *x, slice challenge);
 static void on_end(struct conn *c, enum fault fault, const struct exchange_result *result);
@@ -19,16 +22,49 @@ unsigned pop3_auth_mechs(const struct pop3_session *s)
 	return exchange_mechs(&s->head, s->head.setup->pop3->plain_login);
 }
 
-/* On a fiber: the name and its password were right. */
-static void enter(struct pop3_session *s, slice account, slice mechanism)
+/* `name` is as stored. */
+static enum fault find_account(struct pop3_session *s, slice name, uint64_t *out)
 {
-	enum fault fault = pop3_drop_open(s, account);
+	size_t at = (size_t)MAX(slice_rfind(name, '@'), (ptrdiff_t)0);
+	enum err err = OK;
+	const struct account *acc = account_find(s->head.door->store, slice_sub(name, 0, at),
+		slice_skip(name, at + 1), &err);
+
+	if (err || !acc)
+		return FAULT_AUTH_BUSY;
+	*out = acc->id;
+	return FAULT_NONE;
+}
+
+/* A seat comes first: who is too early, or one too many, costs no look into the mailbox. */
+static enum fault take_drop(struct pop3_session *s, slice name)
+{
+	struct seat_ask ask = { .max = (uint64_t)s->head.setup->imap->sessions_max,
+		.delay_ms = s->head.setup->pop3->login_delay_ms };
+	enum fault fault = find_account(s, name, &ask.account);
+
+	if (!fault)
+		fault = seat_take(&ask, &s->seat);
+	if (!fault)
+		fault = pop3_drop_open(s, ask.account);
+	if (fault) {
+		seat_undo(s->seat);
+		s->seat = NULL;
+	}
+	return fault;
+}
+
+/* On a fiber: the name and its password were right. */
+static void enter(struct pop3_session *s, slice name, slice mechanism)
+{
+	enum fault fault = take_drop(s, name);
 
 	if (fault) {
-		pop3_log_refused(s, fault, mechanism);
+		pop3_log_refused(s, fault, name);
 		(void)pop3_refuse(s, fault);
 		return;
 	}
+	s->account = arena_dup(&s->arena, name);
 	s->state = POP3_TRANSACTION;
 	metric_add(&pop3_metrics, POP3_METRIC_LOGINS, 1);
 	pop3_log_login(s, mechanism);
@@ -64,26 +100,25 @@ static void check_password(struct conn *c)
 	struct login_try try = { .options = s->head.setup->auth,
 		.peer = conn_peer(c),
 		.name = s->user,
-		.password = s->account };
+		.password = s->password };
 	slice name;
 	enum fault fault = login_password(door->login, door->w, &try, &a, &name);
 
-	crypt_wipe((void *)(uintptr_t)s->account.ptr, s->account.len);
-	s->account = SLICE("");
-	s->user = SLICE("");
+	crypt_wipe((void *)(uintptr_t)s->password.ptr, s->password.len);
+	s->password = s->user = SLICE("");
 	if (fault)
 		refused(s, fault, "PASS");
 	else
 		enter(s, name, SLICE("USER"));
 	arena_done(&a);
-	pop3_set_deadline(s);
+	pop3_go_on(s);
 }
 
 enum verdict pop3_do_pass(struct pop3_session *s, slice rest)
 {
 	if (!s->user.len)
 		return pop3_error(s, "Say USER first");
-	s->account = arena_dup(&s->arena, rest);
+	s->password = arena_dup(&s->arena, rest);
 	(void)conn_run(s->head.conn, check_password);
 	return DONE;
 }
@@ -99,7 +134,7 @@ static void on_challenge(struct conn *c, struct exchange *x, slice challenge)
 	sasl_wire_put(o, challenge);
 	out_str(o, "\r\n");
 	s->input = POP3_IN_AUTH;
-	pop3_set_deadline(s);
+	pop3_go_on(s);
 }
 
 static void on_end(struct conn *c, enum fault fault, const struct exchange_result *result)
@@ -112,7 +147,7 @@ static void on_end(struct conn *c, enum fault fault, const struct exchange_resul
 		refused(s, fault, "AUTH");
 	else
 		enter(s, result->name, sasl_mech_name(result->mech));
-	pop3_set_deadline(s);
+	pop3_go_on(s);
 }
 
 enum verdict pop3_do_auth(struct pop3_session *s, slice rest)
@@ -151,6 +186,7 @@ static void cancel(struct pop3_session *s, enum fault fault)
 	s->head.exchange = NULL;
 	s->input = POP3_IN_LINE;
 	refused(s, fault, "AUTH");
+	pop3_go_on(s);
 }
 
 size_t pop3_take_auth(struct pop3_session *s, slice in, bool *stop)
@@ -163,6 +199,7 @@ size_t pop3_take_auth(struct pop3_session *s, slice in, bool *stop)
 		*stop = true;
 		return used;
 	case STEP_DONE:
+		pop3_arm(s);
 		if (slice_eq(line, SLICE("*")))
 			cancel(s, FAULT_AUTH_CANCELED);
 		else if (!exchange_respond(s->head.exchange, &line))

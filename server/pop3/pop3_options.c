@@ -17,6 +17,9 @@ static const struct conf_row rows[] = {
 	{ "pop3.idle", CONF_DURATION, AT(idle_ms), CONF_RELOAD, "10m", .min = 1000,
 		.max = 1440 MINUTES,
 		.doc = "Longest wait for a command, and for a client that reads (RFC 1939 3)" },
+	{ "pop3.login_delay", CONF_DURATION, AT(login_delay_ms), CONF_RELOAD, "0", .min = 0,
+		.max = 1440 MINUTES,
+		.doc = "Least time between two logins of an account by POP3, told as LOGIN-DELAY" },
 	{ "pop3.plain_login", CONF_BOOL, AT(plain_login), CONF_RELOAD, "false",
 		.doc = "Allow logins without TLS from loopback addresses, for tests" },
 };

@@ -8,9 +8,9 @@
 #include "server/pop3/pop3_int.h"
 
 #include "core/base/text.h"
-#include "core/worker.h"
 
 enum { AUTH = 1 << POP3_AUTHORIZATION, TRANS = 1 << POP3_TRANSACTION };
+enum { EARLY_MAX = 100 };
 
 /* clang-format off */
 const struct pop3_verb pop3_verbs[] = {
@@ -87,17 +87,25 @@ void pop3_say_goodbye(struct pop3_session *s, enum fault fault)
 
 /* --- One command -------------------------------------------------------------------------------- */
 
-static enum verdict run_verb(struct pop3_session *s, const struct pop3_verb *verb, slice rest)
+static enum verdict run_verb(struct pop3_session *s, const struct pop3_verb *verb, slice rest,
+	bool more_input)
 {
+	/* Who has not logged in has nothing to ask for long. */
+	if (s->state == POP3_AUTHORIZATION && ++s->early > EARLY_MAX) {
+		pop3_say_goodbye(s, FAULT_NO_LOGIN);
+		return CLOSE;
+	}
 	if (!verb)
 		return pop3_refuse(s, FAULT_UNKNOWN_VERB);
 	if (!(verb->states & 1 << s->state))
 		return pop3_error(s,
 			s->state == POP3_AUTHORIZATION ? "Log in first" : "Logged in already");
+	if ((verb->flags & POP3_V_LAST) && more_input)
+		return pop3_refuse(s, FAULT_PIPELINED);
 	return verb->run(s, rest);
 }
 
-/* Something gathered must be answered before this one. */
+/* What was gathered must be answered before a line with this verb. */
 static bool must_wait(const struct pop3_session *s, const struct pop3_verb *verb)
 {
 	if (!s->work)
@@ -105,58 +113,69 @@ static bool must_wait(const struct pop3_session *s, const struct pop3_verb *verb
 	return !verb || !(verb->flags & POP3_V_STORE) || pop3_work_full(s);
 }
 
-static enum verdict run_line(struct pop3_session *s, slice line, bool *later)
+static enum verdict run_line(struct pop3_session *s, slice line, bool more_input, bool *later)
 {
 	slice name, rest;
 
 	pop3_split(line, &name, &rest);
 	const struct pop3_verb *verb = pop3_verb_find(name);
 	*later = must_wait(s, verb);
-	return *later ? DONE : run_verb(s, verb, rest);
+	return *later ? DONE : run_verb(s, verb, rest, more_input);
 }
 
-/* Returns what was used; *stop: nothing more can be done with this input now. */
+static enum verdict refuse_line(struct pop3_session *s, enum step step, bool *later)
+{
+	*later = s->work != NULL;
+	if (*later)
+		return DONE;
+	return pop3_refuse(s, step == STEP_BAD ? FAULT_BARE_NEWLINE_VERB : FAULT_LINE_TOO_LONG);
+}
+
+void pop3_arm(struct pop3_session *s)
+{
+	const struct pop3_options *o = s->head.setup->pop3;
+
+	if (s->input != POP3_IN_NOTHING)
+		conn_deadline(s->head.conn,
+			s->state == POP3_TRANSACTION ? o->idle_ms : o->login_ms);
+}
+
+/* Returns what was used; *stop: nothing more can be done with this input now. A whole line must come in
+ * time: single bytes do not move the deadline. */
 static size_t take_line(struct pop3_session *s, slice in, bool *stop)
 {
 	struct smtp_lines before = s->lines;
 	bool later = false;
 	size_t used = 0;
-	enum verdict verdict = DONE;
+	enum verdict verdict;
 	slice line;
+	enum step step =
+		smtp_line_cut(&s->lines, in, (size_t)s->head.setup->pop3->line_max, &used, &line);
 
-	switch (smtp_line_cut(&s->lines, in, (size_t)s->head.setup->pop3->line_max, &used, &line)) {
-	case STEP_MORE:
+	if (step == STEP_MORE) {
 		*stop = true;
-		break;
-	case STEP_DONE:
-		verdict = run_line(s, line, &later);
-		break;
-	case STEP_BAD:
-		verdict = s->work ? DONE : pop3_refuse(s, FAULT_BARE_NEWLINE_VERB);
-		later = s->work != NULL;
-		break;
-	default:
-		verdict = s->work ? DONE : pop3_refuse(s, FAULT_LINE_TOO_LONG);
-		later = s->work != NULL;
+		return used;
 	}
+	pop3_arm(s);
+	if (step == STEP_DONE)
+		verdict = run_line(s, line, in.len > used, &later);
+	else
+		verdict = refuse_line(s, step, &later);
 	if (later) {
 		s->lines = before;
-		used = 0;
 		*stop = !pop3_work_run(s);
+		return 0;
 	}
 	if (verdict == CLOSE)
 		pop3_close(s);
-	pop3_set_deadline(s);
 	return used;
 }
 
-void pop3_set_deadline(struct pop3_session *s)
+void pop3_go_on(struct pop3_session *s)
 {
-	const struct pop3_options *o = s->head.setup->pop3;
-
-	if (s->input == POP3_IN_NOTHING || conn_fiber(s->head.conn))
-		return;
-	conn_deadline(s->head.conn, s->state == POP3_TRANSACTION ? o->idle_ms : o->login_ms);
+	if (s->head.door->stopping && s->input != POP3_IN_NOTHING)
+		pop3_say_goodbye(s, FAULT_SHUTDOWN);
+	pop3_arm(s);
 }
 
 size_t pop3_on_data(struct conn *c, slice in)
@@ -169,9 +188,6 @@ size_t pop3_on_data(struct conn *c, slice in)
 		slice rest = slice_skip(in, used);
 
 		switch ((enum pop3_input)s->input) {
-		case POP3_IN_SILENCE:
-			pop3_say_goodbye(s, FAULT_TALKS_TOO_SOON);
-			break;
 		case POP3_IN_LINE:
 			used += take_line(s, rest, &stop);
 			break;

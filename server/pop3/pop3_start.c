@@ -9,6 +9,7 @@
 #include "core/ring.h"
 #include "core/worker.h"
 #include "server/entry.h"
+#include "server/seat.h"
 
 enum { NAMES_BYTES = 256 };
 
@@ -22,25 +23,15 @@ static void on_closed(struct conn *c, enum err why)
 	exchange_drop(s->head.exchange);
 	pop3_work_drop(s);
 	pop3_drop_free(s);
+	seat_leave(s->seat);
 	door_leave(&s->head);
 	arena_done(&s->arena);
 	setup_put(s->head.setup);
 	free(s);
 }
 
-static void on_deadline(struct conn *c)
-{
-	struct pop3_session *s = conn_owner(c);
-
-	if (conn_fiber(c) || s->input == POP3_IN_NOTHING)
-		conn_abort(c, ERR_TIMEOUT);
-	else
-		pop3_say_goodbye(s, FAULT_IDLE);
-}
-
-static const struct conn_ops ops = {
-	.data = pop3_on_data, .closed = on_closed, .deadline = on_deadline
-};
+/* No `deadline`: who was silent for too long is told nothing (RFC 1939 3). */
+static const struct conn_ops ops = { .data = pop3_on_data, .closed = on_closed };
 
 void pop3_close(struct pop3_session *s)
 {
@@ -66,8 +57,7 @@ static void ready(struct door_session *ds)
 	pop3_log_connect(s);
 	out_printf(conn_out(ds->conn), "+OK %.*s POP3 ready\r\n",
 		SLICE_ARG(ds->setup->service->hostname));
-	s->input = POP3_IN_LINE;
-	pop3_set_deadline(s);
+	pop3_go_on(s);
 }
 
 void pop3_session_start(struct door *door, int fd, const struct addr *peer)

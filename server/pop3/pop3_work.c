@@ -17,13 +17,12 @@
 
 enum { ITEMS_MAX = 64, BUFFER_BYTES = 64 * 1024, LINE_ROOM = 128, READ_BYTES = 16 * 1024 };
 
-enum item_kind { ITEM_TEXT, ITEM_RETR, ITEM_TOP, ITEM_DELE, ITEM_LIST, ITEM_UIDL };
+enum item_kind { ITEM_BAD_ARGS, ITEM_RETR, ITEM_TOP, ITEM_DELE, ITEM_LIST, ITEM_UIDL };
 
 struct item {
 	uint8_t kind;
-	uint32_t number, uid; /* uid 0: all */
-	uint32_t lines;
-	const char *text; /* static */
+	uint32_t number, uid; /* number 0: all */
+	uint32_t lines;       /* of TOP */
 };
 
 /* The row of the item at hand. */
@@ -77,27 +76,26 @@ void pop3_work_drop(struct pop3_session *s)
 	s->work = NULL;
 }
 
-static enum verdict add_text(struct pop3_session *s, const char *text)
-{
-	return add(s, (struct item){ .kind = ITEM_TEXT, .text = text });
-}
-
-static enum verdict add_message(struct pop3_session *s, struct item item)
-{
-	item.uid = pop3_drop_uid(s->drop, item.number);
-	return item.uid ? add(s, item) : add_text(s, "-ERR No such message\r\n");
-}
-
 static enum verdict bad_args(struct pop3_session *s)
 {
-	return add_text(s, "-ERR Syntax error in arguments\r\n");
+	return add(s, (struct item){ .kind = ITEM_BAD_ARGS });
+}
+
+static enum verdict one(struct pop3_session *s, slice rest, enum item_kind kind)
+{
+	struct item item = { .kind = (uint8_t)kind };
+
+	return pop3_number(rest, &item.number) ? add(s, item) : bad_args(s);
 }
 
 enum verdict pop3_do_retr(struct pop3_session *s, slice rest)
 {
-	struct item item = { .kind = ITEM_RETR };
+	return one(s, rest, ITEM_RETR);
+}
 
-	return pop3_number(rest, &item.number) ? add_message(s, item) : bad_args(s);
+enum verdict pop3_do_dele(struct pop3_session *s, slice rest)
+{
+	return one(s, rest, ITEM_DELE);
 }
 
 enum verdict pop3_do_top(struct pop3_session *s, slice rest)
@@ -106,30 +104,15 @@ enum verdict pop3_do_top(struct pop3_session *s, slice rest)
 
 	if (!pop3_top(rest, &top))
 		return bad_args(s);
-	return add_message(s,
-		(struct item){ .kind = ITEM_TOP, .number = top.number, .lines = top.lines });
+	return add(s, (struct item){ .kind = ITEM_TOP, .number = top.number, .lines = top.lines });
 }
 
-/* Marked at once, so that the commands behind it see it; its size is found with the rest. */
-enum verdict pop3_do_dele(struct pop3_session *s, slice rest)
-{
-	struct item item = { .kind = ITEM_DELE };
-
-	if (!pop3_number(rest, &item.number))
-		return bad_args(s);
-	item.uid = pop3_drop_uid(s->drop, item.number);
-	if (item.uid && !runs_add(&s->drop->deleted, item.uid))
-		return add_text(s, "-ERR [SYS/TEMP] Out of memory\r\n");
-	return item.uid ? add(s, item) : add_text(s, "-ERR No such message\r\n");
-}
-
+/* Without a number: of all messages. */
 static enum verdict listing(struct pop3_session *s, slice rest, enum item_kind kind)
 {
-	struct item item = { .kind = (uint8_t)kind };
-
 	if (pop3_no_args(rest))
-		return add(s, item);
-	return pop3_number(rest, &item.number) ? add_message(s, item) : bad_args(s);
+		return add(s, (struct item){ .kind = (uint8_t)kind });
+	return one(s, rest, kind);
 }
 
 enum verdict pop3_do_list(struct pop3_session *s, slice rest)
@@ -201,14 +184,16 @@ static const char *gone_text(enum err err)
 		     "-ERR [SYS/PERM] The message was removed by another session\r\n";
 }
 
-/* RFC 1939 7: unique and the same for ever. A copy within the mailbox is another message. */
+/* RFC 1939 7: unique and the same for ever. Copies share their body's ids, and are other messages. */
 static void put_uidl(struct out *o, const struct message *m, slice imported)
 {
-	if (imported.len)
+	bool first = m->created == m->blob;
+
+	if (first && imported.len)
 		out_slice(o, imported);
 	else
 		out_printf(o, "%016llx", (unsigned long long)m->blob);
-	if (m->created != m->blob && !imported.len)
+	if (!first)
 		out_printf(o, ".%u", m->uid);
 }
 
@@ -262,7 +247,7 @@ static bool list_all(struct pop3_work *k)
 	scan.from = k->next_uid;
 	k->broken = message_scan_here(store_of(k), &scan) != OK;
 	k->next_uid = scan.next;
-	if (scan.next && !k->broken)
+	if (scan.next || k->broken)
 		return false;
 	out_str(&k->out, ".\r\n");
 	return true;
@@ -282,13 +267,20 @@ static bool list_one(struct pop3_work *k)
 	return true;
 }
 
+/* What is answered -ERR is not marked: QUIT must not remove it. */
 static bool delete_one(struct pop3_work *k)
 {
-	enum err err = find_row(k, &k->items[k->at], 0);
+	const struct item *item = &k->items[k->at];
+	enum err err = find_row(k, item, 0);
 
-	if (!err && k->row.there)
+	if (err || !k->row.there) {
+		out_str(&k->out, gone_text(err));
+	} else if (!runs_add(&drop_of(k)->deleted, item->uid)) {
+		out_str(&k->out, gone_text(ERR_NOMEM));
+	} else {
 		drop_of(k)->deleted_bytes += k->row.m.size;
-	out_str(&k->out, !err && k->row.there ? "+OK\r\n" : gone_text(err));
+		out_str(&k->out, "+OK\r\n");
+	}
 	return true;
 }
 
@@ -332,33 +324,49 @@ static bool more_bytes(struct pop3_work *k)
 
 static bool send_message(struct pop3_work *k)
 {
-	struct out body = k->out;
-
 	if (!k->midway && !message_begins(k))
 		return true;
-	body = k->out;
+	struct out body = k->out;
+
 	body.cap -= POP3_DOTS_END; /* kept free for the end */
 	pop3_dots_put(&k->dots, &k->splice_left, &body);
 	while (!k->splice_left.len && !k->dots.done && body.cap - body.len > 1 && more_bytes(k))
 		pop3_dots_put(&k->dots, &k->read_left, &body);
 	k->out.len = body.len;
 	if (k->broken)
-		return true;
+		return false;
 	bool over = k->dots.done ||
 		(!k->splice_left.len && !k->read_left.len &&
 			k->reader.offset == k->reader.ref.size);
-	if (over)
-		pop3_dots_end(&k->dots, &k->out);
-	return over;
+	if (!over)
+		return false;
+	pop3_dots_end(&k->dots, &k->out);
+	k->session->retrieved += k->items[k->at].kind == ITEM_RETR;
+	return true;
 }
 
+/* Numbers mean what the commands before have made of them. False: no such message. */
+static bool resolve(struct pop3_work *k)
+{
+	struct item *item = &k->items[k->at];
+
+	if (item->number && !k->midway)
+		item->uid = pop3_drop_uid(drop_of(k), item->number);
+	return item->uid || !item->number;
+}
+
+/* True: the item is done. */
 static bool render(struct pop3_work *k)
 {
 	const struct item *item = &k->items[k->at];
 
+	if (!resolve(k)) {
+		out_str(&k->out, "-ERR No such message\r\n");
+		return true;
+	}
 	switch ((enum item_kind)item->kind) {
-	case ITEM_TEXT:
-		out_str(&k->out, item->text);
+	case ITEM_BAD_ARGS:
+		out_str(&k->out, "-ERR Syntax error in arguments\r\n");
 		return true;
 	case ITEM_RETR:
 	case ITEM_TOP:
@@ -377,7 +385,7 @@ static void fill(void *arg)
 	struct pop3_work *k = arg;
 
 	k->out = out_fixed(k->buf, BUFFER_BYTES);
-	while (k->at < k->len && !k->broken && room(k) >= 2 * LINE_ROOM) {
+	while (k->at < k->len && room(k) >= 2 * LINE_ROOM) {
 		if (!render(k))
 			return;
 		k->midway = false;
@@ -387,20 +395,12 @@ static void fill(void *arg)
 
 /* --- Sending ---------------------------------------------------------------------------------------------- */
 
-static void count_messages(struct pop3_session *s)
-{
-	struct pop3_work *k = s->work;
-
-	for (unsigned i = 0; i < k->at; i++)
-		if (k->items[i].kind == ITEM_RETR)
-			s->retrieved++;
-}
-
 static void work(struct conn *c)
 {
 	struct pop3_session *s = conn_owner(c);
 	struct pop3_work *k = s->work;
 	msec send_ms = s->head.setup->pop3->idle_ms;
+	uint32_t before = s->retrieved;
 	enum err err = OK;
 
 	while (!err && k->at < k->len && !k->broken) {
@@ -410,14 +410,12 @@ static void work(struct conn *c)
 		conn_deadline(c, send_ms);
 		err = conn_send_wait(c, send_ms);
 	}
-	uint32_t before = s->retrieved;
-	count_messages(s);
 	metric_add(&pop3_metrics, POP3_METRIC_RETRIEVED, s->retrieved - before);
 	/* Half an answer must not pass for a whole one. */
 	if (err || k->broken)
 		conn_abort(c, err ? err : ERR_IO);
 	pop3_work_drop(s);
-	pop3_set_deadline(s);
+	pop3_go_on(s);
 }
 
 bool pop3_work_run(struct pop3_session *s)

@@ -11,7 +11,7 @@
 
 #include "core/log.h"
 #include "server/imap/imap_int.h"
-#include "tests/server/imap_house.h"
+#include "tests/server/mailbox_house.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -62,9 +62,9 @@ static void play(const uint8_t *how, slice bytes, enum cut cut, struct out *repl
 
 	house_open(how[0] & 4 ? SERVICE_IMAPS : SERVICE_IMAP,
 		"imap: { plain_login: true, line: 8K, literal: 4K, terms: 100, append: 64K }\n");
-	imap_house_deliver(SLICE("Subject: one\r\nFrom: a@b.test\r\n\r\nbody\r\n"));
-	imap_house_deliver(SLICE("Subject: two\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
-				 "--x\r\n\r\npart\r\n--x--\r\n"));
+	house_deliver(SLICE("Subject: one\r\nFrom: a@b.test\r\n\r\nbody\r\n"));
+	house_deliver(SLICE("Subject: two\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
+			    "--x\r\n\r\npart\r\n--x--\r\n"));
 	house_connect("127.0.0.1");
 	house_send(slice_str(ways[how[0] & 3]));
 	while (bytes.len && !house_closed()) {

@@ -42,7 +42,7 @@ static char *replies;
 static bool was_tls;
 
 static const struct conf_table *const tables[] = { &service_options_table, &smtp_options_table,
-	&imap_options_table, &auth_options_table, &local_conf };
+	&pop3_options_table, &imap_options_table, &auth_options_table, &local_conf };
 static const struct conf_schema schema = { tables, array_len(tables) };
 
 void house_open(enum door_kind service, const char *yaml)
@@ -61,6 +61,7 @@ void house_open(enum door_kind service, const char *yaml)
 	setup->refs = 1;
 	setup->service = conf_options(setup->conf, &service_options_table);
 	setup->smtp = conf_options(setup->conf, &smtp_options_table);
+	setup->pop3 = conf_options(setup->conf, &pop3_options_table);
 	setup->imap = conf_options(setup->conf, &imap_options_table);
 	setup->auth = conf_options(setup->conf, &auth_options_table);
 	setup->tls = (struct tls_server *)&fake_tls;
@@ -203,7 +204,10 @@ void house_clock(msec ms)
 	if (!conn || !conn->deadline || conn->deadline > now_ms)
 		return;
 	conn->deadline = 0;
-	conn->ops->deadline(conn);
+	if (conn->ops->deadline)
+		conn->ops->deadline(conn);
+	else
+		conn_abort(conn, ERR_TIMEOUT);
 	reap();
 }
 

@@ -45,9 +45,11 @@ void house_hang_up(void);
 void house_clock(msec ms); /* passes; deadlines fire */
 /* The session while it lives: for tests that look inside. */
 void *house_session(void);
-/* --- A part of the house per protocol: house_mail.c (SMTP, LMTP) or imap_house.c --- */
+/* --- A part of the house per protocol: house_mail.c (SMTP, LMTP) or mailbox_house.c --- */
 bool house_serves(enum door_kind service);
 void house_session_start(struct door *door, int fd, const struct addr *peer);
+/* Into the INBOX of alice@own.test; false: she has none here. */
+bool house_deliver(slice message);
 /* At the end of house_open, and at the end of the process. */
 void house_furnish(void);
 void house_done(void);

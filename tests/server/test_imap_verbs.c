@@ -6,7 +6,7 @@
 
 #include "core/log.h"
 #include "server/imap/imap_int.h"
-#include "tests/server/imap_house.h"
+#include "tests/server/mailbox_house.h"
 
 static const char *const way_to[IMAP_STATES] = {
 	[IMAP_NEW] = "",
@@ -60,7 +60,7 @@ static void come_in(const char *how)
 {
 	log_set_level(LOG_ERROR);
 	house_open(SERVICE_IMAP, "imap: { plain_login: true }\n");
-	imap_house_deliver(SLICE("Subject: x\r\n\r\ny\r\n"));
+	house_deliver(SLICE("Subject: x\r\n\r\ny\r\n"));
 	house_connect("127.0.0.1");
 	house_send(slice_str(how));
 	house_replies();

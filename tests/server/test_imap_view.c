@@ -8,7 +8,7 @@
 #include "core/log.h"
 #include "server/imap/imap_int.h"
 #include "store/message.h"
-#include "tests/server/imap_house.h"
+#include "tests/server/mailbox_house.h"
 
 enum { MODEL_MAX = 512, STEPS = 400 };
 
@@ -127,7 +127,7 @@ static void say(const char *command, bool may_shrink)
 static void expunge(uint32_t first, uint32_t last)
 {
 	struct runs uids = { 0 }, gone = { 0 };
-	struct message_expunge args = { .account = imap_house_account(),
+	struct message_expunge args = { .account = mailbox_house_account(),
 		.mailbox = MAILBOX_INBOX,
 		.uids = &uids,
 		.any = true };
@@ -143,7 +143,7 @@ static void expunge(uint32_t first, uint32_t last)
 static void flag(uint32_t first, uint32_t last)
 {
 	struct runs uids = { 0 };
-	struct message_store args = { .account = imap_house_account(),
+	struct message_store args = { .account = mailbox_house_account(),
 		.mailbox = MAILBOX_INBOX,
 		.uids = &uids,
 		.mode = below(2) ? MESSAGE_ADD : MESSAGE_REMOVE,
@@ -169,9 +169,9 @@ static void change(void)
 		break;
 	default:
 		if (model.count < MODEL_MAX / 2)
-			imap_house_deliver(SLICE("Subject: x\r\n\r\n"));
+			house_deliver(SLICE("Subject: x\r\n\r\n"));
 	}
-	cr_assert_eq(store_sync_all(house.door.store, imap_house_account()), OK);
+	cr_assert_eq(store_sync_all(house.door.store, mailbox_house_account()), OK);
 	session()->box->view->stale = true; /* no worker calls the watch here */
 }
 
@@ -248,7 +248,7 @@ Test(imap_view, resync_tells_what_happened_since)
 	log_set_level(LOG_ERROR);
 	house_open(SERVICE_IMAP, "imap: { plain_login: true }\n");
 	for (int i = 0; i < 10; i++)
-		imap_house_deliver(SLICE("Subject: x\r\n\r\n"));
+		house_deliver(SLICE("Subject: x\r\n\r\n"));
 	house_connect("127.0.0.1");
 	house_send(
 		SLICE("l LOGIN alice@own.test secret\r\ne ENABLE QRESYNC\r\ns SELECT INBOX\r\n"));
@@ -262,7 +262,7 @@ Test(imap_view, resync_tells_what_happened_since)
 	flag(7, 7);
 	seed = 1;
 	flag(8, 8);
-	imap_house_deliver(SLICE("Subject: x\r\n\r\n"));
+	house_deliver(SLICE("Subject: x\r\n\r\n"));
 	house_replies();
 	snprintf(text, sizeof(text), "r SELECT INBOX (QRESYNC (%llu %llu))\r\n", validity, highest);
 	house_send(slice_str(text));

@@ -45,14 +45,18 @@ static const char base[] =
 	"    - { domain: accepted.test, hosts: [ 127.0.0.1 ], port: 9, accept: true }\n"
 	"    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: 9 }\n";
 
-static void write_file(const char *name, const char *text)
+static void write_bytes(const char *name, slice bytes)
 {
 	char path[PATH_BYTES];
 	FILE *file = fopen(tmpdir_file(&place, name, path, sizeof(path)), "w");
 
-	must(file);
-	fputs(text, file);
+	must(file && fwrite(bytes.ptr, 1, bytes.len, file) == bytes.len);
 	fclose(file);
+}
+
+static void write_file(const char *name, const char *text)
+{
+	write_bytes(name, slice_str(text));
 }
 
 static bool shell(const char *fmt, ...) printf_like(1, 2);
@@ -297,6 +301,21 @@ static bool tls(void)
 		       sizeof(label) - 1, NULL, 0, 0) == WOLFSSL_SUCCESS;
 }
 
+static bool mail(slice message)
+{
+	static unsigned count; /* a Maildir each: an import goes on where it ended */
+	char name[32];
+
+	count++;
+	if (!shell("cd %s && mkdir -p box%u/cur box%u/new box%u/tmp", place.path, count, count,
+		    count))
+		return false;
+	snprintf(name, sizeof(name), "box%u/new/1", count);
+	write_bytes(name, message);
+	return shell("cd %s && %s import alice@own.test box%u >import.log", place.path, binary,
+		count);
+}
+
 static slice binding(void)
 {
 	return slice_of(bound, sizeof(bound));
@@ -329,6 +348,7 @@ static const struct wire_transport transport = { .name = "live",
 	.tls = tls,
 	.restart = restart,
 	.messages = messages,
+	.mail = mail,
 	.binding = binding };
 
 int main(int argc, char **argv)

@@ -86,6 +86,11 @@ static slice stored(void)
 	return out_written(&house.stored);
 }
 
+static bool mail(slice message)
+{
+	return house_deliver(message);
+}
+
 static slice binding(void)
 {
 	return SLICE("0123456789abcdef0123456789abcdef");
@@ -104,6 +109,7 @@ static const struct wire_transport transport = { .name = "memory",
 	.clock = clock_it,
 	.messages = messages,
 	.stored = stored,
+	.mail = mail,
 	.binding = binding };
 
 int main(int argc, char **argv)

@@ -161,6 +161,22 @@ static bool stored_has(struct play *p, slice pattern)
 	return false;
 }
 
+/* What AUTH is called, how it is answered. */
+struct auth_words {
+	const char *service, *ask, *more, *good;
+};
+
+static const struct auth_words *auth_words_of(const char *service)
+{
+	static const struct auth_words words[] = { { "imap", "t AUTHENTICATE", "+ ", "t OK " },
+		{ "pop3", "AUTH", "+ ", "+OK " }, { "", "AUTH", "334 ", "235 " } };
+	const struct auth_words *w = words;
+
+	while (strncmp(service, w->service, strlen(w->service)) != 0)
+		w++;
+	return w;
+}
+
 /* The client's side of SCRAM, up to and with the server's last line. */
 static bool scram(struct play *p, slice args)
 {
@@ -169,8 +185,9 @@ static bool scram(struct play *p, slice args)
 	struct sasl_client_conf conf = { .nonce = SLICE("abcdefghijklmnopqrstuvwx") };
 	struct out line = out_heap(1 << 20);
 	slice how, response, challenge;
-	bool good = true, plus, imap = !strncmp(p->service, "imap", 4);
-	slice more = imap ? SLICE("+ ") : SLICE("334 ");
+	bool good = true, plus;
+	const struct auth_words *words = auth_words_of(p->service);
+	slice more = slice_str(words->more);
 
 	slice_cut(&args, ' ', &conf.user);
 	slice_cut(&args, ' ', &conf.password);
@@ -181,8 +198,7 @@ static bool scram(struct play *p, slice args)
 
 	sasl_client_start(&client_side, &a, &conf, mech, mech);
 	good = sasl_client_initial(&client_side, &response);
-	out_printf(&line, "%s %.*s ", imap ? "t AUTHENTICATE" : "AUTH",
-		SLICE_ARG(sasl_mech_name(mech)));
+	out_printf(&line, "%s %.*s ", words->ask, SLICE_ARG(sasl_mech_name(mech)));
 	while (good) {
 		sasl_wire_put(&line, response);
 		out_str(&line, "\r\n");
@@ -194,7 +210,7 @@ static bool scram(struct play *p, slice args)
 			sasl_client_feed(&client_side, challenge, &response) == SASL_MORE;
 		line.len = 0;
 	}
-	good = good && slice_starts(out_written(&line), imap ? SLICE("t OK ") : SLICE("235 ")) &&
+	good = good && slice_starts(out_written(&line), slice_str(words->good)) &&
 		sasl_client_done(&client_side);
 	if (!good)
 		fail(p, "SCRAM failed: ", out_written(&line));
@@ -229,6 +245,17 @@ static bool count_is(struct play *p, slice arg)
 	return p->t->messages() == want ? true : fail(p, "another number of messages than ", arg);
 }
 
+static bool mail(struct play *p, slice text)
+{
+	struct out message = out_heap(1 << 20);
+
+	unescape(text, &message);
+	bool good = p->t->mail && p->t->mail(out_written(&message));
+
+	out_heap_done(&message);
+	return good ? true : fail(p, "not delivered: ", text);
+}
+
 static bool action(struct play *p, slice text)
 {
 	slice name;
@@ -243,6 +270,8 @@ static bool action(struct play *p, slice text)
 		return ready(p) && p->t->tls() ? true : fail(p, "no TLS", SLICE(""));
 	if (slice_eq(name, SLICE("messages")))
 		return count_is(p, text);
+	if (slice_eq(name, SLICE("mail")))
+		return mail(p, text);
 	if (slice_eq(name, SLICE("scram")))
 		return scram(p, text);
 	if (slice_eq(name, SLICE("stored")))

@@ -14,7 +14,8 @@
  *	*messages 1*                so many were accepted on this connection's server
  *	*stored Received: from*     how a line of the last stored message begins (memory only)
  *	*not-stored Bcc:*
- *	*scram alice@own.test secret [plus]*   in SMTP's or IMAP's words
+ *	*mail Subject: x\r\n\r\ny\r\n*   stands in alice@own.test's INBOX from now on
+ *	*scram alice@own.test secret [plus]*   in the service's words
  *
  * A transport hides what the server is made of. Results: true, or a line in `why`. */
 #ifndef TESTS_WIRE_SCRIPT_H
@@ -39,6 +40,7 @@ struct wire_transport {
 	bool (*restart)(void);
 	unsigned (*messages)(void);
 	slice (*stored)(void);
+	bool (*mail)(slice message);
 	slice (*binding)(void); /* channel binding of the client's TLS */
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* imap_house.c - a store for house.c, and doubles of what only IMAP calls. */
-#include "tests/server/imap_house.h"
+/* mailbox_house.c - a store for house.c, and doubles of what only POP3 and IMAP call. */
+#include "tests/server/mailbox_house.h"
 
 #include <stdlib.h>
 
@@ -8,6 +8,8 @@
 #include "core/worker.h"
 #include "proto/mime/summary.h"
 #include "server/imap/imap_session.h"
+#include "server/pop3/pop3_session.h"
+#include "server/seat.h"
 #include "store/account.h"
 #include "store/mailbox.h"
 #include "store/message.h"
@@ -40,9 +42,14 @@ static void open_store(void)
 	atexit(house_done);
 }
 
+static bool is_pop3(enum door_kind service)
+{
+	return service == SERVICE_POP3 || service == SERVICE_POP3S;
+}
+
 bool house_serves(enum door_kind service)
 {
-	return service == SERVICE_IMAP || service == SERVICE_IMAPS;
+	return is_pop3(service) || service == SERVICE_IMAP || service == SERVICE_IMAPS;
 }
 
 void house_furnish(void)
@@ -56,8 +63,12 @@ void house_furnish(void)
 	err = mailbox_account_init(store, account, SLICE("own.test"));
 	must(err == OK);
 	imap_init();
-	if (!slots[0])
+	seat_init();
+	if (!slots[0]) {
 		err = imap_worker_start(NULL);
+		must(err == OK);
+		err = seat_worker_start(NULL);
+	}
 	must(err == OK);
 }
 
@@ -66,17 +77,18 @@ void house_done(void)
 	if (!store)
 		return;
 	imap_worker_stop(NULL);
+	seat_worker_stop(NULL);
 	store_close(store);
 	tmpdir_remove(&place);
 	store = NULL;
 }
 
-uint64_t imap_house_account(void)
+uint64_t mailbox_house_account(void)
 {
 	return account;
 }
 
-void imap_house_deliver(slice message)
+bool house_deliver(slice message)
 {
 	struct deliver_target target = {
 		.account = account, .mailbox = MAILBOX_INBOX, .received = 1700000000000
@@ -103,11 +115,15 @@ void imap_house_deliver(slice message)
 	must(err == OK);
 	out_heap_done(&row);
 	arena_done(&a);
+	return true;
 }
 
 void house_session_start(struct door *door, int fd, const struct addr *peer)
 {
-	imap_session_start(door, fd, peer);
+	if (is_pop3(door->service))
+		pop3_session_start(door, fd, peer);
+	else
+		imap_session_start(door, fd, peer);
 }
 
 /* --- Doubles ------------------------------------------------------------------------------------- */
