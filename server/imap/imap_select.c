@@ -232,15 +232,24 @@ static enum err expunge_silently(struct imap_session *s, modseq *out_pos)
 	return err;
 }
 
+/* Nothing that others did is still to be told. */
+static bool is_current(const struct imap_box *box)
+{
+	return !box->dirty && !box->pending.count && !box->view->stale &&
+		runs_last(&box->view->uids) <= box->told_uid;
+}
+
 enum verdict imap_do_close(struct imap_session *s, const union imap_args *args)
 {
+	bool current = is_current(s->box);
 	modseq pos = 0;
 	enum err err = s->box->read_only ? OK : expunge_silently(s, &pos);
 
 	if (err && err != ERR_NOT_FOUND)
 		return imap_no_err(s, err);
 	imap_deselect(s);
-	if (pos && imap_is(s, IMAP_EN_CONDSTORE)) /* RFC 7162 3.2.8 */
+	/* RFC 7162 3.2.8; who has not been told of others' changes may not claim to be up to date. */
+	if (pos && current && imap_is(s, IMAP_EN_CONDSTORE))
 		return imap_ok_code(s,
 			arena_printf(&s->arena, "HIGHESTMODSEQ %llu", (unsigned long long)pos));
 	return imap_ok(s);
