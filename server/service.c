@@ -33,7 +33,14 @@
 #include "store/account.h"
 #include "store/store.h"
 
-enum { POLL_MS = 5, BUSY_MS = 3000, OWN_MAX = 64, WHY_BYTES = 8192, CLOCK_JUMP_MS = 60000 };
+enum {
+	POLL_MS = 5,
+	BUSY_MS = 3000,
+	STUCK_MS = 2000,
+	OWN_MAX = 64,
+	WHY_BYTES = 8192,
+	CLOCK_JUMP_MS = 60000
+};
 
 struct store *service_store(struct service *svc)
 {
@@ -176,6 +183,9 @@ static void drain_sessions(struct service *svc, struct worker *w)
 			break;
 	while (listeners_sessions(svc, w)) {
 		listeners_abort(svc, w);
+		/* A session that waits for its disk, say, hears of its end only then. */
+		if (worker_now(w) > until + STUCK_MS)
+			store_end_waits(svc->store);
 		if (fiber_sleep(POLL_MS))
 			continue;
 	}

@@ -207,6 +207,8 @@ void index_close(struct index *ix)
 {
 	if (!ix)
 		return;
+	if (ix->home)
+		index_end_waits_here(ix);
 	for (unsigned i = 0; i < INDEX_SHARDS_MAX; i++)
 		close_shard(ix, &ix->shards[i]);
 	free(ix);

@@ -88,6 +88,8 @@ enum err index_outcome(struct index *ix, const struct index_ask *ask, struct are
 	slice *out) must_use;
 /* The same, when it can be read too. */
 enum err index_result(struct index *ix, journal_pos pos, unsigned shard) must_use;
+/* (fiber) Whoever waits at this moment gets ERR_STOPPED, unless what he waits for is there. */
+void index_end_waits(struct index *ix);
 /* Count of commits that changed rows of the directory (accounts, domains, keys, settings). */
 uint64_t index_generation(const struct index *ix);
 

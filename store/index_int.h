@@ -155,6 +155,8 @@ void shard_told(struct shard *sh);
 /* index_wait.c, on the home: whoever waits for what there is now, or everybody with an error. */
 void wake_waiters(struct shard *sh, enum err err);
 void wake_askers(struct shard *sh, enum err err);
+/* Everybody, on the home. */
+void index_end_waits_here(struct index *ix);
 
 /* index_outcome.c */
 /* Takes the list over. */

@@ -153,6 +153,32 @@ void wake_askers(struct shard *sh, enum err err)
 	}
 }
 
+/* --- Those who would wait for ever --- */
+
+void index_end_waits_here(struct index *ix)
+{
+	for (unsigned i = 0; i < ix->count; i++) {
+		struct shard *sh = &ix->shards[i];
+
+		if (!sh->env)
+			continue; /* it never came to be */
+		wake_waiters(sh, ERR_STOPPED);
+		wake_askers(sh, ERR_STOPPED);
+	}
+}
+
+static void end_there(struct worker *w, void *arg)
+{
+	(void)w;
+	index_end_waits_here(arg);
+}
+
+void index_end_waits(struct index *ix)
+{
+	if (ix->home)
+		post_call(ix->home_index, end_there, ix);
+}
+
 /* --- The calling side --- */
 
 static void wait_there(struct worker *worker, struct post *post)

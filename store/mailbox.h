@@ -76,7 +76,7 @@ enum err mailbox_domain_usage(struct store *st, slice domain, struct mailbox_usa
 /* Everything durable. */
 modseq store_durable(const struct store *st);
 /* Until the account's shard has committed past `pos`: reads see it then. Returns at once when that is so;
- * on a worker without waiting. */
+ * on a worker without waiting. ERR_INVALID: `pos` is not durable. ERR_STOPPED: the server ends first. */
 enum err store_sync(struct store *st, uint64_t account, modseq pos) must_use;
 /* Everything that was durable when it was called: SELECT, STATUS, NOOP, a login. */
 enum err store_sync_all(struct store *st, uint64_t account) must_use;

@@ -408,6 +408,11 @@ bool store_accepting(const struct store *st, enum err *why)
 	return !err;
 }
 
+void store_end_waits(struct store *st)
+{
+	index_end_waits(st->index);
+}
+
 enum err store_show(struct store *st)
 {
 	journal_pos end = journal_durable(st->journal);
@@ -424,6 +429,8 @@ modseq store_durable(const struct store *st)
 
 enum err store_sync(struct store *st, uint64_t account, modseq pos)
 {
+	if (pos >= store_durable(st))
+		return ERR_INVALID; /* nobody can say when that will be */
 	return pos ? index_sync(st->index, pos, mailbox_shard(account, st->shards)) : OK;
 }
 

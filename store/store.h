@@ -132,6 +132,10 @@ bool store_accepting(const struct store *st, enum err *why);
  * An error: the index cannot be written. */
 enum err store_show(struct store *st) must_use;
 
+/* (fiber) For a stop whose time is over: who waits now for the index to apply or to commit gets
+ * ERR_STOPPED. What is durable stays so. */
+void store_end_waits(struct store *st);
+
 /* --- Care --- */
 /* A consistent copy of the index and its position into <path>/snapshot; replaces the last one when
  * it is whole. Waits. Also done by itself every snapshot_interval_ms. ERR_BUSY: one is being made. */

@@ -207,6 +207,70 @@ Test(index, a_failed_commit_is_made_again)
 	box_remove(&box);
 }
 
+/* --- Waits that nothing will end --- */
+
+enum { WAITERS = 4 };
+static _Atomic unsigned ended;
+
+/* Behind everything that is durable: no caller asks for that, so nothing comes. */
+static void wait_for_ever(void *arg)
+{
+	unsigned number = (unsigned)(uintptr_t)arg;
+	journal_pos never = store_durable(box.st) + (1 << 20);
+	struct index_ask ask = { .pos = never };
+	enum err err = number % 2 ? index_wait(box.st->index, never, 0) :
+				    index_outcome(box.st->index, &ask, NULL, NULL);
+
+	check(err == ERR_STOPPED);
+	atomic_fetch_add(&ended, 1);
+}
+
+static enum err start_waiters(struct worker *w, void *arg)
+{
+	enum err err = OK;
+
+	(void)arg;
+	for (unsigned i = 0; !err && i < WAITERS; i++)
+		err = fiber_start(w, wait_for_ever, (void *)(uintptr_t)i);
+	return err;
+}
+
+static void end_waits(struct worker *w)
+{
+	struct delivering d;
+
+	box_open(&box, &keep_nothing, NULL);
+	init_accounts();
+	check(store_sync(box.st, 1, store_durable(box.st)) == ERR_INVALID);
+	check(store_sync(box.st, 1, UINT64_MAX) == ERR_INVALID);
+	check(start_waiters(w, NULL) == OK);
+	check(post_call_fiber(1, start_waiters, NULL) == OK);
+	/* They stand there through a commit, and keep nobody else from anything. */
+	check(deliver(1, 100, 1, &d) == OK);
+	check(store_sync(box.st, 1, d.ref.id) == OK);
+	check(fiber_sleep(20) == OK);
+	check(ended == 0);
+	store_end_waits(box.st);
+	while (ended < 2 * WAITERS)
+		check(fiber_sleep(1) == OK);
+	check(deliver(2, 100, 1, &d) == OK);
+	check(store_sync(box.st, 1, d.ref.id) == OK);
+	/* And without that the close ends them. */
+	check(start_waiters(w, NULL) == OK);
+	check(fiber_sleep(20) == OK);
+	check(ended == 2 * WAITERS);
+	box_close(&box);
+	while (ended < 3 * WAITERS)
+		check(fiber_sleep(1) == OK);
+}
+
+Test(index, waits_end_when_the_store_stops)
+{
+	box_make(&box);
+	run_on_workers(2, end_waits);
+	box_remove(&box);
+}
+
 /* A map that is full in the middle of a transaction grows, and nobody notices. */
 static void fill_map(struct worker *w)
 {
