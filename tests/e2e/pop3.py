@@ -314,6 +314,57 @@ delete = true
     client.quit()
 
 
+def log_in_all_at_once(server, name, count):
+    """So many connections, each with its login under way before any is answered."""
+    with contextlib.ExitStack() as stack:
+        talks = [stack.enter_context(Talk(server.ports["pop3"], greet=False)) for _ in range(count)]
+        for talk in talks:
+            talk.line()
+            talk.send(f"USER {name}\r\nPASS {PASSWORD}\r\n".encode())
+        for talk in talks:
+            assert talk.line().startswith("+OK")
+        return [talk.line().split(" ")[1] for talk in talks]
+
+
+@contextlib.contextmanager
+def limited(config):
+    with Place() as place:
+        server = Ringpost(place, CONFIG | {"workers": 3} | config, services=SERVICES + ("imap",))
+        with server:
+            server.cli("domain", "add", "example.test")
+            server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
+            server.cli("account", "add", BOB, "--password-stdin", input=PASSWORD + "\n")
+            yield server
+
+
+@suite.test
+def the_login_delay_holds_over_all_workers(st):
+    del st
+    with limited({"pop3": CONFIG["pop3"] | {"login_delay": "1h"}}) as server:
+        words = log_in_all_at_once(server, USER, 12)
+        assert sorted(words) == ["0"] + ["[LOGIN-DELAY]"] * 11, words
+        assert log_in_all_at_once(server, USER, 1) == ["[LOGIN-DELAY]"]
+        assert log_in_all_at_once(server, BOB, 1) == ["0"]
+        client = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=PATIENCE_S)
+        assert client.capa()["LOGIN-DELAY"] == ["3600"]
+        client.quit()
+
+
+@suite.test
+def sessions_are_counted_with_those_of_imap(st):
+    del st
+    config = {"imap": {"sessions": 4, "plain_login": True}}
+    with limited(config) as server, Talk(server.ports["imap"], greet=False) as imap:
+        imap.line()
+        imap.send(f"a LOGIN {USER} \"{PASSWORD}\"\r\n".encode())
+        answer = imap.line()
+        assert answer.startswith("a OK"), answer
+        words = log_in_all_at_once(server, USER, 12)
+        assert sorted(words) == ["0"] * 3 + ["[IN-USE]"] * 9, words
+        # They have left: their seats are free once the server saw it.
+        until(lambda: log_in_all_at_once(server, USER, 3) == ["0"] * 3)
+
+
 @suite.test
 def bad_input_is_told(st):
     with Talk(st.ports["pop3"], greet=False) as talk:
