@@ -29,7 +29,8 @@ struct sorting {
 	struct arena scratch;
 	struct sort_row **rows;
 	size_t len, cap;
-	bool full; /* out of memory */
+	modseq highest; /* change of those found */
+	bool full;      /* out of memory */
 };
 
 /* --- Keys: on a helper thread ---------------------------------------------------------------------------- */
@@ -53,12 +54,12 @@ static bool first_address(const struct find_row *row, enum summary_list which,
 	if (!row->has_summary || !summary_envelope(&row->summary, &env))
 		return false;
 	while (summary_address_next(&env.lists[which], out))
-		if (out->kind == SUMMARY_ADDRESS)
+		if (out->kind != SUMMARY_GROUP_END)
 			return true;
 	return false;
 }
 
-/* RFC 5256 3: the mailbox of the first address. */
+/* RFC 5256 3: addr-mailbox of the first address. Of a group that is its name (RFC 9051 7.5.2). */
 static void set_address(struct sorting *so, struct sort_key *key, const struct find_row *row,
 	enum summary_list which)
 {
@@ -67,7 +68,8 @@ static void set_address(struct sorting *so, struct sort_key *key, const struct f
 	struct out o = out_fixed(buf, sizeof(buf));
 
 	if (first_address(row, which, &address))
-		collate_key(&o, address.local.text);
+		collate_key(&o,
+			address.kind == SUMMARY_GROUP ? address.name.text : address.local.text);
 	set_text(so, key, out_written(&o));
 }
 
@@ -157,6 +159,7 @@ static void take_row(struct find_run *run, const struct find_row *found,
 		return;
 	row = arena_alloc(so->arena, sizeof(*row) + so->args->by_len * sizeof(row->keys[0]));
 	row->uid = found->m.uid;
+	so->highest = MAX(so->highest, found->m.changed);
 	for (size_t i = 0; i < so->args->by_len; i++)
 		set_key(so, so->args->by[i].key, &row->keys[i], found, charsets);
 	so->rows[so->len++] = row;
@@ -216,6 +219,8 @@ static enum err answer(struct imap_session *s, const struct sorting *so)
 				return err;
 		}
 	}
+	if (so->args->search.modseq && so->len) /* RFC 7162 3.1.6 */
+		out_printf(imap_out(s), " (MODSEQ %llu)", (unsigned long long)so->highest);
 	out_str(imap_out(s), "\r\n");
 	return OK;
 }
@@ -251,9 +256,14 @@ enum verdict imap_do_sort(struct imap_session *s, const union imap_args *args)
 	struct sorting so = {
 		.run = { .plan = &plan, .hit = take_row }, .args = &args->sort, .arena = &s->arena
 	};
-	enum find_fault fault = find_plan_make(s, &args->sort.search, &plan);
+	enum find_fault fault;
 	enum verdict verdict;
 
+	if (args->sort.search.extended) /* RFC 5267 is not advertised */
+		return imap_bad(s, "SORT has no RETURN here");
+	if (args->sort.search.modseq)
+		imap_enable_condstore(s);
+	fault = find_plan_make(s, &args->sort.search, &plan);
 	if (fault)
 		return find_refuse(s, fault);
 	so.run.wants_summary = of_summary(&args->sort);
