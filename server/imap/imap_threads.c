@@ -109,6 +109,15 @@ static void make_boxes(struct threads *t, const struct thread_message *messages,
 	}
 }
 
+/* RFC 5256 3 takes the messages in order, and one without references loses the parent that those before
+ * it gave it (1.B): only what comes behind it may give it one. */
+static bool loses_it(const struct threads *t, uint32_t child, uint32_t by)
+{
+	const struct thread_message *m = t->boxes[child].message;
+
+	return m && child > by && !m->ref_count;
+}
+
 /* What a message says of itself counts more than what others say of it: so all parents first. */
 static void link_messages(struct threads *t, size_t len)
 {
@@ -121,8 +130,12 @@ static void link_messages(struct threads *t, size_t len)
 	for (uint32_t i = 1; i <= len; i++) {
 		const struct thread_message *m = t->boxes[i].message;
 
-		for (unsigned r = 1; r < m->ref_count; r++)
-			link_to(t, box_of(t, m->refs[r - 1]), box_of(t, m->refs[r]));
+		for (unsigned r = 1; r < m->ref_count; r++) {
+			uint32_t child = box_of(t, m->refs[r]);
+
+			if (!loses_it(t, child, i))
+				link_to(t, box_of(t, m->refs[r - 1]), child);
+		}
 	}
 }
 
