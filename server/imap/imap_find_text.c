@@ -2,8 +2,8 @@
 /* imap_find_text.c - texts that are only in the message: fields that are not kept, BODY, TEXT.
  *
  * Bodies pass in pieces through transfer decoding, charset decoding and the matcher, none of which
- * holds more than a few characters. Searched are text parts and the headers of enclosed messages;
- * what is encoded data is no text. */
+ * holds more than a few characters. Searched are text parts and the headers of enclosed messages, by
+ * TEXT also those of parts (RFC 9051 6.4.4); what is encoded data is no text. */
 #include "proto/mime/header.h"
 #include "proto/mime/transfer.h"
 #include "proto/mime/word.h"
@@ -152,39 +152,46 @@ static bool in_part(const struct find_term *t, const struct summary_part *part,
 	return found || collate_find_add(&w.find, out_written(&last)) || collate_find_end(&w.find);
 }
 
-/* Of a message enclosed in another. */
+/* Of a part, or of a message enclosed in another. */
 static bool in_inner_header(const struct find_term *t, const struct summary_part *part,
 	struct blob_reader *r, struct find_eyes *eyes)
 {
+	struct arena_mark mark = arena_mark(eyes->scratch);
 	size_t len = (size_t)MIN(part->body_at - part->header_at, (uint64_t)HEADER_MAX);
 	slice block = slice_of(arena_alloc(eyes->scratch, len + 1), len);
 
 	eyes->bytes->failed = read_span(r, part->header_at, &block) != OK;
-	return !eyes->bytes->failed && in_any_field(t, block, eyes);
+	bool found = !eyes->bytes->failed && in_any_field(t, block, eyes);
+	arena_rollback(eyes->scratch, mark);
+	return found;
 }
 
-bool find_in_body(const struct find_term *t, const struct find_row *row, struct find_eyes *eyes)
+static bool in_parts(const struct find_term *t, const struct find_row *row, struct find_eyes *eyes,
+	bool part_headers)
 {
 	slice parts = summary_parts(&row->summary);
 	struct summary_part part;
 	struct blob_reader r;
 	bool found = false, first = true;
 
-	if (t->empty)
-		return true;
 	eyes->bytes->failed = blob_open(&r, eyes->bytes->store, row->m.blob) != OK;
 	while (!found && !eyes->bytes->failed && summary_part_next(&parts, &part)) {
-		if (!first && part.root)
+		if (!first && (part.root || part_headers))
 			found = in_inner_header(t, &part, &r, eyes);
-		if (!found && is_text(&part))
+		if (!found && !eyes->bytes->failed && is_text(&part))
 			found = in_part(t, &part, &r, eyes);
 		first = false;
 	}
 	return found;
 }
 
+bool find_in_body(const struct find_term *t, const struct find_row *row, struct find_eyes *eyes)
+{
+	return t->empty || in_parts(t, row, eyes, false);
+}
+
 bool find_in_text(const struct find_term *t, const struct find_row *row, struct find_eyes *eyes)
 {
 	return t->empty || in_any_field(t, header_of(row, eyes), eyes) ||
-		find_in_body(t, row, eyes);
+		in_parts(t, row, eyes, true);
 }
