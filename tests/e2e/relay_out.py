@@ -27,7 +27,7 @@ def route(port, domain="*", **more):
 def relay(place, *routes, retry=(), **relay_options):
     """A server with these routes; retries come fast, and reports about failures go where "*" goes."""
     home = next((row for row in routes if row["domain"] == "*"), None)
-    if home:
+    if home and not any(row["domain"] == "example.test" for row in routes):
         routes += ({**home, "domain": "example.test"},)
     config = {"relay": {"routes": list(routes), "retry": {**RETRY, **dict(retry)}, **relay_options}}
     with submission(place, config) as server:
