@@ -13,7 +13,7 @@ from talk import Talk
 SERVICES = ("imap",)
 CONFIG = {"auth": {"fail_delay": "10ms", "fail_delay_max": "20ms"},
           "imap": {"plain_login": True, "append": "60M"},
-          "store": {"body_ram": "8M", "cache": "4M"}, "local": {"quota_messages": 150000}}
+          "store": {"body_ram": "8M", "cache": "4M", "mailboxes": 20}, "local": {"quota_messages": 150000}}
 MB = 1 << 20
 
 
@@ -475,6 +475,28 @@ def two_sessions_agree(st):
             assert told(talk, []) == truth
         with st.imap(name, "INBOX") as c:
             assert c.uids() == [uid for uid, _ in truth]
+
+
+@suite.test
+def an_account_has_only_so_many_mailboxes(st):
+    with st.imap(st.account()) as a:
+        for i in range(14):
+            a.ok(f"CREATE n{i}")
+        for command in ("CREATE more", "CREATE n0/more", "RENAME n0 two/levels"):
+            assert a.end(command).startswith("NO [LIMIT]"), command
+        a.ok("RENAME n0 other")
+        a.ok("DELETE n1")
+        a.ok("RENAME other two/levels")
+        assert a.end("CREATE more").startswith("NO [LIMIT]")
+
+
+# The last: it looks at what the others left.
+@suite.test
+def fsck_finds_everything_in_order(st):
+    st.server.stop()
+    report = st.server.cli_json("fsck")
+    assert report["result"] == "clean", report
+    st.server.start()
 
 
 if __name__ == "__main__":
