@@ -299,7 +299,7 @@ static void change_all(uint64_t account, uint64_t messages)
 
 /* --- One large mailbox --- */
 
-enum { BIG = 6000, WINDOW = 5000 };
+enum { BIG = 6000, WINDOW = 20000 };
 
 static uint64_t big_one(uint64_t n)
 {
@@ -318,19 +318,19 @@ static void memory(void)
 	fclose(f);
 }
 
+/* The last of them by themselves, and what the process has then. */
 static void grow_to(uint64_t size, uint64_t *have)
 {
+	uint64_t last = MIN((size - *have) / 2, (uint64_t)WINDOW);
 	char what[64];
 
-	if (size < *have + WINDOW)
-		return;
-	goal = size - WINDOW - *have;
-	if (goal)
-		run("grow", big_one);
-	goal = WINDOW;
-	snprintf(what, sizeof(what), "deliver 5,000, up to %" PRIu64, size);
+	goal = size - last - *have;
+	run("grow", big_one);
+	goal = last;
+	snprintf(what, sizeof(what), "deliver %" PRIu64 ", up to %" PRIu64, last, size);
 	run(what, big_one);
 	*have = size;
+	memory();
 }
 
 static void changes(const char *what, modseq since)
@@ -405,7 +405,6 @@ static void big(uint64_t size)
 	for (uint64_t at = 10000; at < size; at *= 10)
 		grow_to(at, &have);
 	grow_to(size, &have);
-	memory();
 	modseq before = flag_one();
 	expunge_few(have);
 	modseq pos = flag_one();
