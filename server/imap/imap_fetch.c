@@ -19,7 +19,7 @@ static bool put_row(void *arg, const struct message_row *row)
 
 	if (imap_flow_full(job->out))
 		return false;
-	if (fetch_wants_summary(job->items))
+	if (job->wants_summary)
 		fetch_open_summary(job, row->summary, &job->arena, &r);
 	fetch_put_items(job, &r);
 	out_str(job->out, ")\r\n");
@@ -48,7 +48,8 @@ static bool collect(void *arg, const struct message_row *row)
 	if (job->len == BATCH_ROWS || job->arena.used_bytes > BATCH_BYTES)
 		return false;
 	*r = (struct fetch_row){ .m = row->m, .splice = arena_dup(&job->arena, row->splice) };
-	fetch_open_summary(job, arena_dup(&job->arena, row->summary), &job->arena, r);
+	if (job->wants_summary)
+		fetch_open_summary(job, arena_dup(&job->arena, row->summary), &job->arena, r);
 	job->len++;
 	return true;
 }
@@ -248,6 +249,16 @@ static enum verdict answer(struct imap_session *s, const struct fetch_job *job, 
 	return imap_ok(s);
 }
 
+static bool wants_summary(const struct imap_fetch *fetch, unsigned items)
+{
+	if (fetch_wants_summary(items))
+		return true;
+	for (const struct imap_section *s = fetch->sections; s; s = s->next)
+		if (!fetch_section_is_whole(s))
+			return true;
+	return false;
+}
+
 enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 {
 	const struct imap_fetch *fetch = &args->fetch;
@@ -267,12 +278,14 @@ enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 		return imap_bad(s, "There is no message with such a number");
 	if (fetch->changed_since)
 		job.items |= IMAP_FETCH_MODSEQ;
+	job.wants_summary = wants_summary(fetch, job.items);
 	job.flow.render = sections ? render_sections : render_rows;
 	job.scan = (struct message_scan){ .account = s->account,
 		.mailbox = s->box->view->watch.mailbox,
 		.uids = &job.uids,
 		.changed_since = fetch->changed_since ? fetch->since : 0,
-		.want = sections || fetch_wants_summary(job.items) ? MESSAGE_WANT_SUMMARY : 0,
+		.want = sections || job.wants_summary ? MESSAGE_WANT_SUMMARY :
+							0, /* or the splice */
 		.arg = &job };
 	enum err err = fetch_take_copies(s, &job, uids);
 	if (!err)

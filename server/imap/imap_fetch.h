@@ -43,7 +43,7 @@ struct fetch_job {
 	size_t keyword_count;
 	struct message_scan scan;
 	unsigned items;
-	bool utf8;
+	bool utf8, wants_summary;
 	struct out *out; /* of the piece at hand */
 	/* With sections: messages read together, and where we are in them. */
 	struct arena arena;
@@ -75,6 +75,8 @@ void fetch_open_summary(struct fetch_job *job, slice stored, struct arena *a,
 	struct fetch_row *row);
 
 /* --- imap_fetch_body.c --- */
+/* All of the message as it is: nothing must be known of its parts. */
+bool fetch_section_is_whole(const struct imap_section *section);
 /* The name of the section and, when it is short, all of it; job->body.section is set while bytes are to
  * come. */
 void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,

@@ -11,6 +11,7 @@
 
 enum {
 	READ_BYTES = 16 * 1024,
+	FRONT_BYTES = 4 * 1024,
 	DECODE_BYTES = 2 * READ_BYTES,
 	HEADER_MAX = 2 * SUMMARY_HEADERS_MAX
 };
@@ -317,6 +318,11 @@ static bool is_binary(const struct imap_section *section)
 	return section->kind == IMAP_BINARY || section->kind == IMAP_BINARY_SIZE;
 }
 
+bool fetch_section_is_whole(const struct imap_section *section)
+{
+	return !section->part_len && !is_binary(section) && what_of_kind(section) == SECTION_ALL;
+}
+
 void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
 	const struct imap_section *section)
 {
@@ -343,18 +349,25 @@ void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
 
 /* --- More ---------------------------------------------------------------------------------------------------- */
 
+/* Straight into the piece. The reader is given room for what stands before a small body in its record:
+ * then one read fetches both (blob.h). */
 static enum err more_span(struct fetch_job *job, const struct fetch_row *row)
 {
 	struct fetch_body *b = &job->body;
-	char buf[READ_BYTES];
-	struct out to = out_fixed(buf, (size_t)MIN((uint64_t)sizeof(buf), b->left));
+	struct out *o = job->out;
+	size_t want = (size_t)MIN(b->left, (uint64_t)IMAP_OUT_CHUNK) + FRONT_BYTES;
+
+	if (o->cap - o->len < want && !o->more(o, want))
+		return ERR_NOMEM;
+	struct out to = out_fixed(o->buf + o->len, want);
 	enum err err = read_at(job, row, b->at, &to);
 
 	if (err)
 		return err;
-	out_slice(job->out, out_written(&to));
-	b->at += to.len;
-	b->left -= to.len;
+	size_t n = (size_t)MIN(b->left, (uint64_t)to.len);
+	o->len += n;
+	b->at += n;
+	b->left -= n;
 	return OK;
 }
 

@@ -12,7 +12,7 @@
 struct imap_session;
 
 enum {
-	IMAP_OUT_CHUNK = 64 * 1024,   /* end a piece here */
+	IMAP_OUT_CHUNK = 128 * 1024,  /* end a piece here */
 	IMAP_OUT_CHUNK_MAX = 1 << 20, /* more than this fits into none: the call fails */
 };
 
