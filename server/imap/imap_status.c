@@ -7,7 +7,8 @@
 
 void imap_put_mailbox_id(struct imap_session *s, struct out *o, uint32_t mailbox)
 {
-	out_printf(o, "MAILBOXID (M%llx-%x)", (unsigned long long)s->account, mailbox);
+	/* RFC 8474 4.2: no id is like one of another kind; M begins those of messages, T of threads. */
+	out_printf(o, "MAILBOXID (F%llx-%x)", (unsigned long long)s->account, mailbox);
 }
 
 struct status_of {
