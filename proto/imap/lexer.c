@@ -300,8 +300,10 @@ static bool take_mailbox(struct imap_lex *x, bool create, slice *out)
 		name.len--;
 	const char *why = imap_name_wrong(name);
 
-	if (why)
+	if (why) {
+		x->no_name = true;
 		return imap_lex_fail(x, why);
+	}
 	*out = imap_name_canon(x->a, name);
 	return true;
 }

@@ -18,6 +18,7 @@ struct imap_lex {
 	const char *why; /* NULL: nothing wrong yet. A whole phrase for a BAD reply */
 	bool utf8;       /* mailbox names are UTF-8: IMAP4rev2 or UTF8=ACCEPT was enabled */
 	bool uid;        /* the verb came behind UID */
+	bool no_name;    /* why: the syntax is right, but no mailbox can have such a name */
 };
 
 static inline struct imap_lex imap_lex_of(struct arena *a, slice text,

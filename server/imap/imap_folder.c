@@ -29,7 +29,7 @@ enum verdict imap_do_create(struct imap_session *s, const union imap_args *args)
 	modseq pos = 0;
 	enum err err;
 
-	if (create.use & ~may)
+	if (create.use & ~may || args->create.use_unknown)
 		return imap_no(s, IMAP_CODE_USEATTR, "No mailbox can have this use here");
 	if (imap_name_is_inbox(create.name))
 		return imap_no_err(s, ERR_EXISTS);

@@ -309,7 +309,7 @@ static bool start(struct imap_session *s)
 
 /* Arguments are parsed in the arena, from a copy if they must outlive the input. */
 static const char *prepare(struct imap_session *s, const struct imap_verb *verb,
-	const struct imap_command *cmd, const struct imap_part *part)
+	const struct imap_command *cmd, const struct imap_part *part, bool *no_name)
 {
 	struct imap_station *st = imap_station_of(s->head.door->w);
 
@@ -327,7 +327,10 @@ static const char *prepare(struct imap_session *s, const struct imap_verb *verb,
 	lex = imap_lex_of(&s->arena, args, &run->limits);
 	lex.utf8 = imap_utf8(s);
 	lex.uid = cmd->uid;
-	return verb->parse(&lex, &run->args) ? NULL : lex.why ? lex.why : "Wrong arguments";
+	if (verb->parse(&lex, &run->args))
+		return NULL;
+	*no_name = lex.no_name;
+	return lex.why ? lex.why : "Wrong arguments";
 }
 
 static const char *look_up(struct imap_session *s, const struct imap_part *part,
@@ -362,11 +365,12 @@ static bool take_first(struct imap_session *s, const struct imap_part *part)
 	struct imap_command cmd = { 0 };
 	const struct imap_verb *verb = NULL;
 	const char *why = look_up(s, part, &cmd, &verb);
+	bool no_name = false;
 
 	if (!why && counts_out(s, verb))
 		return false;
 	if (!why)
-		why = prepare(s, verb, &cmd, part);
+		why = prepare(s, verb, &cmd, part, &no_name);
 	if (!why && (verb->flags & IMAP_V_WRITES) && s->box->read_only) {
 		imap_no(s, IMAP_CODE_READ_ONLY, "The mailbox is open read-only");
 		imap_finish(s, DONE);
@@ -376,6 +380,11 @@ static bool take_first(struct imap_session *s, const struct imap_part *part)
 		return start(s);
 	if (part->message)
 		imap_message_refuse(&s->reader);
+	if (no_name) { /* not wrong, but impossible (RFC 5530 3) */
+		imap_no(s, IMAP_CODE_CANNOT, why);
+		imap_finish(s, DONE);
+		return true;
+	}
 	enum verdict verdict = refuse(s, cmd.tag, why);
 
 	imap_end_run(s);
