@@ -194,15 +194,15 @@ static bool any_below(const struct listing *l, const struct name *n, enum what w
 	return false;
 }
 
-/* The selection options of RFC 5258 3.1. */
+/* The selection options of RFC 5258 3.1: what is told answers to all of them. */
 static bool selected(const struct listing *l, const struct name *n)
 {
 	unsigned select = l->args->select;
 
+	if (select & IMAP_LIST_SPECIAL_USE && !(exists(n) && n->row->use))
+		return false;
 	if (select & IMAP_LIST_SUBSCRIBED)
 		return subscribed(n);
-	if (select & IMAP_LIST_SPECIAL_USE)
-		return exists(n) && n->row->use;
 	return exists(n) || any_below(l, n, EXISTS);
 }
 
