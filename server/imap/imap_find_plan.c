@@ -44,15 +44,9 @@ static void take_set(struct maker *m, const struct imap_search_node *node, struc
 {
 	struct imap_session *s = m->s;
 
-	if (node->key == IMAP_KEY_UID) {
-		uint32_t last = MAX(runs_last(&s->box->view->uids), 1);
-
-		t->uids = imap_seqset_resolve(&s->arena, &node->set, last);
-		return;
-	}
-	/* Sequence numbers, also in a command behind UID. */
+	/* The key tells what its numbers are, whether or not the command came behind UID. */
 	bool uid = s->run->uid;
-	s->run->uid = false;
+	s->run->uid = node->key == IMAP_KEY_UID;
 	if (!imap_set_to_uids(s, &node->set, &t->uids, NULL))
 		m->fault = FIND_BAD_SET;
 	s->run->uid = uid;

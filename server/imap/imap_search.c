@@ -165,7 +165,9 @@ enum verdict imap_do_search(struct imap_session *s, const union imap_args *args)
 		imap_enable_condstore(s);
 	fault = find_plan_make(s, search, &plan);
 	if (fault) {
-		(void)keep_result(s, search, (struct run_list){ 0 });
+		/* RFC 5182 2.1: NO empties what was saved, BAD leaves it. */
+		if (fault == FIND_BAD_CHARSET)
+			(void)keep_result(s, search, (struct run_list){ 0 });
 		return find_refuse(s, fault);
 	}
 	err = find_uids(s, &plan, &found);
