@@ -53,6 +53,7 @@ static const struct {
 	{ "SEARCHRES", AFTER },
 	{ "WITHIN", AFTER },
 	{ "SORT", AFTER },
+	{ "SORT=DISPLAY", AFTER },
 	{ "THREAD=ORDEREDSUBJECT", AFTER },
 	{ "THREAD=REFERENCES", AFTER },
 	{ "PREVIEW", AFTER },
