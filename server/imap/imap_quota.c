@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* imap_quota.c - GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208).
  *
- * An account has one quota root, named as the account; the limits are those mail is refused by. They
- * are changed by the operator's commands, not here. */
+ * An account that has limits has one quota root, named as the account; they are those mail is refused
+ * by, and are changed by the operator's commands, not here. */
 #include "server/imap/imap_int.h"
 
 #include "core/conf.h"
@@ -27,56 +27,68 @@ static enum err find_limits(struct imap_session *s, struct local_quota *out)
 	return err;
 }
 
-static enum err put_quota(struct imap_session *s)
+static bool any(const struct local_quota *limits)
+{
+	return limits->bytes || limits->messages;
+}
+
+static enum err put_quota(struct imap_session *s, const struct local_quota *limits)
 {
 	struct mailbox_usage usage = { 0 };
-	struct local_quota limits = { 0 };
-	enum err err = find_limits(s, &limits);
+	enum err err = mailbox_usage(imap_store_of(s), s->account, &usage);
 	struct out *o = imap_out(s);
 
-	if (!err)
-		err = mailbox_usage(imap_store_of(s), s->account, &usage);
 	if (err)
 		return err;
 	out_str(o, "* QUOTA ");
 	imap_put_astring(o, slice_str(s->name), imap_utf8(s));
 	out_str(o, " (");
-	if (limits.bytes) /* in units of 1024 (RFC 9208 5.1) */
+	if (limits->bytes) /* in units of 1024 (RFC 9208 5.1) */
 		out_printf(o, "STORAGE %llu %llu", (unsigned long long)(usage.bytes + 1023) / 1024,
-			(unsigned long long)limits.bytes / 1024);
-	if (limits.messages)
-		out_printf(o, "%sMESSAGE %llu %llu", limits.bytes ? " " : "",
-			(unsigned long long)usage.messages, (unsigned long long)limits.messages);
+			(unsigned long long)limits->bytes / 1024);
+	if (limits->messages)
+		out_printf(o, "%sMESSAGE %llu %llu", limits->bytes ? " " : "",
+			(unsigned long long)usage.messages, (unsigned long long)limits->messages);
 	out_str(o, ")\r\n");
 	return OK;
 }
 
 enum verdict imap_do_getquota(struct imap_session *s, const union imap_args *args)
 {
-	enum err err;
+	struct local_quota limits = { 0 };
+	enum err err = find_limits(s, &limits);
 
-	if (!slice_eq_nocase(args->quota.root, slice_str(s->name)))
+	if (!err && (!any(&limits) || !slice_eq_nocase(args->quota.root, slice_str(s->name))))
 		return imap_no(s, IMAP_CODE_NONEXISTENT, "No such quota root");
-	err = put_quota(s);
+	if (!err)
+		err = put_quota(s, &limits);
 	return err ? imap_no_err(s, err) : imap_ok(s);
 }
 
+/* A mailbox may have no root (RFC 9208 4.3); a QUOTA response without a resource may not be. */
 enum verdict imap_do_getquotaroot(struct imap_session *s, const union imap_args *args)
 {
+	struct local_quota limits = { 0 };
 	struct mailbox m;
-	struct out *o;
+	struct out *o = imap_out(s);
 	enum err err =
 		mailbox_find(imap_store_of(s), s->account, args->mailbox.name, &s->arena, &m);
 
+	if (!err && !m.id)
+		err = ERR_NOT_FOUND;
+	if (!err)
+		err = find_limits(s, &limits);
 	if (err)
 		return imap_no_err(s, err);
-	o = imap_out(s);
 	out_str(o, "* QUOTAROOT ");
 	imap_put_mailbox(o, args->mailbox.name, imap_utf8(s));
-	out_char(o, ' ');
-	imap_put_astring(o, slice_str(s->name), imap_utf8(s));
+	if (any(&limits)) {
+		out_char(o, ' ');
+		imap_put_astring(o, slice_str(s->name), imap_utf8(s));
+	}
 	out_str(o, "\r\n");
-	err = put_quota(s);
+	if (any(&limits))
+		err = put_quota(s, &limits);
 	return err ? imap_no_err(s, err) : imap_ok(s);
 }
 
