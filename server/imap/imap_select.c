@@ -209,7 +209,7 @@ enum verdict imap_do_examine(struct imap_session *s, const union imap_args *args
 /* --- CLOSE --------------------------------------------------------------------------------------------- */
 
 /* Removes what is marked, without a word (RFC 9051 6.4.1). */
-static enum err expunge_silently(struct imap_session *s, modseq *out_pos)
+static enum err expunge_silently(struct imap_session *s, modseq *out_pos, uint32_t *out_count)
 {
 	struct message_expunge args = { .account = s->account,
 		.mailbox = s->box->view->watch.mailbox };
@@ -225,6 +225,7 @@ static enum err expunge_silently(struct imap_session *s, modseq *out_pos)
 			imap_wrote(s, result.pos);
 			imap_view_gone(s, &gone);
 			*out_pos = result.pos;
+			*out_count += gone.count;
 		}
 		more = result.more;
 		runs_done(&gone);
@@ -232,24 +233,35 @@ static enum err expunge_silently(struct imap_session *s, modseq *out_pos)
 	return err;
 }
 
-/* Nothing that others did is still to be told. */
-static bool is_current(const struct imap_box *box)
+/* Nothing that others did is still to be told, `own` expunges apart. */
+static enum err is_current(struct imap_session *s, uint32_t own, bool *out)
 {
-	return !box->dirty && !box->pending.count && !box->view->stale &&
+	struct imap_box *box = s->box;
+	enum err err = store_sync(imap_store_of(s), s->account, s->written);
+
+	box->view->stale = true; /* a notice may still be on its way */
+	if (!err)
+		err = imap_view_refresh(box->view, false);
+	*out = !err && !box->dirty && box->pending.count == own &&
 		runs_last(&box->view->uids) <= box->told_uid;
+	return err == ERR_NOT_FOUND ? OK : err;
 }
 
 enum verdict imap_do_close(struct imap_session *s, const union imap_args *args)
 {
-	bool current = is_current(s->box);
+	bool current = false;
+	uint32_t own = 0;
 	modseq pos = 0;
-	enum err err = s->box->read_only ? OK : expunge_silently(s, &pos);
+	enum err err = s->box->read_only ? OK : expunge_silently(s, &pos, &own);
 
 	if (err && err != ERR_NOT_FOUND)
 		return imap_no_err(s, err);
+	err = pos && imap_is(s, IMAP_EN_CONDSTORE) ? is_current(s, own, &current) : OK;
 	imap_deselect(s);
+	if (err)
+		return imap_no_err(s, err);
 	/* RFC 7162 3.2.8; who has not been told of others' changes may not claim to be up to date. */
-	if (pos && current && imap_is(s, IMAP_EN_CONDSTORE))
+	if (current)
 		return imap_ok_code(s,
 			arena_printf(&s->arena, "HIGHESTMODSEQ %llu", (unsigned long long)pos));
 	return imap_ok(s);
