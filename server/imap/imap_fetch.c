@@ -139,6 +139,18 @@ static bool note_unseen(void *arg, const struct message_row *row)
 	return !u->full;
 }
 
+/* Flags that changed are told with their MODSEQ and uid to who asked for that (RFC 7162 3.1.4.2, 3.2.4). */
+static unsigned told_with_flags(const struct imap_session *s)
+{
+	unsigned items = IMAP_FETCH_FLAGS;
+
+	if (imap_is(s, IMAP_EN_CONDSTORE))
+		items |= IMAP_FETCH_MODSEQ;
+	if (imap_is(s, IMAP_EN_QRESYNC))
+		items |= IMAP_FETCH_UID;
+	return items;
+}
+
 /* RFC 9051 6.4.5: what is read gets \Seen, and that is told with it. */
 static enum err mark_seen(struct imap_session *s, struct fetch_job *job)
 {
@@ -164,7 +176,7 @@ static enum err mark_seen(struct imap_session *s, struct fetch_job *job)
 			err = message_store(job->store, &args, &pos);
 		if (!err && pos) {
 			imap_own_change(s, pos);
-			job->items |= IMAP_FETCH_FLAGS;
+			job->items |= told_with_flags(s);
 		}
 		runs_done(&u.uids);
 		scan.from = scan.next;
@@ -285,7 +297,7 @@ enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 		.uids = &job.uids,
 		.changed_since = fetch->changed_since ? fetch->since : 0,
 		.want = sections || job.wants_summary ? MESSAGE_WANT_SUMMARY :
-							0, /* or the splice */
+							0, /* and the splice */
 		.arg = &job };
 	enum err err = fetch_take_copies(s, &job, uids);
 	if (!err)
