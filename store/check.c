@@ -281,6 +281,7 @@ enum err check_open(struct check *ck, bool read_only)
 	struct store_open args = { .options = &options, .why = why, .why_bytes = sizeof(why) };
 
 	options.read_only = read_only;
+	options.rebuilding = !read_only;
 	enum err err = store_open(&args, &ck->st);
 	if (err)
 		check_say(ck, "%s", why);

@@ -3,6 +3,7 @@
  *
  *   lock               locked while a process has the store open
  *   store              "ringpost store 3", the store's id, the count of index shards
+ *   rebuilding         a rebuild has begun and not ended
  *   journal/ index/ archive/ snapshot/                                                        */
 #include "store/store_int.h"
 
@@ -134,6 +135,27 @@ enum err layout_open(struct store *st, bool *out_new)
 enum err layout_settle(struct store *st)
 {
 	return write_identity(st, false);
+}
+
+enum err layout_rebuilding(struct store *st, bool on)
+{
+	char path[STORE_PATH];
+	struct file *file;
+
+	if (!store_path(st, path, "rebuilding"))
+		return ERR_INVALID;
+	enum err err = on ? file_open(path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file) :
+			    file_unlink(path);
+	if (!err && on)
+		file_close(file);
+	return err ? err : file_sync_dir(st->path);
+}
+
+bool layout_is_rebuilding(const struct store *st)
+{
+	char path[STORE_PATH];
+
+	return store_path(st, path, "rebuilding") && file_exists(path) == OK;
 }
 
 void layout_close(struct store *st)

@@ -472,10 +472,16 @@ enum err check_rebuild(struct check *ck)
 	if (!err && is_new)
 		err = ERR_NOT_FOUND;
 	if (!err)
+		err = layout_rebuilding(st, true);
+	if (!err)
 		err = rebuild_index(&rb, &gap);
 	if (!err)
 		err = rebuild_map(&rb);
 	layout_close(st);
+	if (!err && gap)
+		err = fill_gap(ck);
+	if (!err)
+		err = layout_rebuilding(st, false);
 	free(st);
-	return err || !gap ? err : fill_gap(ck);
+	return err;
 }

@@ -53,6 +53,7 @@ struct store_options {
 	int64_t archive_live_percent; /* compact archive segments that fell below */
 	bool nosync;                  /* benchmarks only: nothing is durable */
 	bool read_only;               /* applies and writes nothing */
+	bool rebuilding;              /* check.c: it opens what a rebuild has not ended with */
 };
 /* All defaults; path is to be set. The same defaults as the rows have. */
 struct store_options store_options_default(void);

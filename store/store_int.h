@@ -53,6 +53,10 @@ struct store {
 bool store_path(const struct store *st, char out[STORE_PATH], const char *name);
 /* Folders, lock and identity. *out_new: nothing was there. */
 enum err layout_open(struct store *st, bool *out_new);
+/* From when an index is put aside until all that a rebuild does is done, also over crashes: nobody else
+ * may open what is there meanwhile. */
+enum err layout_rebuilding(struct store *st, bool on);
+bool layout_is_rebuilding(const struct store *st);
 /* A new store is whole now. */
 enum err layout_settle(struct store *st);
 void layout_close(struct store *st);

@@ -626,6 +626,9 @@ Test(index, uids_behind_a_gap_are_of_another_validity)
 		was[n] = validity_of(n, &next[n]);
 	box_close(&box);
 	shell("rm -rf index/* snapshot* && mv old/* . && rmdir old");
+	shell("touch rebuilding");
+	struct store_open args = { .options = &box.options };
+	cr_assert_eq(store_open(&args, &box.st), ERR_CORRUPT);
 	fsck(true, CHECK_REPAIRED, &report);
 	cr_expect(report.gap_records_to > report.gap_records_from);
 	cr_expect(report.restored_messages > 0u);
