@@ -636,6 +636,7 @@ int service_run(const char *config_path)
 		serve(svc, signals);
 	else
 		setup_put(setup);
+	proc_helper_stop(); /* or the service manager would have to kill it */
 	log_stop(1000);
 	if (err)
 		fprintf(stderr, "%.*s%s%s\n", SLICE_ARG(out_written(&why)),
