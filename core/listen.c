@@ -179,7 +179,7 @@ static void accept_more(struct listener *l)
 
 	if (l->stopped || timer_armed(&l->retry))
 		return;
-	if (bufs_over_limit(l->w)) {
+	if (bufs_over_limit(l->w) && !l->config.over_memory) {
 		retry_later(l);
 		return;
 	}

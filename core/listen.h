@@ -33,6 +33,7 @@ struct listen_config {
 	bool shared_fd;            /* inherited and used by every worker: duplicated, not owned */
 	unsigned conns_max;        /* of this listener on this worker; 0: no limit */
 	unsigned worker_conns_max; /* of all listeners of this worker; 0: no limit */
+	bool over_memory;          /* also while buffers are over their limit: an operator's door */
 	unsigned client_conns_max; /* per address (IPv6: /64); 0: no limit */
 	struct listen_clients *clients;
 	slice refusal; /* sent in clear to a client over its limit; may be empty */

@@ -106,6 +106,11 @@ static void submit(struct worker *w, struct op *op, enum op_kind kind, int fd)
 		return;
 	}
 #ifdef RP_FAULTS
+	if (kind == OP_ACCEPT && r->faults.fail_accepts) {
+		r->faults.fail_accepts--;
+		fail(w, op, r->faults.fail_accepts_with);
+		return;
+	}
 	if (count_down(&r->faults.fail_submission)) {
 		fail(w, op, r->faults.fail_with);
 		return;

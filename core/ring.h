@@ -68,11 +68,13 @@ struct addr ring_local_addr(int fd);
 enum err ring_err(int errno_value);
 
 /* Faults for tests, in builds with RP_FAULTS (otherwise these do nothing): the n-th submission
- * from now completes with `err`; sends take at most `bytes` (0: no limit); the n-th pool
- * allocation fails. */
+ * from now completes with `err`; the next n accepts do; sends take at most `bytes` (0: no limit);
+ * the n-th pool allocation fails. */
 struct ring_faults {
 	unsigned fail_submission; /* counts down to 1; 0: off */
 	enum err fail_with;
+	unsigned fail_accepts;
+	enum err fail_accepts_with;
 	size_t send_max_bytes;
 	unsigned fail_alloc;
 };

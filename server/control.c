@@ -139,6 +139,7 @@ enum err control_start(struct service *svc, struct worker *w, int fd, struct con
 {
 	struct control *control = calloc(1, sizeof(*control));
 	struct listen_config config = { .fd = fd,
+		.over_memory = true,
 		.shared_fd = false,
 		.conns_max = 64,
 		.accepted = on_accepted,

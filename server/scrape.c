@@ -76,9 +76,11 @@ static void on_accepted(struct listener *l, int fd, const struct addr *peer)
 enum err scrape_start(struct service *svc, struct worker *w, int fd, struct scrape **out)
 {
 	struct scrape *scrape = calloc(1, sizeof(*scrape));
-	struct listen_config config = {
-		.fd = fd, .conns_max = 64, .accepted = on_accepted, .owner = scrape
-	};
+	struct listen_config config = { .over_memory = true,
+		.fd = fd,
+		.conns_max = 64,
+		.accepted = on_accepted,
+		.owner = scrape };
 	enum err err;
 
 	if (!scrape) {

@@ -2,6 +2,7 @@
 /* Who gets in: limits, refusals, and a process without descriptors. */
 #include "core/listen.h"
 
+#include "core/bufs.h"
 #include "core/conn.h"
 #include "core/dial.h"
 #include "core/fiber.h"
@@ -9,6 +10,7 @@
 #include "core/ring.h"
 #include "tests/core/workers.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -188,6 +190,111 @@ static void body_emfile(struct worker *w)
 Test(listen, out_of_descriptors_it_waits)
 {
 	run_on_workers(1, body_emfile);
+}
+
+/* --- The kernel has no buffers, no memory, no descriptors --- */
+
+#ifdef RP_FAULTS
+enum { BURST = 12 };
+
+/* Two listeners on one worker; accepts of both fail for a while. Whoever came meanwhile is served in
+ * the end, whoever was there all the time, and neither door starves the other. */
+static void body_failing_accepts(struct worker *w)
+{
+	static const enum err reasons[] = { ERR_BUSY, ERR_NOMEM, ERR_NOFILES, ERR_IO };
+	struct addr any = addr_ip4(0x7f000001, 0);
+	struct listener *doors[2];
+	struct addr at[2];
+
+	check(ring_err(-ENOBUFS) == ERR_BUSY && ring_err(-ENOMEM) == ERR_NOMEM);
+	for (unsigned i = 0; i < 2; i++) {
+		doors[i] = serve(w, &any, (struct listen_config){ 0 });
+		at[i] = listener_addr(doors[i]);
+	}
+	for (unsigned n = 0; n < array_len(reasons); n++) {
+		struct conn *there = connect_to(w, &at[0]), *late[BURST];
+		struct listener_stats before[2], after[2];
+		struct ring_faults faults = { .fail_accepts = 20, .fail_accepts_with = reasons[n] };
+
+		check(answers(there));
+		for (unsigned i = 0; i < 2; i++)
+			listener_stats(doors[i], &before[i]);
+		ring_set_faults(w, &faults);
+		for (unsigned i = 0; i < BURST; i++)
+			late[i] = connect_to(w, &at[i % 2]);
+		check(answers(there));
+		for (unsigned i = 0; i < BURST; i++) {
+			slice in = { 0 };
+
+			out_str(conn_out(late[i]), "?");
+			check(conn_wait_data(late[i], &in, 60000) == OK);
+			conn_close(late[i]);
+		}
+		conn_close(there);
+		for (unsigned i = 0; i < 2; i++) {
+			listener_stats(doors[i], &after[i]);
+			check(after[i].errors > before[i].errors);
+			check(after[i].errors - before[i].errors <= 20); /* it does not spin */
+			check(after[i].accepted - before[i].accepted == BURST / 2);
+		}
+		while (open_now)
+			check(fiber_sleep(1) == OK);
+	}
+	ring_set_faults(w, &(struct ring_faults){ 0 });
+}
+
+Test(listen, accepts_that_fail_are_made_again)
+{
+	run_on_workers(1, body_failing_accepts);
+}
+#endif
+
+/* --- Too much memory in use --- */
+
+/* Sessions hold more than the limit: nobody gets in; they let go of it: everybody does. */
+static void body_memory(struct worker *w)
+{
+	struct addr any = addr_ip4(0x7f000001, 0);
+	struct listener *l = serve(w, &any, (struct listen_config){ 0 });
+	struct addr at = listener_addr(l);
+	struct conn *first[4], *late[8];
+	struct listener_stats stats;
+
+	/* The accepts in flight take four more, whatever is used by then. */
+	for (unsigned i = 0; i < 4; i++) {
+		first[i] = connect_to(w, &at);
+		check(answers(first[i]));
+	}
+	bufs_account(w, 1 << 20);
+	check(bufs_over_limit(w));
+	for (unsigned i = 0; i < 8; i++)
+		late[i] = connect_to(w, &at);
+	unsigned served = 0;
+	bool heard[8] = { false };
+
+	for (unsigned i = 0; i < 8; i++)
+		served += heard[i] = answers(late[i]);
+	check(served <= 4);
+	listener_stats(l, &stats);
+	check(stats.errors >= 1 && stats.errors < 40);
+	for (unsigned i = 0; i < 4; i++)
+		check(answers(first[i])); /* who is in goes on */
+	bufs_account(w, -(1 << 20));
+	for (unsigned i = 0; i < 8; i++) {
+		slice in = { 0 };
+
+		check(heard[i] || conn_wait_data(late[i], &in, 60000) == OK);
+		conn_close(late[i]);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		conn_close(first[i]);
+	check(accepted_all == 12);
+}
+
+Test(listen, over_the_memory_limit_it_waits)
+{
+	test_config.bufs_max_bytes = 512 * 1024;
+	run_on_workers(1, body_memory);
 }
 
 /* --- Unix and IPv6 --- */

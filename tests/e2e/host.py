@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a host does to a server: few descriptors, floods, systemd's sockets and messages, and strange
 names in its log. And what programs are told with --json."""
+import contextlib
 import json
 import os
 import re
 import resource
+import select
 import shutil
 import socket
 import threading
+import urllib.request
 
 from hop import Hop
 from support import (BUILD, USER, Place, Process, Ready, Ringpost, Skip, Suite, accepts, message, program, run,
@@ -49,6 +52,39 @@ def descriptors_run_out():
         with Talk(server.ports["smtp"]) as talk:
             talk.ehlo()
         server.stop()
+
+
+@suite.test
+def memory_has_a_limit():
+    """Half a command from each of many clients fills it: those who come later wait, the operator does not,
+    and all get in when it is free again."""
+    limits = {"memory": "4M", "connections": 1000, "client_connections": 0}
+    with Place() as place:
+        port = place.ports.reserve()
+        config = {"workers": 1, "limits": limits, "metrics": f"127.0.0.1:{port}"}
+
+        def number(name):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+                return int(re.search(rf"(?m)^ringpost_{name} (\d+)", answer.read().decode())[1])
+
+        errors = lambda: number("conn_accept_errors_total")
+        with Ringpost(place, config) as server, contextlib.ExitStack() as ends:
+            clients = [ends.enter_context(Talk(server.ports["smtp"])) for _ in range(300)]
+            for client in clients:
+                client.socket.sendall(b"NOOP " + b"x" * 3000)
+            until(lambda: number("worker_buffers_bytes") > 4 << 20, "buffers in use")
+            late = [ends.enter_context(socket.create_connection(("127.0.0.1", server.ports["smtp"]), 60))
+                    for _ in range(20)]
+            before = errors()
+            until(lambda: errors() > before + 1, "the next look")
+            server.cli("queue", "count")
+            served = select.select(late, [], [], 0)[0]
+            assert len(served) <= 4, served  # what was under way
+            for client in clients:
+                client.socket.sendall(b"\r\n")
+                assert client.reply()[0] == 250
+            for client in late:
+                assert client.recv(1000).startswith(b"220 ")
 
 
 def flood(port, opening, blob, stop):
