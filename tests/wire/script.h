@@ -44,7 +44,8 @@ struct wire_transport {
 	slice (*binding)(void); /* channel binding of the client's TLS */
 };
 
-enum wire_result { WIRE_PASSED, WIRE_FAILED, WIRE_SKIPPED };
+/* Elsewhere: the script is for another transport, or another house, which plays it. */
+enum wire_result { WIRE_PASSED, WIRE_FAILED, WIRE_ELSEWHERE };
 
 /* `bytewise`: the client sends a byte at a time. */
 enum wire_result wire_play(const struct wire_transport *t, const char *path, bool bytewise,
