@@ -6,16 +6,20 @@
  * search: the time is names times patterns, whatever the tree. */
 #include "server/imap/imap_int.h"
 
+#include "core/job.h"
 #include "proto/imap/mutf7.h"
 #include "proto/imap/render.h"
 #include "server/imap/imap_out.h"
 #include "store/mailbox.h"
 
-enum { PAGE = 1000 };
+/* A step of matching is a byte of a pattern seen for a name; more of them than the worker can spare go
+ * to a helper thread. */
+enum { PAGE = 1000, STEPS_HERE = 20000, NAMES_A_TIME = 1000, PATTERNS_MAX = 4096 };
 
 struct name {
 	slice text;
 	const struct mailbox *row; /* NULL: does not exist, something below does */
+	bool matches;
 };
 
 struct names {
@@ -29,7 +33,8 @@ struct listing {
 	const struct imap_list *args;
 	struct names names;
 	slice *patterns; /* with the reference in front */
-	size_t pattern_count;
+	size_t pattern_count, pattern_bytes;
+	size_t at; /* names below were matched */
 	bool lsub;
 };
 
@@ -46,7 +51,7 @@ static void add(struct names *names, slice text, const struct mailbox *row)
 		names->items = more;
 		names->cap = cap;
 	}
-	names->items[names->len++] = (struct name){ text, row };
+	names->items[names->len++] = (struct name){ .text = text, .row = row };
 }
 
 static bool below(slice name, slice parent)
@@ -171,6 +176,31 @@ static bool matches(const struct listing *l, slice text)
 	return false;
 }
 
+static void match_some(void *arg)
+{
+	struct listing *l = arg;
+	size_t end = MIN(l->names.len, l->at + NAMES_A_TIME);
+
+	for (; l->at < end; l->at++)
+		l->names.items[l->at].matches = matches(l, l->names.items[l->at].text);
+}
+
+static enum err match_all(struct listing *l)
+{
+	bool few = l->names.len * l->pattern_bytes <= STEPS_HERE;
+	enum err err = OK;
+
+	while (!err && l->at < l->names.len) {
+		if (few) {
+			match_some(l);
+			continue;
+		}
+		job_run(match_some, l);
+		err = imap_out_wait(l->s); /* has the client left? */
+	}
+	return err;
+}
+
 enum what {
 	EXISTS,
 	CHOSEN, /* selected, and not to be told itself (RFC 9051 6.3.9.6) */
@@ -187,8 +217,7 @@ static bool any_below(const struct listing *l, const struct name *n, enum what w
 		i < names->len && below(names->items[i].text, n->text); i++) {
 		const struct name *at = &names->items[i];
 
-		if (what == EXISTS ? exists(at) :
-				     at->row && selected(l, at) && !matches(l, at->text))
+		if (what == EXISTS ? exists(at) : at->row && selected(l, at) && !at->matches)
 			return true;
 	}
 	return false;
@@ -257,18 +286,18 @@ static enum err put_name(struct listing *l, const struct name *n, bool childinfo
 static enum err list_name(struct listing *l, const struct name *n)
 {
 	bool recursive = l->args->select & IMAP_LIST_RECURSIVEMATCH;
-	bool chosen = selected(l, n), info;
+	bool info;
 
-	if (!matches(l, n->text))
+	if (!n->matches)
 		return OK;
 	info = recursive && any_below(l, n, CHOSEN);
-	return chosen || info ? put_name(l, n, info) : OK;
+	return info || selected(l, n) ? put_name(l, n, info) : OK;
 }
 
 /* `%` shows a name above subscribed ones too (RFC 3501 6.3.9). */
 static enum err lsub_name(struct listing *l, const struct name *n)
 {
-	if (!matches(l, n->text))
+	if (!n->matches)
 		return OK;
 	return subscribed(n) || any_below(l, n, CHOSEN) ? put_name(l, n, false) : OK;
 }
@@ -279,9 +308,11 @@ static void join_patterns(struct listing *l)
 
 	l->pattern_count = args->patterns.len;
 	l->patterns = arena_array(&l->s->arena, slice, l->pattern_count);
-	for (size_t i = 0; i < l->pattern_count; i++)
+	for (size_t i = 0; i < l->pattern_count; i++) {
 		l->patterns[i] = arena_printf(&l->s->arena, "%.*s%.*s", SLICE_ARG(args->reference),
 			SLICE_ARG(args->patterns.items[i]));
+		l->pattern_bytes += l->patterns[i].len;
+	}
 }
 
 static enum verdict list(struct imap_session *s, const struct imap_list *args, bool lsub)
@@ -294,9 +325,13 @@ static enum verdict list(struct imap_session *s, const struct imap_list *args, b
 		return imap_ok(s);
 	}
 	join_patterns(&l);
+	if (l.pattern_bytes > PATTERNS_MAX)
+		return imap_no(s, IMAP_CODE_LIMIT, "The patterns are too long");
 	err = args->ret & IMAP_RETURN_STATUS ? store_sync_all(imap_store_of(s), s->account) : OK;
 	if (!err)
 		err = read_names(s, &l.names);
+	if (!err)
+		err = match_all(&l);
 	for (size_t i = 0; !err && i < l.names.len; i++)
 		err = lsub ? lsub_name(&l, &l.names.items[i]) : list_name(&l, &l.names.items[i]);
 	return err ? imap_no_err(s, err) : imap_ok(s);
