@@ -290,7 +290,7 @@ static void begin_decoded(struct fetch_job *job, const struct fetch_row *row,
 
 	if (span->leaf && span->coding == PART_UNKNOWN_ENCODING) {
 		job->unknown_cte = true;
-		put_nothing(job, "NIL");
+		put_nothing(job, section->kind == IMAP_BINARY_SIZE ? "0" : "NIL");
 		return;
 	}
 	if (decoded_size(job, row, span, &size)) {
