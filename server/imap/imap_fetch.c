@@ -8,7 +8,7 @@
 #include "proto/imap/flags.h"
 #include "server/imap/imap_int.h"
 
-enum { BATCH_ROWS = 64, BATCH_BYTES = 256 * 1024 };
+enum { WARM_ROWS = 300, BATCH_ROWS = 64, BATCH_BYTES = 256 * 1024 };
 
 /* --- Rendering: on a helper thread ---------------------------------------------------------------- */
 
@@ -243,6 +243,8 @@ static enum err flow(struct imap_session *s, struct fetch_job *job)
 		err = mark_seen(s, job);
 	if (!err && args->vanished)
 		err = tell_vanished(s, args);
+	if (!err && job->uids.count >= WARM_ROWS)
+		message_warm(job->store, &job->scan);
 	if (!err && job->uids.count)
 		err = imap_out_flow(s, &job->flow);
 	if (err && job->midway)

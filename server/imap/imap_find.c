@@ -9,7 +9,7 @@
 #include "server/imap/imap_out.h"
 #include "server/imap/imap_summary.h"
 
-enum { STRETCH_ROWS = 100000, OPEN_ROWS = 256, OPEN_BYTES = 1 << 20 };
+enum { WARM_ROWS = 300, STRETCH_ROWS = 20000, OPEN_ROWS = 256, OPEN_BYTES = 1 << 20 };
 
 /* A row that needs bytes, kept until the transaction has ended. */
 struct open_row {
@@ -99,6 +99,8 @@ static void search(void *arg)
 static enum err run_all(struct imap_session *s, struct stretch *st)
 {
 	do {
+		if (st->scan.want && st->scan.uids->count >= WARM_ROWS)
+			message_warm(st->store, &st->scan);
 		job_run(search, st);
 		if (st->err)
 			return st->err;
