@@ -264,12 +264,11 @@ void journal_free_oldest(struct journal *j, uint32_t segment)
 	must(s && atomic_load(&s->number) == segment && s != j->active);
 	unnumber(j, s);
 	atomic_fetch_add(&j->freed, 1);
-	if (s->failed || s->at.bytes != (uint64_t)j->opt->segment_bytes) {
+	s->free_after = j->writing ? j->write_seq + 1 : j->next_seq;
+	if (s->failed || s->at.bytes != (uint64_t)j->opt->segment_bytes)
 		list_push(&j->dead, &s->link);
-	} else {
-		s->free_after = j->writing ? j->write_seq + 1 : j->next_seq;
+	else
 		seg_add_free(j, s);
-	}
 	j->publish = true;
 	seg_publish(j);
 	if (!j->home)
@@ -396,8 +395,18 @@ static void drop_list(struct journal *j, struct list *l, bool remove)
 void seg_done(struct journal *j)
 {
 	drop_list(j, &j->live, false);
-	drop_list(j, &j->free, false);
+	/* What no durable frame says is free will be looked for by the next start. */
+	list_each(&j->dead, link)
+	{
+		struct seg *s = container_of(link, struct seg, link);
+
+		if (s->free_after >= j->next_seq) {
+			list_remove(link);
+			list_push(&j->free, link);
+		}
+	}
 	drop_list(j, &j->dead, !j->opt->read_only);
+	drop_list(j, &j->free, false);
 	free(j->table);
 	free(j->holds);
 }
