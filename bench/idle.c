@@ -59,6 +59,7 @@ struct idle {
 	uint64_t wanted, at_once;
 	uint64_t next; /* one worker: plain numbers */
 	atomic_uint_fast64_t open, failed, lost, openers;
+	atomic_bool stop;
 };
 
 static void on_closed(struct conn *c, enum err why)
@@ -115,7 +116,7 @@ static void open_some(void *arg)
 {
 	struct idle *idle = arg;
 
-	while (idle->next < idle->wanted) {
+	while (idle->next < idle->wanted && !atomic_load(&idle->stop)) {
 		struct talk talk = { .target = &idle->target, .worker = worker_self() };
 
 		uint64_t number = idle->next++;
@@ -187,6 +188,7 @@ static int hold(struct idle *idle, msec hold_ms)
 		if (ready_at && hold_ms && clock_now() - ready_at >= hold_ms)
 			break;
 	}
+	atomic_store(&idle->stop, true);
 	printf("lost %" PRIuFAST64 "\n", atomic_load(&idle->lost));
 	bool good = atomic_load(&idle->failed) == 0 && atomic_load(&idle->lost) == 0;
 

@@ -19,7 +19,7 @@ import time
 from measure import BENCH, PASSWORD, QUIET, bench_json, cpu_tree, kernel_kb, memory_kb, support
 import dovecot as dovecot_peer  # from tests/e2e, where measure looks
 
-CONFIG = {**QUIET, "limits": {"client_connections": 0}, "imap": {"plain_login": True, "sessions": 0},
+CONFIG = {**QUIET, "limits": {"client_connections": 0, "connections": 100000}, "imap": {"plain_login": True, "sessions": 0},
           "pop3": {"plain_login": True}, "auth": {"scram_iterations": 4096, "cache": "1d", "cache_entries": 100000}}
 SERVICES = ("smtp", "imap", "imaps", "pop3", "pop3s")
 DOMAIN = "example.test"
