@@ -23,9 +23,9 @@ static enum err read_drop(struct store *st, struct pop3_drop *d)
 	return err;
 }
 
-/* An account without mailboxes has no mail. */
-enum fault pop3_drop_open(struct pop3_session *s, uint64_t account)
+enum fault pop3_drop_open(struct pop3_session *s, uint64_t account, slice domain)
 {
+	struct store *st = s->head.door->store;
 	struct pop3_drop *d = calloc(1, sizeof(*d));
 	enum err err;
 
@@ -33,8 +33,13 @@ enum fault pop3_drop_open(struct pop3_session *s, uint64_t account)
 		return FAULT_BUSY;
 	d->account = account;
 	s->drop = d;
-	err = read_drop(s->head.door->store, d);
-	if (!err || err == ERR_NOT_FOUND)
+	err = read_drop(st, d);
+	if (err == ERR_NOT_FOUND) { /* its making was interrupted */
+		err = mailbox_account_init(st, account, domain);
+		if (!err)
+			err = read_drop(st, d);
+	}
+	if (!err)
 		return FAULT_NONE;
 	pop3_drop_free(s);
 	return FAULT_INTERNAL;

@@ -97,7 +97,7 @@ unsigned pop3_auth_mechs(const struct pop3_session *s);
 
 /* --- pop3_drop.c --- */
 /* (fiber) Everything delivered before is in it. */
-enum fault pop3_drop_open(struct pop3_session *s, uint64_t account);
+enum fault pop3_drop_open(struct pop3_session *s, uint64_t account, slice domain);
 /* (fiber) Remove what is marked: the UPDATE state. */
 enum err pop3_drop_update(struct pop3_session *s);
 void pop3_drop_free(struct pop3_session *s);

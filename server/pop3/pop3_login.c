@@ -22,13 +22,11 @@ unsigned pop3_auth_mechs(const struct pop3_session *s)
 	return exchange_mechs(&s->head, s->head.setup->pop3->plain_login);
 }
 
-/* `name` is as stored. */
-static enum fault find_account(struct pop3_session *s, slice name, uint64_t *out)
+static enum fault find_account(struct pop3_session *s, const struct login_name *name, uint64_t *out)
 {
-	size_t at = (size_t)MAX(slice_rfind(name, '@'), (ptrdiff_t)0);
 	enum err err = OK;
-	const struct account *acc = account_find(s->head.door->store, slice_sub(name, 0, at),
-		slice_skip(name, at + 1), &err);
+	const struct account *acc =
+		account_find(s->head.door->store, name->local, name->domain, &err);
 
 	if (err || !acc)
 		return FAULT_AUTH_BUSY;
@@ -41,12 +39,14 @@ static enum fault take_drop(struct pop3_session *s, slice name)
 {
 	struct seat_ask ask = { .max = (uint64_t)s->head.setup->imap->sessions_max,
 		.delay_ms = s->head.setup->pop3->login_delay_ms };
-	enum fault fault = find_account(s, name, &ask.account);
+	size_t at = (size_t)MAX(slice_rfind(name, '@'), (ptrdiff_t)0); /* as stored */
+	struct login_name parts = { slice_sub(name, 0, at), slice_skip(name, at + 1) };
+	enum fault fault = find_account(s, &parts, &ask.account);
 
 	if (!fault)
 		fault = seat_take(&ask, &s->seat);
 	if (!fault)
-		fault = pop3_drop_open(s, ask.account);
+		fault = pop3_drop_open(s, ask.account, parts.domain);
 	if (fault) {
 		seat_undo(s->seat);
 		s->seat = NULL;
