@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several IMAP sessions on one mailbox: what each is told and when, and what a big message costs."""
+import contextlib
+
+from imap_wire import Imap
+from support import PASSWORD, Place, Ringpost, Suite
+
+USER = "user@example.test"
+MAIL = b"Subject: s\r\n\r\nbody\r\n"
+BIG = 200 << 20
+MAY_GROW = 120 << 20  # less than the message
+
+
+@contextlib.contextmanager
+def stage():
+    with Place() as place:
+        server = Ringpost(place, {"imap": {"plain_login": True, "append": 256 << 20}, "workers": 2},
+                          services=("imap",), env={"ASAN_OPTIONS": "quarantine_size_mb=1"})
+        with server:
+            server.cli("domain", "add", "example.test")
+            server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
+            yield server
+
+
+suite = Suite(stage)
+
+
+@contextlib.contextmanager
+def mailbox(server, name, mails=4):
+    """Two sessions that have it selected, most likely on different workers."""
+    with Imap(server.ports["imap"], USER, PASSWORD) as a, \
+            Imap(server.ports["imap"], USER, PASSWORD) as b:
+        must(a, b"CREATE " + name)
+        for _ in range(mails):
+            must(a, [b"APPEND " + name + b" ", MAIL, b""])
+        must(a, b"SELECT " + name)
+        must(b, b"SELECT " + name)
+        yield a, b
+
+
+def must(imap, command):
+    answer = imap.ask(command)
+    assert answer.ok, (command, answer)
+    return answer
+
+
+def numbers(answer):
+    return [number for number, _ in answer.fetched()]
+
+
+def expunged(answer):
+    return [line[0] for line in answer.untagged if line[1:] == [b"EXPUNGE"]]
+
+
+@suite.test
+def numbers_stay_until_they_may_change(server):
+    with mailbox(server, b"stay") as (a, b):
+        must(a, rb"STORE 2 +FLAGS.SILENT (\Deleted)")
+        assert expunged(must(a, b"EXPUNGE")) == [2]
+        for command in (b"FETCH 3:4 UID", b"SEARCH ALL", b"FETCH 4 FLAGS", b"SORT (DATE) UTF-8 ALL"):
+            assert not expunged(must(b, command)), command  # RFC 9051 7.5.1
+        assert numbers(must(b, b"FETCH 4 UID")) == [4]
+        assert expunged(must(b, b"NOOP")) == [2]
+        assert b.ask(b"FETCH 4 UID").status == "BAD"
+        assert numbers(must(b, b"FETCH 1:* UID")) == [1, 2, 3]
+
+
+@suite.test
+def a_command_by_uid_tells_what_is_gone(server):
+    with mailbox(server, b"byuid") as (a, b):
+        must(a, rb"STORE 1,4 +FLAGS.SILENT (\Deleted)")
+        must(a, b"EXPUNGE")
+        must(b, b"NOOP")
+        must(a, rb"STORE 1 +FLAGS.SILENT (\Deleted)")
+        must(a, b"EXPUNGE")
+        answer = b.ask(b"COPY 1:2 INBOX")  # all or none, RFC 9051 6.4.7
+        assert answer.ok or answer.code == [b"EXPUNGEISSUED"], answer
+        must(b, b"NOOP")
+        assert numbers(must(b, b"UID FETCH 1:* UID")) == [1]
+
+
+@suite.test
+def close_is_silent_about_what_others_did(server):
+    with mailbox(server, b"closing") as (a, b):
+        must(a, b"ENABLE QRESYNC")
+        must(a, rb"STORE 1 +FLAGS.SILENT (\Deleted)")
+        must(b, rb"STORE 2 +FLAGS.SILENT (\Flagged)")
+        answer = must(a, b"CLOSE")
+        assert not answer.untagged and not answer.code, answer
+        must(a, b"SELECT closing")
+        must(a, rb"STORE 1 +FLAGS.SILENT (\Deleted)")
+        answer = must(a, b"CLOSE")
+        assert not answer.untagged and answer.code[0] == b"HIGHESTMODSEQ", answer
+
+
+@suite.test
+def expunge_tells_others_changes_before_it_says_how_far(server):
+    with mailbox(server, b"howfar") as (a, b):
+        must(a, b"ENABLE QRESYNC")
+        must(a, rb"STORE 1 +FLAGS.SILENT (\Deleted)")
+        must(b, rb"STORE 2 +FLAGS.SILENT (\Flagged)")
+        answer = must(a, b"EXPUNGE")
+        assert answer.code[0] == b"HIGHESTMODSEQ", answer
+        changed = [items for _, items in answer.fetched() if items[b"UID"] == b"2"]
+        assert changed and changed[0][b"FLAGS"] == [rb"\Flagged"], answer
+
+
+@suite.test
+def a_mailbox_goes_while_it_is_open(server):
+    with mailbox(server, b"goes", mails=2) as (a, b):
+        must(a, b"DELETE goes")
+        assert expunged(must(b, b"NOOP")) == [1, 1]
+        assert not b.ask(rb"UID STORE 1 +FLAGS (\Seen)").fetched()
+        must(a, b"CREATE goes")
+        must(a, [b"APPEND goes ", MAIL, b""])
+        assert not must(b, b"NOOP").untagged  # another mailbox of that name
+        assert b.ask(b"FETCH 1 UID").status == "BAD"
+        must(b, b"SELECT goes")
+        assert numbers(must(b, b"FETCH 1:* UID")) == [1]
+        must(a, b"RENAME goes went")
+        assert numbers(must(b, b"FETCH 1:* UID")) == [1]
+
+
+def memory(server):
+    with open(f"/proc/{server.process.pid}/status", encoding="ascii") as f:
+        fields = dict(line.split(":", 1) for line in f)
+    return int(fields["RssAnon"].split()[0]) << 10
+
+
+@suite.test
+def a_big_message_passes_through_little_memory(server):
+    with mailbox(server, b"big", mails=1) as (a, slow):
+        before = memory(server)
+        a.socket.sendall(b"big APPEND big {%d+}\r\n" % BIG)
+        block = (b"x" * 78 + b"\r\n") * 1024
+        for at in range(0, BIG, len(block)):
+            a.socket.sendall(block[:BIG - at])
+        a.socket.sendall(b"\r\n")
+        assert a.end(b"big").ok
+        must(slow, b"NOOP")
+        slow.socket.sendall(b"slow FETCH 2 BODY.PEEK[]\r\n")  # and reads nothing
+        assert must(a, b"FETCH 2 RFC822.SIZE").fetched()[0][1][b"RFC822.SIZE"] == b"%d" % BIG
+        for _ in range(20):  # nobody waits for it
+            must(a, rb"STORE 2 +FLAGS (\Flagged)")
+            must(a, rb"STORE 2 -FLAGS (\Flagged)")
+        assert memory(server) - before < MAY_GROW
+        left = BIG
+        while left > 0:
+            got = len(slow.socket.recv(1 << 20))
+            assert got, left
+            left -= got
+        assert memory(server) - before < MAY_GROW
+
+
+if __name__ == "__main__":
+    suite.main()
