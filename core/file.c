@@ -195,12 +195,17 @@ static enum err sys_call(struct file_call *call)
 	return ERR_INVALID;
 }
 
+void file_call_real(struct file_call *call)
+{
+	call->err = sys_call(call);
+}
+
 void file_call_now(struct file_call *call)
 {
 	if (sim_active())
 		sim_file_call(call);
 	else
-		call->err = sys_call(call);
+		file_call_real(call);
 }
 
 /* --- Callback form --- */

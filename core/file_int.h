@@ -46,6 +46,7 @@ struct file_call {
 
 /* Does the call at once; the result is in call->err. */
 void file_call_now(struct file_call *call);
+void file_call_real(struct file_call *call);
 void sim_file_call(struct file_call *call);
 /* Step over `n` bytes of a vector in place. */
 void file_iov_skip(struct iovec **iov, unsigned *iov_len, size_t n);

@@ -18,6 +18,9 @@ struct sim_config {
 	wall_ms wall_start;            /* 0: 2026-01-01 */
 	uint64_t disk_bytes;           /* room on the disk; 0: no limit */
 	unsigned write_fail_per_mille; /* chance that a file write or sync says ERR_IO */
+	/* Paths of the real disk, where others (LMDB) have files that the program copies, renames and
+	 * removes; what is done there survives a crash as it is. NULL: none. */
+	bool (*is_real)(const char *path);
 };
 
 void sim_start(const struct sim_config *config);

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Clients that submit mail and write down what they were told. Each attempt is a message of its own,
  * so a client that lost an answer does not send the same one again. */
+#include "tests/sim/house.h"
 #include "tests/sim/town.h"
 
+#include "core/base/codec.h"
 #include "core/base/text.h"
 #include "core/conn.h"
 #include "core/dial.h"
 #include "core/fiber.h"
+#include "core/tls.h"
 #include "core/worker.h"
 
 #include <stdarg.h>
@@ -259,9 +262,11 @@ static bool send_chunked(struct conn *c, const struct letter *l)
 	return false;
 }
 
-static bool send_letter(struct conn *c)
+static bool send_letter(struct conn *c, bool submitted)
 {
 	struct letter l = new_letter();
+
+	l.m->submitted = submitted;
 	int taken = put_envelope(c, &l);
 
 	if (taken < 0)
@@ -287,17 +292,38 @@ static bool pause_ms(msec ms)
 	return fiber_sleep((msec)sim_random((uint64_t)ms + 1)) == OK;
 }
 
-static void talk(struct conn *c)
+static bool log_in(struct conn *c)
+{
+	struct tls_connect args = { .host = SLICE("mx.sim.test"), .policy = TLS_REQUIRED };
+	slice plain = SLICE("\0post@sender.test\0" TOWN_PASSWORD);
+	char line[LINE_BYTES];
+	struct out o = out_fixed(line, sizeof(line));
+
+	if (ask(c, "STARTTLS\r\n") != 220)
+		return false;
+	struct tls_session *tls = tls_client_session(house_tls_client(), worker_self(), &args);
+
+	must(tls);
+	if (conn_start_tls_wait(c, tls, WAIT_MS) || ask(c, "EHLO client.test\r\n") != 250)
+		return false;
+	out_str(&o, "AUTH PLAIN ");
+	codec_put_base64(&o, plain);
+	out_str(&o, "\r\n");
+	out_char(&o, '\0');
+	return ask(c, line) == 235;
+}
+
+static void talk(struct conn *c, bool submit)
 {
 	unsigned messages = 1 + (unsigned)sim_random(6);
 
-	if (answer(c) != 220 || ask(c, "EHLO client.test\r\n") != 250) {
+	if (answer(c) != 220 || ask(c, "EHLO client.test\r\n") != 250 || (submit && !log_in(c))) {
 		conn_abort(c, ERR_CLOSED);
 		return;
 	}
 	while (messages-- && town.left && !town.stopping) {
 		town.left--;
-		if (!send_letter(c)) {
+		if (!send_letter(c, submit)) {
 			conn_abort(c, ERR_CLOSED);
 			return;
 		}
@@ -314,13 +340,14 @@ static void client_fiber(void *arg)
 
 	(void)arg;
 	must(addr_parse_ip(slice_str(town_server), &at));
-	at.port = 25;
 	while (town.left && !town.stopping) {
 		struct conn *c;
 		struct dial_options options = { .timeout_ms = 30000 };
+		bool submit = sim_random(3) == 0;
 
+		at.port = submit ? 587 : 25;
 		if (pause_ms(town.client_pause_ms) && !dial(worker_self(), &at, &options, &c))
-			talk(c);
+			talk(c, submit);
 	}
 	town.clients_busy--;
 }

@@ -15,6 +15,12 @@ void house_make(void);
 void house_remove(void);
 /* Empty the folder for another run. */
 void house_clean(void);
+/* For sim_config: LMDB's folders are no part of the simulation. */
+bool house_is_real(const char *path);
+
+/* Both ends of TLS in the town use the server's own options. */
+struct tls_client *house_tls_client(void);
+struct tls_server *house_tls_server(void);
 
 /* sim_start was called. False: crashed on the way (or it did not start, which is complained of). */
 bool house_open(unsigned variant);
@@ -24,6 +30,9 @@ bool house_run(bool (*done)(void *arg), msec ms);
 bool house_close(void);
 /* The process dies; the disk keeps what it had to keep. */
 void house_crash(void);
+/* With the house closed or crashed: lose a part of the index and make it anew, perhaps dying on the way.
+ * Complains. */
+void house_rebuild(void);
 /* Nothing waits in the queue, nothing is held in the journal. */
 bool house_idle(void *arg);
 void house_say_queue(void);

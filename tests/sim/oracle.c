@@ -28,7 +28,7 @@ static struct {
 	size_t taken_count, taken_room;
 	size_t life_first; /* of `taken`: the first of this life of the process */
 	uint32_t life_messages;
-	unsigned complaints, crashes, broken_reports;
+	unsigned complaints, crashes, broken_reports, signatures;
 	msec crashed_at[CRASHES_SAID];
 	uint64_t trace;
 } o;
@@ -135,6 +135,11 @@ void oracle_delivered(const struct delivery *d)
 		must(o.taken);
 	}
 	o.taken[o.taken_count++] = (struct taken){ .d = *d, .at = clock_now() };
+}
+
+void oracle_signed(void)
+{
+	o.signatures++;
 }
 
 static void excuse(struct taken *t)
@@ -284,7 +289,7 @@ void oracle_judge(void)
 
 struct oracle_sums oracle_sums(void)
 {
-	struct oracle_sums s = { 0 };
+	struct oracle_sums s = { .signatures = o.signatures };
 
 	for (uint32_t i = 0; i < o.count; i++) {
 		const struct oracle_message *m = o.messages[i];

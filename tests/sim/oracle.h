@@ -30,8 +30,9 @@ struct oracle_rcpt {
 
 struct oracle_message {
 	enum fate fate;
-	bool complete; /* its last byte was sent */
-	uint64_t hash; /* of the body, without header */
+	bool complete;  /* its last byte was sent */
+	bool submitted; /* after a login: it must come signed */
+	uint64_t hash;  /* of the body, without header */
 	size_t bytes;
 	unsigned rcpt_count;
 	struct oracle_rcpt rcpts[ORACLE_RCPTS_MAX];
@@ -71,6 +72,9 @@ void oracle_crashed(bool safe);
 /* It ended in order: nothing of its life is in doubt. */
 void oracle_stopped(void);
 
+/* A signature was found good. */
+void oracle_signed(void);
+
 /* Everything has drained: is all as it must be? Complains. */
 void oracle_judge(void);
 /* One number for all that happened. */
@@ -78,7 +82,7 @@ uint64_t oracle_trace(void);
 void oracle_note(uint64_t what);
 
 struct oracle_sums {
-	unsigned accepted, refused, unknown, deliveries, doubles, reports;
+	unsigned accepted, refused, unknown, deliveries, doubles, reports, signatures;
 };
 struct oracle_sums oracle_sums(void);
 

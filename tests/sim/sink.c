@@ -2,18 +2,27 @@
 /* Next hops: small SMTP servers on fibers of the simulated process, which misbehave as the seed
  * says. What one takes is told to the oracle before the answer is written, since from then on it
  * is delivered whatever happens to the answer. */
+#include "tests/sim/house.h"
 #include "tests/sim/town.h"
 
 #include "core/base/text.h"
 #include "core/conn.h"
 #include "core/fiber.h"
 #include "core/listen.h"
+#include "core/tls.h"
 #include "core/worker.h"
+#include "proto/mailauth/dkim_verify.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 
-enum { LINE_MAX_BYTES = 2048, RCPTS_MAX = 200, NAMED_MAX = 64, WAIT_MS = 600 * 1000 };
+enum {
+	LINE_MAX_BYTES = 2048,
+	RCPTS_MAX = 200,
+	NAMED_MAX = 64,
+	HEADER_BYTES = 8192,
+	WAIT_MS = 600 * 1000
+};
 
 struct named {
 	uint32_t message;
@@ -24,12 +33,16 @@ struct sink {
 	struct conn *c;
 	const struct host *host;
 	unsigned number, transactions;
-	bool bye, mail, report;
+	bool bye, mail, report, tls;
 	struct named rcpts[RCPTS_MAX];
 	unsigned rcpt_count;
 	/* The message that is coming in. */
 	unsigned blank; /* how much of CR LF CR LF stands before here; 4: in the body */
 	struct body_hash body;
+	char header[HEADER_BYTES];
+	size_t header_len;
+	struct arena arena; /* of the verifier */
+	struct dkim_verifier dkim;
 	char text[LINE_MAX_BYTES]; /* a line of a report */
 	size_t text_len;
 	struct named failed[NAMED_MAX], about;
@@ -132,8 +145,14 @@ static void content(struct sink *s, slice bytes)
 			s->blank++;
 		else
 			s->blank = bytes.ptr[0] == '\r';
+		if (s->header_len < HEADER_BYTES)
+			s->header[s->header_len++] = bytes.ptr[0];
+		if (s->blank == 4) /* without the line that ends it */
+			dkim_verify_header(&s->dkim, slice_of(s->header, s->header_len - 2), 0);
 	}
 	body_hash_add(&s->body, bytes);
+	if (s->blank == 4)
+		dkim_verify_body(&s->dkim, bytes);
 }
 
 static void begin_content(struct sink *s)
@@ -142,10 +161,35 @@ static void begin_content(struct sink *s)
 	s->body = (struct body_hash){ 0 };
 	s->text_len = s->failed_count = 0;
 	s->about_known = false;
+	s->header_len = 0;
+	arena_reset(&s->arena);
+	dkim_verify_init(&s->dkim, &s->arena);
+}
+
+/* With the record of RFC 8463 A.2. */
+static void verify_signatures(struct sink *s, uint32_t message)
+{
+	slice record = SLICE("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=");
+	bool wanted = oracle_message(message)->submitted;
+
+	dkim_verify_body_end(&s->dkim);
+	if (s->dkim.count != wanted || s->dkim.ignored)
+		oracle_complain("message %u came with %zu signatures", message, s->dkim.count);
+	for (size_t i = 0; i < s->dkim.count; i++) {
+		enum dkim_result result = dkim_verify_key(&s->dkim, i, OK, record);
+
+		if (result == DKIM_PASS)
+			oracle_signed();
+		else
+			oracle_complain("message %u: its signature is not good: %s", message,
+				s->dkim.checks[i].why ? s->dkim.checks[i].why : "");
+	}
 }
 
 static void verify(struct sink *s)
 {
+	if (!s->report && s->rcpt_count)
+		verify_signatures(s, s->rcpts[0].message);
 	for (unsigned i = 0; i < s->rcpt_count && !s->report; i++) {
 		const struct oracle_message *m = oracle_message(s->rcpts[i].message);
 
@@ -333,8 +377,31 @@ static void do_ehlo(struct sink *s)
 		[HOST_LMTP] = "250-next\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 8BITMIME",
 	};
 
-	if (!misbehaves(s, 20))
-		say(s, words[s->host->kind]);
+	if (misbehaves(s, 20))
+		return;
+	if (!s->tls && (s->host->kind == HOST_GOOD || s->host->kind == HOST_CHUNKS))
+		say(s, "250-next\r\n250-STARTTLS");
+	say(s, words[s->host->kind]);
+}
+
+/* Now and then what follows is no handshake. */
+static enum err do_starttls(struct sink *s)
+{
+	static const struct tls_accept args;
+
+	s->mail = false;
+	if (misbehaves(s, 20))
+		return OK;
+	say(s, "220 2.0.0 go");
+	if (town_bad(30)) {
+		say(s, "what is TLS?");
+		return OK;
+	}
+	struct tls_session *tls = tls_server_session(house_tls_server(), worker_self(), &args);
+
+	must(tls);
+	s->tls = true;
+	return conn_start_tls_wait(s->c, tls, WAIT_MS);
 }
 
 static void do_mail(struct sink *s, slice args)
@@ -404,6 +471,8 @@ static enum err command(struct sink *s, slice line)
 		return do_data(s);
 	if (slice_eq_nocase(verb, SLICE("BDAT")))
 		return do_bdat(s, args);
+	if (slice_eq_nocase(verb, SLICE("STARTTLS")))
+		return do_starttls(s);
 	if (slice_eq_nocase(verb, SLICE("EHLO")) || slice_eq_nocase(verb, SLICE("HELO")) ||
 		slice_eq_nocase(verb, SLICE("LHLO")))
 		do_ehlo(s);
@@ -452,6 +521,7 @@ static void on_closed(struct conn *c, enum err why)
 
 	if (!s->bye || why)
 		oracle_broken(s->number);
+	arena_done(&s->arena);
 	free(s);
 }
 

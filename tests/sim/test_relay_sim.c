@@ -40,7 +40,7 @@ const char *__asan_default_options(void)
 /* What a seed's process leaves behind. */
 struct outcome {
 	bool finished;
-	unsigned complaints, crashes, stops;
+	unsigned complaints, crashes, stops, rebuilds;
 	uint64_t trace;
 	struct oracle_sums sums;
 };
@@ -90,6 +90,11 @@ static void die(const struct plan *p)
 	house_crash();
 	house_check(false);
 	outcome->crashes++;
+	if (sim_random(3) == 0 && !oracle_complaints()) {
+		sim_disk_set(0, 0);
+		house_rebuild();
+		outcome->rebuilds++;
+	}
 }
 
 static bool clients_done(void *arg)
@@ -151,7 +156,9 @@ static void good_life(struct plan *p)
 
 static void run_seed(uint64_t seed)
 {
-	struct sim_config config = { .seed = seed, .delay_max_ms = 1 + (msec)(seed % 7) * 5 };
+	struct sim_config config = {
+		.seed = seed, .delay_max_ms = 1 + (msec)(seed % 7) * 5, .is_real = house_is_real
+	};
 
 	sim_start(&config);
 	struct plan p = make_plan(seed);
@@ -252,7 +259,7 @@ static time_t seconds(void)
 }
 
 static struct oracle_sums sums;
-static unsigned crashes, stops, seeds_run;
+static unsigned crashes, stops, rebuilds, seeds_run;
 
 static void add_up(void)
 {
@@ -262,17 +269,20 @@ static void add_up(void)
 	sums.deliveries += outcome->sums.deliveries;
 	sums.doubles += outcome->sums.doubles;
 	sums.reports += outcome->sums.reports;
+	sums.signatures += outcome->sums.signatures;
 	crashes += outcome->crashes;
 	stops += outcome->stops;
+	rebuilds += outcome->rebuilds;
 	seeds_run++;
 }
 
 static void say_sums(void)
 {
-	printf("%u seeds: %u crashes, %u stops; %u messages accepted, %u refused, %u unknown; "
-	       "%u deliveries (%u doubles, all excused), %u reports\n",
-		seeds_run, crashes, stops, sums.accepted, sums.refused, sums.unknown,
-		sums.deliveries, sums.doubles, sums.reports);
+	printf("%u seeds: %u crashes, %u stops, %u rebuilds; %u messages accepted, %u refused, %u "
+	       "unknown; "
+	       "%u deliveries (%u doubles, all excused), %u reports, %u good signatures\n",
+		seeds_run, crashes, stops, rebuilds, sums.accepted, sums.refused, sums.unknown,
+		sums.deliveries, sums.doubles, sums.reports, sums.signatures);
 }
 
 static bool run_batch(uint64_t first)

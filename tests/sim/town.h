@@ -59,6 +59,7 @@ resolver_hook_fn town_resolve;
 enum err sink_start(struct worker *w, const struct host *host);
 
 /* --- client.c --- */
+#define TOWN_PASSWORD "a password of the simulation"
 extern const char town_server[]; /* where the server listens */
 void client_start(struct worker *w);
 
