@@ -496,6 +496,28 @@ enum err file_rename(const char *from, const char *to)
 	return run(&(struct file_call){ .verb = FILE_VERB_RENAME, .path = from, .to = to });
 }
 
+enum { REPLACE_PATH = 1024 };
+
+enum err file_replace(const char *folder, const char *name, slice content)
+{
+	char path[REPLACE_PATH], fresh[REPLACE_PATH]; /* on a small stack */
+	struct file *file;
+
+	if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path) ||
+		snprintf(fresh, sizeof(fresh), "%s.new", path) >= (int)sizeof(fresh))
+		return ERR_INVALID;
+	enum err err = file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
+	if (err)
+		return err;
+	err = file_write(file, content, 0, 0);
+	if (!err)
+		err = file_sync(file);
+	file_close(file);
+	if (!err)
+		err = file_rename(fresh, path);
+	return err ? err : file_sync_dir(folder);
+}
+
 enum err file_make_dir(const char *path)
 {
 	return run(&(struct file_call){ .verb = FILE_VERB_MAKE_DIR, .path = path });

@@ -77,6 +77,9 @@ void file_op_sync(struct worker *w, struct file_op *fo);
 enum err file_exists(const char *path) must_use; /* OK or ERR_NOT_FOUND */
 enum err file_unlink(const char *path) must_use;
 enum err file_rename(const char *from, const char *to) must_use;
+/* A file with this content in the folder, durable, in place of an older one: never half of it, whatever
+ * happens. Uses the name with ".new" behind it. ERR_INVALID: too long a path. */
+enum err file_replace(const char *folder, const char *name, slice content) must_use;
 enum err file_make_dir(const char *path) must_use; /* mode 0700; OK if it is there */
 enum err file_sync_dir(const char *path) must_use;
 /* Names in a folder, sorted, without "." and ".."; NUL-terminated slices in the arena. */

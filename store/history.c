@@ -114,22 +114,10 @@ static enum err list(struct arena *a, const char *path, char folder[STORE_PATH],
 /* Where the history begins stands in a file of its own, written before anything is removed. */
 static enum err put_begin(const char *folder, journal_pos pos)
 {
-	char path[STORE_PATH + 64], fresh[STORE_PATH + 64], text[32];
-	struct file *file;
+	char text[32];
 
-	snprintf(path, sizeof(path), "%s/begin", folder);
-	snprintf(fresh, sizeof(fresh), "%s/begin.new", folder);
 	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)pos);
-	enum err err = file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
-	if (err)
-		return err;
-	err = file_write(file, slice_str(text), 0, 0);
-	if (!err)
-		err = file_sync(file);
-	file_close(file);
-	if (!err)
-		err = file_rename(fresh, path);
-	return err ? err : file_sync_dir(folder);
+	return file_replace(folder, "begin", slice_str(text));
 }
 
 enum err history_begin(const char *path, journal_pos *out)

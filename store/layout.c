@@ -52,23 +52,11 @@ static enum err lock(struct store *st)
  * that are missing, not damaged. */
 static enum err write_identity(struct store *st, bool is_new)
 {
-	char path[STORE_PATH], fresh[STORE_PATH], text[IDENTITY_BYTES] = { 0 };
-	struct file *file;
+	char text[IDENTITY_BYTES];
 
-	if (!store_path(st, path, "store") || !store_path(st, fresh, "store.new"))
-		return ERR_INVALID;
 	snprintf(text, sizeof(text), "ringpost store 3\nid %016llx\nshards %u\n%s",
 		(unsigned long long)st->id, st->shards, is_new ? "new\n" : "");
-	enum err err = file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
-	if (err)
-		return err;
-	err = file_write(file, slice_str(text), 0, 0);
-	if (!err)
-		err = file_sync(file);
-	file_close(file);
-	if (!err)
-		err = file_rename(fresh, path);
-	return err ? err : file_sync_dir(st->path);
+	return file_replace(st->path, "store", slice_str(text));
 }
 
 static bool parse_identity(struct store *st, slice in, bool *out_new)

@@ -61,23 +61,9 @@ static enum err sync_copies(const char *folder, unsigned shards)
 /* Two folders take turns; the one named in "snapshot" (a file) is whole. */
 static enum err publish(struct store *st, const char *name)
 {
-	char path[STORE_PATH], fresh[STORE_PATH];
-	struct file *file;
-
-	if (!store_path(st, path, "snapshot") || !store_path(st, fresh, "snapshot.new"))
-		return ERR_INVALID;
-	enum err err = file_open(fresh, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &file);
-	if (err)
-		return err;
 	char text[SNAPSHOT_NAME * 2];
 	snprintf(text, sizeof(text), "%s\n%lld\n", name, (long long)clock_wall());
-	err = file_write(file, slice_str(text), 0, 0);
-	if (!err)
-		err = file_sync(file);
-	file_close(file);
-	if (!err)
-		err = file_rename(fresh, path);
-	return err ? err : file_sync_dir(st->path);
+	return file_replace(st->path, "snapshot", slice_str(text));
 }
 
 enum err snapshot_current(const char *data, char name[SNAPSHOT_NAME], wall_ms *out_at)
