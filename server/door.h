@@ -77,6 +77,7 @@ struct door_session {
 	/* server/entry.c's, until the greeting. */
 	void (*ready)(struct door_session *ds);
 	msec entry_ms;
+	unsigned id;               /* for log lines; of all protocols one row of numbers */
 	struct exchange *exchange; /* a login under way */
 	bool tls;
 	/* The door begins to stop: say goodbye now if idle, else when the work is done. `now`: the time

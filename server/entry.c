@@ -5,7 +5,9 @@
 #include "server/entry.h"
 
 #include "core/conn.h"
+#include "core/listen.h"
 #include "core/proxy.h"
+#include "core/ring.h"
 #include "core/tls.h"
 #include "core/worker.h"
 #include "server/rate.h"
@@ -26,6 +28,33 @@ enum fault entry_admit(struct door *door, const struct addr *peer)
 		return FAULT_NONE;
 	return rate_take(door->rate, peer, worker_now(door->w), (unsigned)per_minute) ? FAULT_NONE :
 											FAULT_RATE;
+}
+
+bool entry_open(const struct entry *entry, struct door_session *ds)
+{
+	static _Thread_local unsigned next_id; /* of this worker */
+	struct door *door = entry->door;
+	struct conn_open open = { .fd = entry->fd,
+		.peer = entry->peer,
+		.ops = entry->ops,
+		.owner = ds,
+		.listener = door->listener };
+
+	if (!ds) {
+		ring_close(entry->fd);
+		listener_gone(door->listener, entry->peer);
+		return false;
+	}
+	*ds = (struct door_session){ .door = door,
+		.setup = setup_hold(door->setup),
+		.stop = entry->stop,
+		.id = ++next_id * WORKERS_MAX + worker_index(door->w) };
+	if (conn_open(door->w, &open, &ds->conn)) {
+		setup_put(ds->setup);
+		return false;
+	}
+	door_join(door, ds);
+	return true;
 }
 
 static enum err read_proxy_header(struct door_session *ds, msec timeout_ms)

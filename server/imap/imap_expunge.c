@@ -26,8 +26,8 @@ enum verdict imap_ok_expunged(struct imap_session *s)
 		arena_printf(&s->arena, "HIGHESTMODSEQ %llu", (unsigned long long)s->box->told));
 }
 
-/* `uids` NULL: all that are marked. */
-static enum err expunge(struct imap_session *s, const struct runs *uids, uint64_t *out_count)
+enum err imap_remove_marked(struct imap_session *s, const struct runs *uids,
+	struct imap_removed *out)
 {
 	struct message_expunge args = {
 		.account = s->account, .mailbox = s->box->view->watch.mailbox, .uids = uids
@@ -43,7 +43,8 @@ static enum err expunge(struct imap_session *s, const struct runs *uids, uint64_
 		if (!err && gone.count) {
 			imap_wrote(s, result.pos);
 			imap_view_gone(s, &gone);
-			*out_count += gone.count;
+			out->pos = result.pos;
+			out->count += gone.count;
 		}
 		more = result.more;
 		runs_done(&gone);
@@ -55,7 +56,7 @@ enum verdict imap_do_expunge(struct imap_session *s, const union imap_args *args
 {
 	struct runs uids = { 0 };
 	struct run_list list;
-	uint64_t count = 0;
+	struct imap_removed removed = { 0 };
 	enum err err = OK;
 
 	if (s->run->uid) {
@@ -63,9 +64,9 @@ enum verdict imap_do_expunge(struct imap_session *s, const union imap_args *args
 		err = imap_runs_of(list, &uids) ? OK : ERR_NOMEM;
 	}
 	if (!err && (!s->run->uid || uids.count))
-		err = expunge(s, s->run->uid ? &uids : NULL, &count);
+		err = imap_remove_marked(s, s->run->uid ? &uids : NULL, &removed);
 	runs_done(&uids);
 	if (err)
 		return imap_no_err(s, err);
-	return count ? imap_ok_expunged(s) : imap_ok(s);
+	return removed.count ? imap_ok_expunged(s) : imap_ok(s);
 }

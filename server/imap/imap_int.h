@@ -81,7 +81,6 @@ struct imap_session {
 	char *idle_tag; /* of the IDLE that goes on */
 	struct seat *seat;
 	modseq written; /* the last change of ours: imap_wrote */
-	unsigned id;    /* for log lines */
 	uint32_t commands;
 	uint16_t junk;        /* commands before the login */
 	uint8_t bad;          /* in a row */

@@ -39,7 +39,7 @@ void imap_log_connect(struct imap_session *s)
 	metric_add(&imap_metrics, IMAP_METRIC_CONNECTIONS, 1);
 	metric_add(&imap_metrics, IMAP_METRIC_OPEN, 1);
 	s->logged = true;
-	event_emit(&imap_events, IMAP_E_CONNECT, log_uint("session", s->id),
+	event_emit(&imap_events, IMAP_E_CONNECT, log_uint("session", s->head.id),
 		log_str("service", service_words[s->head.door->service]),
 		log_addr("client", conn_peer(s->head.conn)));
 }
@@ -52,7 +52,7 @@ void imap_log_disconnect(struct imap_session *s, enum err why)
 		metric_add(&imap_metrics, IMAP_METRIC_LOGGED_IN, -1);
 	if (s->idle_tag)
 		metric_add(&imap_metrics, IMAP_METRIC_IDLE, -1);
-	event_emit(&imap_events, IMAP_E_DISCONNECT, log_uint("session", s->id),
+	event_emit(&imap_events, IMAP_E_DISCONNECT, log_uint("session", s->head.id),
 		log_addr("client", conn_peer(s->head.conn)), some("account", slice_str(s->name)),
 		log_uint("commands", s->commands), log_err(why));
 }
@@ -60,14 +60,14 @@ void imap_log_disconnect(struct imap_session *s, enum err why)
 void imap_log_login(struct imap_session *s, slice mechanism)
 {
 	metric_add(&imap_metrics, IMAP_METRIC_LOGGED_IN, 1);
-	event_emit(&imap_events, IMAP_E_LOGIN, log_uint("session", s->id),
+	event_emit(&imap_events, IMAP_E_LOGIN, log_uint("session", s->head.id),
 		log_str("account", s->name), log_slice("mechanism", mechanism),
 		log_bool("tls", s->head.tls), log_addr("client", conn_peer(s->head.conn)));
 }
 
 void imap_log_refused(struct imap_session *s, const char *what, slice detail)
 {
-	event_emit(&imap_events, IMAP_E_REFUSED, log_uint("session", s->id), log_str("why", what),
-		some("what", detail), log_addr("client", conn_peer(s->head.conn)),
-		some("account", slice_str(s->name)));
+	event_emit(&imap_events, IMAP_E_REFUSED, log_uint("session", s->head.id),
+		log_str("why", what), some("what", detail),
+		log_addr("client", conn_peer(s->head.conn)), some("account", slice_str(s->name)));
 }

@@ -10,6 +10,7 @@
 struct imap_flags;
 struct imap_part;
 struct imap_session;
+struct runs;
 union imap_args;
 
 /* --- imap_caps.c --- */
@@ -71,6 +72,14 @@ enum verdict imap_do_store(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_copy(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_move(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_expunge(struct imap_session *s, const union imap_args *args);
+/* Expunge of `uids`, or of all (NULL), as far as they are marked \Deleted; `out`, zeroed before, tells how
+ * many went, and when. */
+struct imap_removed {
+	modseq pos;
+	uint32_t count;
+};
+enum err imap_remove_marked(struct imap_session *s, const struct runs *uids,
+	struct imap_removed *out);
 enum verdict imap_do_append(struct imap_session *s, const union imap_args *args);
 /* imap_store.c: keywords as the store takes them, each ended by NUL, in s->arena. Of $Junk and
  * $NotJunk the one named last stays. */

@@ -208,31 +208,6 @@ enum verdict imap_do_examine(struct imap_session *s, const union imap_args *args
 
 /* --- CLOSE --------------------------------------------------------------------------------------------- */
 
-/* Removes what is marked, without a word (RFC 9051 6.4.1). */
-static enum err expunge_silently(struct imap_session *s, modseq *out_pos, uint32_t *out_count)
-{
-	struct message_expunge args = { .account = s->account,
-		.mailbox = s->box->view->watch.mailbox };
-	enum err err;
-	bool more;
-
-	do {
-		struct runs gone = { 0 };
-		struct message_gone result = { .gone = &gone };
-
-		err = message_expunge(imap_store_of(s), &args, &result);
-		if (!err && gone.count) {
-			imap_wrote(s, result.pos);
-			imap_view_gone(s, &gone);
-			*out_pos = result.pos;
-			*out_count += gone.count;
-		}
-		more = result.more;
-		runs_done(&gone);
-	} while (!err && more);
-	return err;
-}
-
 /* Nothing that others did is still to be told, `own` expunges apart. */
 static enum err is_current(struct imap_session *s, uint32_t own, bool *out)
 {
@@ -247,23 +222,23 @@ static enum err is_current(struct imap_session *s, uint32_t own, bool *out)
 	return err == ERR_NOT_FOUND ? OK : err;
 }
 
+/* What is marked is removed without a word (RFC 9051 6.4.1). */
 enum verdict imap_do_close(struct imap_session *s, const union imap_args *args)
 {
 	bool current = false;
-	uint32_t own = 0;
-	modseq pos = 0;
-	enum err err = s->box->read_only ? OK : expunge_silently(s, &pos, &own);
+	struct imap_removed own = { 0 };
+	enum err err = s->box->read_only ? OK : imap_remove_marked(s, NULL, &own);
 
 	if (err && err != ERR_NOT_FOUND)
 		return imap_no_err(s, err);
-	err = pos && imap_is(s, IMAP_EN_CONDSTORE) ? is_current(s, own, &current) : OK;
+	err = own.count && imap_is(s, IMAP_EN_CONDSTORE) ? is_current(s, own.count, &current) : OK;
 	imap_deselect(s);
 	if (err)
 		return imap_no_err(s, err);
 	/* RFC 7162 3.2.8; who has not been told of others' changes may not claim to be up to date. */
 	if (current)
 		return imap_ok_code(s,
-			arena_printf(&s->arena, "HIGHESTMODSEQ %llu", (unsigned long long)pos));
+			arena_printf(&s->arena, "HIGHESTMODSEQ %llu", (unsigned long long)own.pos));
 	return imap_ok(s);
 }
 

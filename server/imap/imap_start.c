@@ -7,16 +7,11 @@
 
 #include <stdlib.h>
 
-#include "core/listen.h"
-#include "core/ring.h"
-#include "core/worker.h"
 #include "server/entry.h"
 #include "server/exchange.h"
 #include "server/seat.h"
 
 enum { CHUNK_BYTES = 2048 - 64, HOLD_EXTRA = 8192 };
-
-static _Thread_local unsigned next_id; /* of this worker */
 
 static void on_closed(struct conn *c, enum err why);
 static void on_deadline(struct conn *c);
@@ -96,29 +91,16 @@ static void ready(struct door_session *ds)
 
 void imap_session_start(struct door *door, int fd, const struct addr *peer)
 {
+	struct entry entry = { .door = door, .fd = fd, .peer = peer, .ops = &ops, .stop = on_stop };
 	enum fault refuse = entry_admit(door, peer);
 	struct imap_session *s = calloc(1, sizeof(*s));
-	struct conn_open open = {
-		.fd = fd, .peer = peer, .ops = &ops, .owner = s, .listener = door->listener
-	};
 
-	if (!s) {
-		ring_close(fd);
-		listener_gone(door->listener, peer);
-		return;
-	}
-	s->head = (struct door_session){
-		.door = door, .setup = setup_hold(door->setup), .stop = on_stop
-	};
-	s->id = ++next_id * WORKERS_MAX + worker_index(door->w);
-	arena_init(&s->arena, CHUNK_BYTES);
-	if (conn_open(door->w, &open, &s->head.conn)) {
-		setup_put(s->head.setup);
+	if (!entry_open(&entry, s ? &s->head : NULL)) {
 		free(s);
 		return;
 	}
+	arena_init(&s->arena, CHUNK_BYTES);
 	conn_set_hold_max(s->head.conn, (size_t)s->head.setup->imap->line_max + HOLD_EXTRA);
-	door_join(door, &s->head);
 	if (refuse)
 		imap_bye(s, fault_smtp(refuse)->text);
 	else

@@ -36,7 +36,7 @@ void pop3_log_connect(struct pop3_session *s)
 	metric_add(&pop3_metrics, POP3_METRIC_CONNECTIONS, 1);
 	metric_add(&pop3_metrics, POP3_METRIC_OPEN, 1);
 	s->logged = true;
-	event_emit(&pop3_events, POP3_E_CONNECT, log_uint("session", s->id),
+	event_emit(&pop3_events, POP3_E_CONNECT, log_uint("session", s->head.id),
 		log_str("service", service_words[s->head.door->service]),
 		log_addr("client", conn_peer(s->head.conn)));
 }
@@ -45,14 +45,14 @@ void pop3_log_disconnect(struct pop3_session *s, enum err why)
 {
 	if (s->logged)
 		metric_add(&pop3_metrics, POP3_METRIC_OPEN, -1);
-	event_emit(&pop3_events, POP3_E_DISCONNECT, log_uint("session", s->id),
+	event_emit(&pop3_events, POP3_E_DISCONNECT, log_uint("session", s->head.id),
 		log_addr("client", conn_peer(s->head.conn)), some("account", s->account),
 		log_uint("retrieved", s->retrieved), log_uint("removed", s->removed), log_err(why));
 }
 
 void pop3_log_login(struct pop3_session *s, slice mechanism)
 {
-	event_emit(&pop3_events, POP3_E_LOGIN, log_uint("session", s->id),
+	event_emit(&pop3_events, POP3_E_LOGIN, log_uint("session", s->head.id),
 		log_slice("account", s->account), log_slice("mechanism", mechanism),
 		log_addr("client", conn_peer(s->head.conn)));
 }
@@ -62,7 +62,7 @@ void pop3_log_refused(struct pop3_session *s, enum fault fault, slice what)
 	metric_add(&pop3_metrics, POP3_METRIC_REFUSED, 1);
 	if (fault == FAULT_SHUTDOWN)
 		return;
-	event_emit(&pop3_events, POP3_E_REFUSED, log_uint("session", s->id),
+	event_emit(&pop3_events, POP3_E_REFUSED, log_uint("session", s->head.id),
 		log_str("fault", fault_name(fault)), some("what", what),
 		log_addr("client", conn_peer(s->head.conn)));
 }

@@ -5,15 +5,10 @@
 
 #include <stdlib.h>
 
-#include "core/listen.h"
-#include "core/ring.h"
-#include "core/worker.h"
 #include "server/entry.h"
 #include "server/seat.h"
 
 enum { NAMES_BYTES = 256 };
-
-static _Thread_local unsigned next_id; /* of this worker */
 
 static void on_closed(struct conn *c, enum err why)
 {
@@ -62,28 +57,15 @@ static void ready(struct door_session *ds)
 
 void pop3_session_start(struct door *door, int fd, const struct addr *peer)
 {
+	struct entry entry = { .door = door, .fd = fd, .peer = peer, .ops = &ops, .stop = on_stop };
 	enum fault refuse = entry_admit(door, peer);
 	struct pop3_session *s = calloc(1, sizeof(*s));
-	struct conn_open open = {
-		.fd = fd, .peer = peer, .ops = &ops, .owner = s, .listener = door->listener
-	};
 
-	if (!s) {
-		ring_close(fd);
-		listener_gone(door->listener, peer);
-		return;
-	}
-	s->head = (struct door_session){
-		.door = door, .setup = setup_hold(door->setup), .stop = on_stop
-	};
-	s->id = ++next_id * WORKERS_MAX + worker_index(door->w);
-	arena_init(&s->arena, NAMES_BYTES);
-	if (conn_open(door->w, &open, &s->head.conn)) {
-		setup_put(s->head.setup);
+	if (!entry_open(&entry, s ? &s->head : NULL)) {
 		free(s);
 		return;
 	}
-	door_join(door, &s->head);
+	arena_init(&s->arena, NAMES_BYTES);
 	if (refuse)
 		pop3_say_goodbye(s, refuse);
 	else

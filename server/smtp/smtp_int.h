@@ -51,7 +51,6 @@ struct smtp_session {
 	slice helo, account;
 	uint64_t chunk_left;
 	msec chunk_deadline; /* of a BDAT being swallowed */
-	unsigned id;         /* for log lines */
 	uint16_t errors, junk, messages;
 	uint8_t state, input; /* enum smtp_state, enum smtp_input */
 	uint8_t chunk_fault;  /* enum fault: what the BDAT being swallowed is answered */

@@ -56,7 +56,7 @@ void smtp_log_connect(struct smtp_session *s)
 	metric_add(&smtp_metrics, SMTP_METRIC_CONNECTIONS, 1);
 	metric_add(&smtp_metrics, SMTP_METRIC_OPEN, 1);
 	s->logged = true;
-	event_emit(&smtp_events, SMTP_E_CONNECT, log_uint("session", s->id),
+	event_emit(&smtp_events, SMTP_E_CONNECT, log_uint("session", s->head.id),
 		log_str("service", service_name(s)), log_addr("client", conn_peer(s->head.conn)));
 }
 
@@ -64,7 +64,7 @@ void smtp_log_disconnect(struct smtp_session *s, enum err why)
 {
 	if (s->logged)
 		metric_add(&smtp_metrics, SMTP_METRIC_OPEN, -1);
-	event_emit(&smtp_events, SMTP_E_DISCONNECT, log_uint("session", s->id),
+	event_emit(&smtp_events, SMTP_E_DISCONNECT, log_uint("session", s->head.id),
 		log_addr("client", conn_peer(s->head.conn)), log_uint("messages", s->messages),
 		log_err(why));
 }
@@ -74,7 +74,7 @@ void smtp_log_refused(struct smtp_session *s, enum fault fault, slice what)
 	count_fault(fault);
 	if (fault == FAULT_SHUTDOWN) /* a line for each idle session would hide the rest */
 		return;
-	event_emit(&smtp_events, SMTP_E_REFUSED, log_uint("session", s->id),
+	event_emit(&smtp_events, SMTP_E_REFUSED, log_uint("session", s->head.id),
 		log_str("fault", fault_name(fault)), some("what", what),
 		log_addr("client", conn_peer(s->head.conn)), some("helo", s->helo),
 		some("account", s->account));
@@ -109,7 +109,7 @@ void smtp_log_message(struct smtp_session *s, enum fault fault)
 
 void smtp_log_login(struct smtp_session *s, slice mechanism)
 {
-	event_emit(&smtp_events, SMTP_E_LOGIN, log_uint("session", s->id),
+	event_emit(&smtp_events, SMTP_E_LOGIN, log_uint("session", s->head.id),
 		some("account", s->account), log_slice("mechanism", mechanism),
 		log_addr("client", conn_peer(s->head.conn)));
 }
