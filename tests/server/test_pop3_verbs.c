@@ -199,7 +199,7 @@ Test(pop3_verbs, failed_logins_give_their_seat_back_at_once)
 	leave();
 }
 
-/* docs/architecture.md promises that an idle session is a struct and a timer. */
+/* docs/mailboxes.md promises it. */
 Test(pop3_verbs, between_commands_nothing_is_held)
 {
 	struct pop3_session *s;
