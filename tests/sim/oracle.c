@@ -200,7 +200,7 @@ void oracle_broken(unsigned session)
 }
 
 /* What a failing disk made the server refuse may have reached it all the same, and is found there
- * if the process dies before its next good write. */
+ * if the process ends before its next good write. */
 static void doubt_refusals(void)
 {
 	for (uint32_t i = o.life_messages; i < o.count; i++)
@@ -220,10 +220,17 @@ static void doubt_reports(bool safe)
 		}
 }
 
-void oracle_stopped(void)
+static void end_life(void)
 {
 	o.life_messages = o.count;
 	o.life_first = o.taken_count;
+}
+
+void oracle_stopped(bool safe)
+{
+	if (!safe)
+		doubt_refusals();
+	end_life();
 }
 
 void oracle_crashed(bool safe)
@@ -234,7 +241,7 @@ void oracle_crashed(bool safe)
 	for (size_t i = o.taken_count; i > o.life_first; i--)
 		if (!safe || doubtful(&o.taken[i - 1]))
 			excuse(&o.taken[i - 1]);
-	oracle_stopped();
+	end_life();
 	if (o.crashes < CRASHES_SAID)
 		o.crashed_at[o.crashes] = clock_now();
 	o.crashes++;

@@ -69,8 +69,8 @@ void oracle_broken(unsigned session);
 void oracle_answered(unsigned session, bool gone);
 /* The process died. `safe`: results were durable in time until then (no disk faults). */
 void oracle_crashed(bool safe);
-/* It ended in order: nothing of its life is in doubt. */
-void oracle_stopped(void);
+/* It ended in order: nothing of its life is in doubt, but for what a failing disk made it refuse. */
+void oracle_stopped(bool safe);
 
 /* A signature was found good. */
 void oracle_signed(void);

@@ -133,7 +133,7 @@ static void troubled_life(struct plan *p)
 		if (relay_given_up() > given_up)
 			oracle_crashed(false);
 		else
-			oracle_stopped();
+			oracle_stopped(!p->faulty_disk_now);
 		outcome->stops++;
 		return;
 	}
