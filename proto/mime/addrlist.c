@@ -244,8 +244,7 @@ static bool read_angle(struct addrlist *l, struct addrlist_item *out)
 	if (!starts_with(l, '>') || out->local.len == 0)
 		return false;
 	l->rest = slice_skip(l->rest, 1);
-	s = scan(&l->rest);
-	return !s.bad && s.raw.len == 0;
+	return true;
 }
 
 /* What stands before the byte of structure is known: which kind of address is it? */
@@ -327,8 +326,13 @@ static enum found skip_to_item(struct addrlist *l, struct scan *s, struct addrli
 	}
 }
 
-static bool at_separator(const struct addrlist *l)
+/* Nothing but comments stand between a whole address and the next. */
+static bool ends_well(struct addrlist *l)
 {
+	struct scan s = scan(&l->rest);
+
+	if (s.bad || s.raw.len)
+		return false;
 	return l->rest.len == 0 || l->rest.ptr[0] == ',' || l->rest.ptr[0] == ';';
 }
 
@@ -339,18 +343,20 @@ bool addrlist_next(struct addrlist *l, struct addrlist_item *out)
 
 	while ((found = skip_to_item(l, &s, out)) != FOUND_END) {
 		struct addrlist_item item = { .group = l->group };
+		bool angle = starts_with(l, '<'), whole;
 
 		if (found == FOUND_MARK)
 			return true;
-
-		if (read_item(l, &s, &item) && at_separator(l)) {
-			*out = item;
+		whole = read_item(l, &s, &item);
+		*out = item;
+		if (whole && ends_well(l))
 			return true;
-		}
 		l->bad = true;
 		ptrdiff_t comma = slice_find(l->rest, ',');
 
 		l->rest = slice_skip(l->rest, comma < 0 ? l->rest.len : (size_t)comma + 1);
+		if (whole && angle && l->salvage)
+			return true;
 	}
 	return false;
 }

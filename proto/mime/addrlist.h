@@ -4,7 +4,7 @@
  * An iterator over the raw value of a field: groups, comments, quoted strings, domain literals,
  * obsolete routes and blanks around dots are understood; UTF-8 (RFC 6532) passes. Text that had to
  * be unquoted lives in the arena, everything else points into the value. Never fails: what is no
- * address is skipped up to the next comma and `bad` is set. */
+ * address is skipped up to the next comma and `bad` is set; for display `salvage` keeps what can be. */
 #ifndef PROTO_MIME_ADDRLIST_H
 #define PROTO_MIME_ADDRLIST_H
 
@@ -15,6 +15,7 @@ struct addrlist {
 	slice rest;
 	struct arena *arena;
 	bool marks;      /* set it first: the begin and the end of a group are items too */
+	bool salvage;    /* set it first: of "A <a@x> B <b@y>" the first address is kept */
 	bool bad;        /* something was no address */
 	slice group;     /* display name of the group we are in; ptr NULL outside of groups */
 	unsigned groups; /* groups begun so far, empty ones too */
