@@ -178,6 +178,22 @@ bool header_next(slice *rest, struct header_field *out)
 	return true;
 }
 
+bool header_is_stray(slice line)
+{
+	bool blank = line.len && (line.ptr[0] == ' ' || line.ptr[0] == '\t');
+
+	return blank || (slice_starts(line, SLICE("From ")) && !header_line_is_field(line));
+}
+
+slice header_skip_stray(slice block)
+{
+	size_t len = line_len(block);
+	slice rest = slice_skip(block, len);
+	bool stray = header_is_stray(slice_sub(block, 0, len));
+
+	return stray && header_line_is_field(rest) ? rest : block;
+}
+
 bool header_find(slice block, slice name, struct header_field *out)
 {
 	struct header_field field;

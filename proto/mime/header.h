@@ -51,6 +51,13 @@ bool header_is_name_byte(unsigned char c);
 /* May this line (its end included or not) begin a field: a name, blanks, a colon? */
 bool header_line_is_field(slice line);
 
+/* Some stored messages begin with a line that is no field: the "From " of a mailbox file, or one that
+ * folds nothing. Readers of mail look behind it; the end detector above does not, because what
+ * travels must not have it. */
+bool header_is_stray(slice line);
+/* The block behind such a line, when a field follows it; else the block as it is. */
+slice header_skip_stray(slice block);
+
 /* Known names ---------------------------------------------------------------------------------- */
 
 enum header_flag {

@@ -184,7 +184,7 @@ static void read_type(struct part_walker *w, slice block, struct part *part)
 	if (!w->memory)
 		arena_reset(&w->arena);
 	part->type = (struct ctype){ .type = SLICE("text"), .subtype = SLICE("plain") };
-	find_fields(block, &type, &encoding);
+	find_fields(header_skip_stray(block), &type, &encoding);
 	if (type.ptr)
 		part->has_type = ctype_parse(type, a, &part->type);
 	else if (digest)
@@ -247,11 +247,20 @@ static bool judge_line(struct part_walker *w, enum part_event *out, slice *bytes
 {
 	slice line = slice_skip(out_written(&w->header), w->line_at);
 	bool blank = slice_eq(line, SLICE("\r\n")) || slice_eq(line, SLICE("\n"));
-	bool folded = w->line_at > 0 && (line.ptr[0] == ' ' || line.ptr[0] == '\t');
+	bool folded = w->line_at > w->stray && (line.ptr[0] == ' ' || line.ptr[0] == '\t');
 
+	if (w->limits.stray && w->count == 1 && w->line_at == 0 && header_is_stray(line)) {
+		w->line_at = w->stray = w->header.len;
+		return false;
+	}
 	if (!blank && find_boundary(w, line) < 0 && (folded || header_line_is_field(line))) {
 		w->line_at = w->header.len;
 		return false;
+	}
+	/* No field follows: the stray line was text. */
+	if (w->stray && w->line_at == w->stray) {
+		w->line_at = 0;
+		blank = false;
 	}
 	*out = end_header(w, blank ? w->header.len : w->line_at, !blank, bytes);
 	return true;
@@ -264,13 +273,14 @@ static bool step_header(struct part_walker *w, slice *in, bool end, enum part_ev
 	slice piece = slice_sub(*in, 0, lf < 0 ? in->len : (size_t)lf + 1);
 
 	if (w->fresh) {
-		w->header.len = w->line_at = 0;
+		w->header.len = w->line_at = w->stray = 0;
 		w->fresh = false;
 	}
 	if (end) {
-		if (w->header.len > w->line_at)
-			return judge_line(w, out, bytes);
-		*out = end_header(w, w->header.len, true, bytes);
+		if (w->header.len > w->line_at && judge_line(w, out, bytes))
+			return true;
+		/* All of it is header, but for a stray line alone. */
+		*out = end_header(w, w->header.len > w->stray ? w->header.len : 0, true, bytes);
 		return true;
 	}
 	*in = slice_skip(*in, piece.len);

@@ -39,6 +39,7 @@ enum { PART_BOUNDARY_MAX = 200, PART_DEPTH_DEFAULT = 50, PART_COUNT_DEFAULT = 10
 struct part_limits {
 	size_t header_max;
 	unsigned depth_max, count_max;
+	bool stray; /* the message may begin with a line that header_skip_stray skips */
 };
 
 struct part {
@@ -67,9 +68,10 @@ struct part_walker {
 	struct arena *memory; /* NULL: the heap */
 	struct arena arena;   /* of the header block at hand, unless `memory` is */
 	struct out header;
-	size_t line_at;            /* where its last line begins */
-	slice replay;              /* a line that ended a header without belonging to it */
-	size_t longest;            /* of the boundaries that may come; 0: none may */
+	size_t line_at; /* where its last line begins */
+	size_t stray;   /* length of a first line that is header only if a field follows */
+	slice replay;   /* a line that ended a header without belonging to it */
+	size_t longest; /* of the boundaries that may come; 0: none may */
 	size_t held_len, held_eol; /* a line end and what may be a boundary line behind it */
 	unsigned char state;
 	bool fresh, line_start, begins_part;

@@ -40,7 +40,8 @@ struct summary_builder *summary_begin(struct arena *a)
 {
 	static const struct part_limits limits = { .header_max = SUMMARY_HEADER_MAX,
 		.depth_max = SUMMARY_DEPTH_MAX,
-		.count_max = SUMMARY_PARTS_MAX };
+		.count_max = SUMMARY_PARTS_MAX,
+		.stray = true };
 	struct summary_builder *b = arena_new(a, struct summary_builder);
 
 	b->a = a;

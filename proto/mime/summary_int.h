@@ -53,6 +53,8 @@ enum {
 /* The fields of a header that a summary keeps, first of each name. */
 struct summary_fields {
 	slice value[HEADER_IDS]; /* raw; ptr NULL: not there */
+	bool again[HEADER_IDS];  /* others of that name follow in `block` */
+	slice block;
 };
 void summary_fields_of(slice block, struct summary_fields *out);
 

@@ -2,7 +2,8 @@
 /* Writing the strings of a row: envelope, addresses, what a part says of itself.
  *
  * Everything comes from one header block in memory; strings that had to be changed live in the arena
- * until the part is written. Fields that occur twice count once, the first time. */
+ * until the part is written. Of fields that occur twice the first counts, but address lists are put
+ * together: some mailers write one To: for each recipient. */
 #include "core/base/text.h"
 #include "proto/mime/addrlist.h"
 #include "proto/mime/summary_int.h"
@@ -11,10 +12,12 @@ void summary_fields_of(slice block, struct summary_fields *out)
 {
 	struct header_field field;
 
-	*out = (struct summary_fields){ 0 };
+	block = header_skip_stray(block);
+	*out = (struct summary_fields){ .block = block };
 	while (header_next(&block, &field)) {
 		enum header_id id = header_id_of(field.name);
 
+		out->again[id] = out->value[id].ptr != NULL;
 		if (!out->value[id].ptr)
 			out->value[id] = field.value;
 	}
@@ -146,29 +149,63 @@ static void put_wreck(struct out *o, slice value, struct arena *a)
 		put_address(o, &item, a);
 }
 
+/* One list being written, of one field or several. */
+struct items {
+	struct out o;
+	unsigned count;
+	size_t room; /* bytes of the envelope that are left */
+	struct arena *a;
+};
+
 /* False: the rest was left out. */
-static bool put_addresses(struct out *o, slice value, struct arena *a)
+static bool add_addresses(struct items *items, slice value)
 {
-	struct addrlist list = { .rest = value, .arena = a, .marks = true };
-	struct out items = out_arena(a);
+	struct addrlist list = { .rest = value, .arena = items->a, .marks = true, .salvage = true };
 	struct addrlist_item item;
-	unsigned count = 0;
 	bool all = true;
 
-	if (!value.ptr) {
-		put_none(o);
-		return true;
-	}
 	while (all && addrlist_next(&list, &item)) {
-		put_address(&items, &item, a);
-		all = ++count < SUMMARY_ADDRESSES_MAX && o->len + items.len < SUMMARY_ENVELOPE_MAX;
+		put_address(&items->o, &item, items->a);
+		all = ++items->count < SUMMARY_ADDRESSES_MAX && items->o.len < items->room;
 	}
 	/* A group that was left open when the room ran out. */
 	if (!all && list.group.ptr)
-		out_u8(&items, SUMMARY_GROUP_END);
-	if (count == 0)
-		put_wreck(&items, value, a);
-	summary_put_list(o, items.len ? out_written(&items) : SLICE(""));
+		out_u8(&items->o, SUMMARY_GROUP_END);
+	return all;
+}
+
+/* The fields of that name behind the first. */
+static bool add_others(struct items *items, const struct summary_fields *f, enum header_id id)
+{
+	struct header_field field;
+	slice rest = f->block;
+	bool all = true;
+
+	while (all && header_next(&rest, &field))
+		if (field.value.ptr != f->value[id].ptr && header_id_of(field.name) == id)
+			all = add_addresses(items, field.value);
+	return all;
+}
+
+/* False: the rest was left out. */
+static bool put_addresses(struct out *o, const struct summary_fields *f, enum header_id id,
+	struct arena *a)
+{
+	size_t room = SUMMARY_ENVELOPE_MAX - MIN(o->len, (size_t)SUMMARY_ENVELOPE_MAX);
+	struct items items = { .o = out_arena(a), .room = room, .a = a };
+	bool all;
+
+	if (!f->value[id].ptr) {
+		put_none(o);
+		return true;
+	}
+	all = add_addresses(&items, f->value[id]);
+	/* A message has one sender. */
+	if (all && f->again[id] && id != HEADER_SENDER)
+		all = add_others(&items, f, id);
+	if (items.count == 0)
+		put_wreck(&items.o, f->value[id], a);
+	summary_put_list(o, items.o.len ? out_written(&items.o) : SLICE(""));
 	return all;
 }
 
@@ -189,7 +226,7 @@ void summary_put_envelope(struct out *o, const struct summary_fields *f, struct 
 	for (size_t i = 0; i < array_len(texts); i++)
 		summary_put_text(o, f->value[texts[i]], a);
 	for (size_t i = 0; i < SUMMARY_LISTS; i++)
-		if (!put_addresses(o, f->value[lists[i]], a))
+		if (!put_addresses(o, f, (enum header_id)lists[i], a))
 			*truncated = true;
 }
 

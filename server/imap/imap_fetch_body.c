@@ -158,6 +158,7 @@ static slice subset(struct fetch_job *job, const struct imap_section *section, s
 	struct out o = out_arena(&job->arena);
 	struct header_field field;
 
+	block = header_skip_stray(block);
 	while (header_next(&block, &field))
 		if (is_named(section, field.name) == want)
 			out_slice(&o, field.whole);

@@ -39,7 +39,7 @@ static slice header_of(const struct find_row *row, struct find_eyes *eyes)
 	b->failed = blob_open(&r, b->store, row->m.blob) || read_span(&r, 0, &stored);
 	out_slice(&o, row->splice);
 	out_slice(&o, b->failed ? SLICE("") : stored);
-	b->header = out_written(&o);
+	b->header = header_skip_stray(out_written(&o));
 	return b->header;
 }
 

@@ -28,10 +28,10 @@ static const struct feed_parser parser = {
 	.name = "header", .take = take, .state_size = sizeof(struct header_end)
 };
 
-static void addresses_survive(slice value)
+static void addresses_survive(slice value, bool salvage)
 {
 	struct arena a = { 0 };
-	struct addrlist l = { .rest = value, .arena = &a };
+	struct addrlist l = { .rest = value, .arena = &a, .salvage = salvage };
 	struct addrlist_item one, two;
 
 	while (addrlist_next(&l, &one)) {
@@ -73,10 +73,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	for (rest = block; header_next(&rest, &field);) {
 		must(feed_inside(field.whole, block) && feed_inside(field.name, field.whole));
 		must(feed_inside(field.value, field.whole) && field.name.len > 0);
-		addresses_survive(field.value);
+		addresses_survive(field.value, false);
+		addresses_survive(field.value, true);
 	}
 	must(e.implied ? rest.len == 0 :
 			 slice_eq(rest, SLICE("\r\n")) || slice_eq(rest, SLICE("\n")));
+	must(header_skip_stray(block).len == block.len);
+	must(feed_inside(header_skip_stray(in), in));
 	must(header_facts_of(block).fields >= header_facts_of(block).hops);
 	edits_keep(block);
 	return 0;

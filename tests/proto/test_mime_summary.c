@@ -84,6 +84,7 @@ static slice tree_of(struct made *m)
 	return out_written(&o);
 }
 
+#define MULTI "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
 #define HEAD                                                    \
 	"From: \"Doe, Jane\" <jane@example.org>\r\n"            \
 	"Sender: <s@example.org>\r\n"                           \
@@ -121,6 +122,28 @@ Test(mime_summary, envelope)
 	done(&m);
 }
 
+/* "A name route:local@host|", "G name|", "E|". */
+static slice addresses_of(struct made *m, slice list)
+{
+	struct summary_address item;
+	struct out o = out_arena(&m->a);
+
+	while (summary_address_next(&list, &item)) {
+		bool route = item.route.text.ptr;
+
+		if (item.kind == SUMMARY_GROUP_END)
+			out_str(&o, "E|");
+		else if (item.kind == SUMMARY_GROUP)
+			out_printf(&o, "G %.*s|", SLICE_ARG(item.name.text));
+		else
+			out_printf(&o, "A %.*s %.*s%s%.*s@%.*s|", SLICE_ARG(item.name.text),
+				SLICE_ARG(item.route.text), route ? ":" : "",
+				SLICE_ARG(item.local.text), SLICE_ARG(item.host.text));
+	}
+	cr_expect_eq(list.len, 0, "the whole list is read");
+	return out_written(&o);
+}
+
 Test(mime_summary, groups_routes_and_wrecks)
 {
 	static const struct {
@@ -134,30 +157,126 @@ Test(mime_summary, groups_routes_and_wrecks)
 		{ "no host", "root", "A  root@|" },
 		{ "no address", "Jane Doe", "A Jane Doe @|" },
 		{ "one of two", "Jane Doe, a@b", "A  a@b|" },
+		{ "no comma", "A <a@x> B <b@y>", "A A a@x|" },
 		{ "empty", "", "" },
 	};
 
 	for (size_t i = 0; i < array_len(rows); i++) {
 		struct made m = { 0 };
-		struct summary_address item;
-		struct out o = out_arena(&m.a);
+		slice found;
 
 		make(&m, arena_printf(&m.a, "To: %s\r\n\r\n", rows[i].to));
-		while (summary_address_next(&m.e.lists[SUMMARY_TO], &item)) {
-			bool route = item.route.text.ptr;
-
-			if (item.kind == SUMMARY_GROUP_END)
-				out_str(&o, "E|");
-			else if (item.kind == SUMMARY_GROUP)
-				out_printf(&o, "G %.*s|", SLICE_ARG(item.name.text));
-			else
-				out_printf(&o, "A %.*s %.*s%s%.*s@%.*s|", SLICE_ARG(item.name.text),
-					SLICE_ARG(item.route.text), route ? ":" : "",
-					SLICE_ARG(item.local.text), SLICE_ARG(item.host.text));
-		}
-		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s",
-			rows[i].why, SLICE_ARG(out_written(&o)));
+		found = addresses_of(&m, m.e.lists[SUMMARY_TO]);
+		cr_expect(slice_eq(found, slice_str(rows[i].want)), "%s: %.*s", rows[i].why,
+			SLICE_ARG(found));
 		cr_expect_not_null(m.e.lists[SUMMARY_TO].ptr);
+		done(&m);
+	}
+}
+
+Test(mime_summary, address_fields_of_one_name_are_put_together)
+{
+	static const struct {
+		const char *why, *head, *want;
+		enum summary_list list;
+	} rows[] = {
+		{ "two", "To: a@b\r\nCc: x@y\r\nTO: c@d, e@f", "A  a@b|A  c@d|A  e@f|",
+			SUMMARY_TO },
+		{ "Cc", "Cc: a@b\r\nSubject: x\r\nCc: c@d\r\nCc: e@f", "A  a@b|A  c@d|A  e@f|",
+			SUMMARY_CC },
+		{ "Bcc", "Bcc: a@b\r\nBcc: c@d", "A  a@b|A  c@d|", SUMMARY_BCC },
+		{ "Reply-To", "Reply-To: a@b\r\nReply-To: c@d", "A  a@b|A  c@d|",
+			SUMMARY_REPLY_TO },
+		{ "From", "From: a@b\r\nFrom: c@d", "A  a@b|A  c@d|", SUMMARY_FROM },
+		{ "one Sender", "Sender: a@b\r\nSender: c@d", "A  a@b|", SUMMARY_SENDER },
+		{ "a group ends with its field", "To: f: a@b\r\nTo: c@d", "G f|A  a@b|E|A  c@d|",
+			SUMMARY_TO },
+		{ "the first is empty", "To:\r\nTo: c@d", "A  c@d|", SUMMARY_TO },
+		{ "the first is none", "To: Jane Doe\r\nTo: c@d", "A  c@d|", SUMMARY_TO },
+		{ "none is one", "To: Jane Doe\r\nTo: Joe", "A  Joe@|", SUMMARY_TO },
+		{ "nor here", "To: Jane Doe\r\nTo: Joe Roe", "A Jane Doe @|", SUMMARY_TO },
+	};
+
+	for (size_t i = 0; i < array_len(rows); i++) {
+		struct made m = { 0 };
+		slice found;
+
+		make(&m, arena_printf(&m.a, "%s\r\n\r\n", rows[i].head));
+		found = addresses_of(&m, m.e.lists[rows[i].list]);
+		cr_expect(slice_eq(found, slice_str(rows[i].want)), "%s: %.*s", rows[i].why,
+			SLICE_ARG(found));
+		done(&m);
+	}
+}
+
+Test(mime_summary, many_address_fields_keep_to_the_limit)
+{
+	struct arena a = { 0 };
+	struct out message = out_arena(&a), row = out_arena(&a);
+	struct summary s;
+	struct summary_envelope e;
+	struct summary_address item;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < SUMMARY_ADDRESSES_MAX; i++)
+		out_str(&message, "To: a@b\r\nTo: f: c@d;\r\n");
+	summary_make(&a, out_written(&message), &row);
+	cr_assert(summary_open(out_written(&row), &s) && summary_envelope(&s, &e));
+	cr_expect(s.truncated);
+	while (summary_address_next(&e.lists[SUMMARY_TO], &item))
+		count++;
+	cr_expect_eq(count, SUMMARY_ADDRESSES_MAX);
+	arena_done(&a);
+}
+
+/* The line of a mailbox file, or one that folds nothing, in front of the first field. */
+Test(mime_summary, stray_first_line)
+{
+	static const struct {
+		const char *why, *in, *tree, *subject;
+	} rows[] = {
+		{ "mbox", "From a@b Fri Nov 21 1997\r\nSubject: x\r\n\r\nhi\r\n",
+			"0 text/plain 0/0 0+40 40+4 1 root;", "x" },
+		{ "typed", "From a@b\nSubject: x\nContent-Type: a/b\n\nhi\n",
+			"0 a/b 0/0 0+39 39+3 1 root;", "x" },
+		{ "parts", "From a@b\r\nSubject: x\r\n" MULTI "--b\r\n\r\none\r\n--b--\r\n",
+			"0 multipart/mixed 1/1 0+67 67+19 4 root;1 text/plain 0/0 72+2 74+3 0;",
+			"x" },
+		{ "folds nothing", " \tabc\r\nSubject: x\r\n\r\nhi\r\n",
+			"0 text/plain 0/0 0+21 21+4 1 root;", "x" },
+		{ "no body", "From a@b\r\nSubject: x", "0 text/plain 0/0 0+20 20+0 0 root;", "x" },
+		{ "a field after all", "From : a@b\r\nSubject: x\r\n\r\n",
+			"0 text/plain 0/0 0+26 26+0 0 root;", "x" },
+		{ "no field behind", "From here on\r\nall is text\r\nSubject: x\r\n\r\n",
+			"0 text/plain 0/0 0+0 0+41 4 root;", NULL },
+		{ "folded in vain", "From a@b\r\n c\r\nSubject: x\r\n\r\n",
+			"0 text/plain 0/0 0+0 0+28 4 root;", NULL },
+		{ "nothing behind", "From a@b\r\n", "0 text/plain 0/0 0+0 0+10 1 root;", NULL },
+		{ "not even a line end", "From a@b", "0 text/plain 0/0 0+0 0+8 0 root;", NULL },
+		{ "blank line behind", "From a@b\r\n\r\nSubject: x\r\n\r\n",
+			"0 text/plain 0/0 0+0 0+26 4 root;", NULL },
+		{ "twice", "From a@b\r\nFrom a@b\r\nSubject: x\r\n\r\n",
+			"0 text/plain 0/0 0+0 0+34 4 root;", NULL },
+		{ "not the first", "Subject: x\r\nFrom a@b\r\nA: b\r\n\r\n",
+			"0 text/plain 0/0 0+12 12+18 3 root;", "x" },
+		{ "not of a message inside",
+			"Content-Type: message/rfc822\r\n\r\nFrom a@b\r\nSubject: x\r\n\r\n",
+			"0 message/rfc822 2/1 0+32 32+24 3 root;1 text/plain 0/0 32+0 32+24 3 "
+			"root;",
+			NULL },
+	};
+
+	for (size_t i = 0; i < array_len(rows); i++) {
+		struct made m = { 0 };
+		slice tree;
+
+		make(&m, slice_str(rows[i].in));
+		tree = tree_of(&m);
+		cr_expect(slice_eq(tree, slice_str(rows[i].tree)), "%s: %.*s", rows[i].why,
+			SLICE_ARG(tree));
+		cr_expect(slice_eq(m.e.subject.text, slice_str(rows[i].subject)), "%s: %.*s",
+			rows[i].why, SLICE_ARG(m.e.subject.text));
+		cr_expect_not(m.s.truncated, "%s", rows[i].why);
 		done(&m);
 	}
 }
@@ -220,8 +339,6 @@ Test(mime_summary, first_and_last_references)
 	cr_expect_eq(summary_ref(&m.s, 15), summary_hash_id(SLICE("<39@x>")));
 	done(&m);
 }
-
-#define MULTI "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
 
 Test(mime_summary, trees)
 {
