@@ -12,6 +12,7 @@
 #include "core/fiber.h"
 #include "proto/sasl/sasl.h"
 
+#include <stdatomic.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -32,13 +33,13 @@ struct imap_plan {
 	const struct imap_args *args;
 	struct mix mix;
 	struct template *template;
-	enum needs needs; /* of the whole mix */
+	enum needs needs;       /* of the whole mix */
+	_Atomic uint64_t *next; /* number of the next connection, of all workers together */
 };
 
 struct imap_sender {
 	struct imap_talk imap;
 	struct out head; /* of a message to append */
-	uint64_t opened; /* connections so far */
 	uint64_t user;   /* number of the present one */
 	enum needs state;
 };
@@ -80,7 +81,7 @@ static const struct imap_op {
 static const struct arg_row rows[] = {
 	LOAD_ROWS(struct imap_args, load, "operations"),
 	{ "auth", ARG_STRING, AT(load.auth), 0, 0, "USER:PASSWORD",
-		"log in; %d is the number of the connection modulo --users" },
+		"log in; %d is the number of the connection, in order of opening, modulo --users" },
 	{ "users", ARG_COUNT, AT(users), 1, 0, "N", "for %d (default 1)" },
 	{ "mechanism", ARG_STRING, AT(load.mechanism), 0, 0, "NAME",
 		"LOGIN, the command (default), or PLAIN, by AUTHENTICATE" },
@@ -225,7 +226,7 @@ static bool connect_to(struct load_sender *s)
 
 	own->imap.talk = &s->talk;
 	own->state = NOTHING;
-	own->user = s->index + own->opened++ * s->load->connections;
+	own->user = atomic_fetch_add(plan_of(s)->next, 1);
 	if (!imap_open(&own->imap)) {
 		imap_close(&own->imap, false);
 		return false;
@@ -427,7 +428,8 @@ int bench_imap(char **argv)
 		.template = "text",
 		.users = 1,
 		.idle_ms = 1000 };
-	struct imap_plan plan = { 0 };
+	_Atomic uint64_t next = 0;
+	struct imap_plan plan = { .next = &next };
 	struct load load = { 0 };
 	struct arena arena = { 0 };
 	bool help;

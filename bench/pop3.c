@@ -10,6 +10,7 @@
 #include "core/entropy.h"
 #include "proto/sasl/sasl.h"
 
+#include <stdatomic.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -25,12 +26,13 @@ struct pop3_args {
 struct pop3_plan {
 	const struct pop3_args *args;
 	struct mix mix;
+	_Atomic uint64_t *next; /* number of the next connection, of all workers together */
 	bool login_only;
 };
 
 struct pop3_sender {
 	struct pop3_answer answer;
-	uint64_t opened, user, messages, bytes, items, first_ns;
+	uint64_t user, messages, bytes, items, first_ns;
 	bool logged_in;
 };
 
@@ -57,7 +59,7 @@ static const struct pop3_op {
 static const struct arg_row rows[] = {
 	LOAD_ROWS(struct pop3_args, load, "operations"),
 	{ "auth", ARG_STRING, AT(load.auth), 0, 0, "USER:PASSWORD",
-		"log in; %d is the number of the connection modulo --users" },
+		"log in; %d is the number of the connection, in order of opening, modulo --users" },
 	{ "users", ARG_COUNT, AT(users), 1, 0, "N", "for %d (default 1)" },
 	{ "mechanism", ARG_STRING, AT(load.mechanism), 0, 0, "NAME",
 		"USER, and PASS (default), or PLAIN, by AUTH" },
@@ -130,7 +132,7 @@ static bool connect_to(struct load_sender *s)
 
 	own->answer = (struct pop3_answer){ 0 };
 	own->logged_in = false;
-	own->user = s->index + own->opened++ * s->load->connections;
+	own->user = atomic_fetch_add(plan_of(s)->next, 1);
 	if (!talk_connect(&s->talk))
 		return false;
 	if (target->tls == TALK_IMPLICIT && !talk_start_tls(&s->talk))
@@ -371,7 +373,8 @@ static int run(struct load *load, const struct pop3_args *args)
 int bench_pop3(char **argv)
 {
 	struct pop3_args args = { .load = LOAD_ARGS_INIT, .mix = "retr", .users = 1 };
-	struct pop3_plan plan = { 0 };
+	_Atomic uint64_t next = 0;
+	struct pop3_plan plan = { .next = &next };
 	struct load load = { 0 };
 	struct arena arena = { 0 };
 	bool help;
