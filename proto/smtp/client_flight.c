@@ -15,6 +15,11 @@ bool smtp_client_can_offer(const struct smtp_client *c)
 		return false;
 	if (!c->flight[0].busy)
 		return true;
+	/* An LMTP server that gives a message fewer replies than it took recipients (RFC 2033 4.2) would
+	 * have the next command's reply count for one of them, and a mail would be lost. With nothing
+	 * behind the message it can only keep us waiting. */
+	if (c->conf->lmtp)
+		return false;
 	return pipelining(c) && c->flight[0].body_ended && !c->flight[1].busy;
 }
 

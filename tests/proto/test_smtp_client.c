@@ -543,6 +543,18 @@ static const struct script session_scripts[] = {
 		.told = "rcpt0.0=250 rcpt0.1=550 rcpt0.2=250 final0.0=250 final0.2=452 "
 			"done0=answered/1/0 ",
 	},
+	{
+		.why = "LMTP: nothing goes out behind a message, so no other reply can pass for a "
+		       "final one",
+		.conf = { NAME, .lmtp = true },
+		.mails = { { .rcpts = 2, .body = "one" }, { .rcpts = 1, .body = "two" } },
+		.turns = { { "220 x\r\n", "LHLO me\r\n" }, { PIPES, MAIL R0 R1 "DATA\r\n" },
+			{ OKS2 "250 ok\r\n354 go\r\n", "one\r\n.\r\n" }, { "451 for all\r\n", "" },
+			{ "250 late\r\n", MAIL R0 "DATA\r\n" },
+			{ OKS2 "354 go\r\n", "two\r\n.\r\n" }, { "250 b\r\n", "" } },
+		.told = "rcpt0.0=250 rcpt0.1=250 final0.0=451 final0.1=250 done0=answered/1/0 "
+			"rcpt1.0=250 final1.0=250 done1=answered/1/0 ",
+	},
 };
 
 static void play_all(const struct script *scripts, size_t n)
