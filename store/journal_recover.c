@@ -4,9 +4,9 @@
  *
  * The newest segment's head names the one before it and that one's last good sequence, and so on:
  * this chain is the journal. Slots outside it are free: recycled, or the remains of a failed write.
- * The last good frame says where the replay begins. That frame is written once more before anything
- * is believed: if the crash came between its write and its flush it would otherwise be gone at the
- * next power failure, after we had built on it. */
+ * The last good frame says where the replay begins. The write it came with is made once more before
+ * anything is believed: if the crash came between the write and its flush it would otherwise be gone
+ * at the next power failure, after we had built on it. */
 #include "store/journal_int.h"
 
 #include <stdlib.h>
@@ -234,16 +234,18 @@ static enum err replay(struct recover *rc, journal_pos from)
 	return err;
 }
 
+/* A segment's head has no write of its own: the first batch takes it along. */
 static enum err rewrite_last(struct seg *s, const struct scan *end)
 {
-	size_t len = (size_t)(end->at - end->last_at);
+	uint64_t from = end->last_at <= FRAME_ALIGN ? 0 : end->last_at;
+	size_t len = (size_t)(end->at - from);
 	char *buf = file_buffer(len);
 
 	if (!buf)
 		return ERR_NOMEM;
-	enum err err = s->at.home->read(&s->at, buf, len, end->last_at);
+	enum err err = s->at.home->read(&s->at, buf, len, from);
 	if (!err)
-		err = s->at.home->rewrite(&s->at, slice_of(buf, len), end->last_at);
+		err = s->at.home->rewrite(&s->at, slice_of(buf, len), from);
 	file_buffer_free(buf);
 	return err;
 }
