@@ -45,6 +45,7 @@ static void disk_append(struct worker *w, struct segment_op *op)
 		segment_files.append(w, op);
 		return;
 	}
+	d->failed = (struct disk_write){ op->segment->slot, op->offset, op->bytes.len };
 	/* What a dying disk took of it: whole sectors. */
 	size_t torn = MIN(d->torn_bytes, op->bytes.len) & ~(size_t)(FILE_ALIGN - 1);
 	size_t from = d->torn_tail ? op->bytes.len - torn : 0;
@@ -54,6 +55,12 @@ static void disk_append(struct worker *w, struct segment_op *op)
 	op->done(op, d->fail_with);
 }
 
+static enum err disk_rewrite(struct segment *s, slice bytes, uint64_t offset)
+{
+	disk_of(s->home)->rewritten = (struct disk_write){ s->slot, offset, bytes.len };
+	return segment_files.rewrite(s, bytes, offset);
+}
+
 void disk_init(struct disk *d)
 {
 	*d = (struct disk){ .home = segment_files, .fail_with = ERR_IO };
@@ -61,6 +68,7 @@ void disk_init(struct disk *d)
 	d->home.list = disk_list;
 	d->home.make = disk_make;
 	d->home.append = disk_append;
+	d->home.rewrite = disk_rewrite;
 }
 
 /* --- Stores --- */

@@ -13,6 +13,12 @@
 #include "store/store.h"
 #include "tests/support/tmpdir.h"
 
+/* One write, as the disk saw it. */
+struct disk_write {
+	uint32_t slot;
+	uint64_t offset, len;
+};
+
 struct disk {
 	struct segment_home home;
 	unsigned writes; /* so far */
@@ -22,8 +28,9 @@ struct disk {
 	/* What a failing write leaves on the disk: this many bytes of it, from its begin (or its end). */
 	size_t torn_bytes;
 	bool torn_tail;
-	bool no_slots;  /* ERR_NOSPACE for every new slot */
-	unsigned slots; /* made so far */
+	bool no_slots;                       /* ERR_NOSPACE for every new slot */
+	unsigned slots;                      /* made so far */
+	struct disk_write failed, rewritten; /* the last of each kind */
 };
 void disk_init(struct disk *d);
 

@@ -54,6 +54,36 @@ Test(faults, one_failed_write_is_nobodys_business)
 		}
 }
 
+/* A write that failed behind the disk's cache reads as good at the next start, and at the next power
+ * failure it is gone: so the start makes it once more, all of it, before it builds on it. */
+Test(faults, a_start_makes_the_whole_last_write_again)
+{
+	for (unsigned before = 0; before < 3; before++) {
+		struct blob_ref ref;
+		struct seen seen = { 0 };
+		struct box b;
+
+		box_make(&b);
+		box_open(&b, &keep_all, NULL);
+		for (unsigned i = 0; i < before; i++)
+			cr_assert_eq(put_message(b.st, i, 5000, &ref), OK);
+		b.disk.fail_from = b.disk.writes + 1;
+		b.disk.fail_to = b.disk.fail_from + 1000;
+		b.disk.torn_bytes = 1 << 20;
+		cr_assert_eq(put_message(b.st, 9, 5000, &ref), ERR_IO);
+		struct disk_write failed = b.disk.failed;
+		b.disk.torn_bytes = 0;
+		box_close(&b);
+		b.disk.fail_from = 0;
+		box_open(&b, &seeing, &seen);
+		cr_expect_eq(seen.len, before + 1, "what was refused may come back: %zu", seen.len);
+		cr_expect_eq(b.disk.rewritten.slot, failed.slot);
+		cr_expect_eq(b.disk.rewritten.offset, failed.offset);
+		cr_expect_eq(b.disk.rewritten.len, failed.len);
+		box_remove(&b);
+	}
+}
+
 Test(faults, refused_mail_never_comes_back)
 {
 	struct blob_ref first, refused, last;
