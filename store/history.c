@@ -65,21 +65,34 @@ static enum err keep_record(void *arg, const struct journal_record *rec, slice p
 	return err ? err : put(k, part);
 }
 
+/* Under another name until it is whole: what a crash left of it is no history, and no damage, for
+ * the segment is still in the journal then. */
 static enum err open_file(struct store *st, struct keeping *k, char path[STORE_PATH])
 {
 	char name[NAME + 16];
 
-	snprintf(name, sizeof(name), "history/%010u", k->segment);
+	snprintf(name, sizeof(name), "history/%010u.new", k->segment);
 	if (!store_path(st, path, name))
 		return ERR_INVALID;
 	return file_open(path, FILE_WRITE | FILE_CREATE | FILE_TRUNCATE, &k->file);
+}
+
+static enum err name_file(struct store *st, const struct keeping *k, const char *path)
+{
+	char name[NAME + 16], whole[STORE_PATH], folder[STORE_PATH];
+
+	snprintf(name, sizeof(name), "history/%010u", k->segment);
+	if (!store_path(st, whole, name) || !store_path(st, folder, "history"))
+		return ERR_INVALID;
+	enum err err = file_rename(path, whole);
+	return err ? err : file_sync_dir(folder);
 }
 
 enum err history_keep(struct store *st, uint32_t segment, struct history_kept *out)
 {
 	struct keeping k = { .segment = segment, .buf = malloc(BUFFER) };
 	struct journal_walk walk = { .segment = segment, .each = keep_record, .arg = &k };
-	char path[STORE_PATH], folder[STORE_PATH];
+	char path[STORE_PATH];
 
 	if (!k.buf)
 		return ERR_NOMEM;
@@ -96,9 +109,7 @@ enum err history_keep(struct store *st, uint32_t segment, struct history_kept *o
 	free(k.buf);
 	if (empty)
 		return file_unlink(path);
-	if (!err)
-		err = store_path(st, folder, "history") ? file_sync_dir(folder) : ERR_INVALID;
-	return err;
+	return err ? err : name_file(st, &k, path);
 }
 
 /* --- The files there are --- */
