@@ -8,12 +8,12 @@
 #include "core/worker.h"
 #include "tests/sim/mail_town.h"
 
-struct mail_town mail_town;
+struct mail_audit mail_audit;
 
 /* A look at a mailbox in an audit must succeed. */
 static bool failed(const struct talk *t, const char *what)
 {
-	if (mail_town.audit)
+	if (mail_audit.on)
 		oracle_complain("at the audit: %s: %s", what, t->line);
 	return false;
 }
@@ -40,7 +40,7 @@ static bool conclude(struct talk *t, struct letter *letter, bool lmtp)
 			letter->in[box].complete = true;
 		}
 	talk_send(t, ".\r\n");
-	if (mail_town_bad(30)) { /* away without waiting for the answer */
+	if (town_bad(30)) { /* away without waiting for the answer */
 		(void)talk_flush(t);
 		return false;
 	}
@@ -90,8 +90,8 @@ void deliver_smtp(struct talk *t, bool lmtp)
 
 	talk_send(t, "%s client.test\r\n", lmtp ? "LHLO" : "EHLO");
 	good = good && reply(t) == 250;
-	while (good && letters-- && mail_town.left && !mail_town.stopping) {
-		mail_town.left--;
+	while (good && letters-- && town.left && !town.stopping) {
+		town.left--;
 		good = send_letter(t, lmtp);
 	}
 	talk_close(t, !good);
@@ -241,12 +241,12 @@ static bool pop3_session(struct talk *t, struct drop *d, unsigned box)
 	view_begin(&d->view, box);
 	if (!pop3_ask(t, "PASS " MAIL_TOWN_PASSWORD))
 		return failed(t, "PASS");
-	if (!pop3_look(t, d) || (mail_town.audit && d->view.partial))
+	if (!pop3_look(t, d) || (mail_audit.on && d->view.partial))
 		return failed(t, "reading by POP3");
 	for (uint32_t n = 1; n <= d->count; n++)
-		if ((mail_town.audit || sim_random(8) == 0) && !pop3_retrieve(t, d, n))
+		if ((mail_audit.on || sim_random(8) == 0) && !pop3_retrieve(t, d, n))
 			return failed(t, "RETR");
-	return mail_town.audit ? pop3_ask(t, "QUIT") : pop3_remove(t, d);
+	return mail_audit.on ? pop3_ask(t, "QUIT") : pop3_remove(t, d);
 }
 
 void read_pop3(struct talk *t, unsigned box)
@@ -294,7 +294,7 @@ static bool imap_count_archive(struct talk *t)
 	talk_send(t, "t SELECT Archive\r\n");
 	while (talk_line(t) && !talk_starts(t, "t "))
 		if (talk_starts(t, "* ") && strstr(t->line, " EXISTS"))
-			mail_town.kept += strtoull(t->line + 2, NULL, 10);
+			mail_audit.kept += strtoull(t->line + 2, NULL, 10);
 	return talk_starts(t, "t OK") || failed(t, "SELECT Archive");
 }
 
@@ -392,10 +392,10 @@ static bool imap_session(struct talk *t, struct imap_reader *r, unsigned box)
 	view_begin(&r->view, box);
 	if (!imap_select(t, box) || !imap_look(t, r))
 		return failed(t, "reading by IMAP");
-	if (!mail_town.audit)
+	if (!mail_audit.on)
 		return (sim_random(2) ? imap_append(t, box) : imap_remove(t, r)) &&
 			imap_ask(t, "LOGOUT");
-	mail_town.kept += r->view.seen_count;
+	mail_audit.kept += r->view.seen_count;
 	return imap_count_archive(t);
 }
 
@@ -438,25 +438,25 @@ static void audit(void)
 	for (unsigned box = 0; box < BOXES; box++)
 		for (unsigned kind = 2; kind < 4; kind++)
 			do_one(kind, box);
-	mail_town.audited++;
+	mail_audit.done++;
 }
 
 static void run_client(void *arg)
 {
 	unsigned n = (unsigned)(uintptr_t)arg;
 
-	if (mail_town.audit)
+	if (mail_audit.on)
 		audit();
-	while (!mail_town.audit && !mail_town.stopping && (n % 4 >= 2 || mail_town.left)) {
-		if (fiber_sleep((msec)sim_random((uint64_t)mail_town.pause_ms + 1)))
+	while (!mail_audit.on && !town.stopping && (n % 4 >= 2 || town.left)) {
+		if (fiber_sleep((msec)sim_random((uint64_t)town.pause_ms + 1)))
 			break;
 		do_one(n % 4, (unsigned)sim_random(BOXES));
 	}
-	mail_town.busy--;
+	town.busy--;
 }
 
-void mail_town_start(struct worker *w, unsigned n)
+void client_start(struct worker *w, unsigned n)
 {
-	mail_town.busy++;
+	town.busy++;
 	must(fiber_start(w, run_client, (void *)(uintptr_t)n) == OK);
 }

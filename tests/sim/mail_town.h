@@ -1,43 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* mail_town.h - clients of a mailbox server in a simulated run: who delivers, who reads.
+/* mail_town.h - clients of a mailbox server: who delivers, who reads.
  *
- * They run on the server's own workers and die with them; the ledger and `mail_town` outlive a
- * crash. Each fiber does one thing after the other until it is told to stop. */
+ * The ledger and `mail_audit` outlive a crash. Each fiber does one thing after the other until it is
+ * told to stop. */
 #ifndef TESTS_SIM_MAIL_TOWN_H
 #define TESTS_SIM_MAIL_TOWN_H
 
-#include "core/addr.h"
-#include "core/sim.h"
 #include "tests/sim/ledger.h"
+#include "tests/sim/town.h"
 
 struct conn;
-struct worker;
 
-struct mail_town {
-	bool faults;   /* clients break off */
-	bool stopping; /* they start nothing new */
-	bool audit;    /* readers look at each mailbox once and must succeed */
-	unsigned left; /* letters still to be delivered in this life */
-	unsigned clients, busy, audited;
-	unsigned large_per_mille;
-	msec pause_ms;
-	uint64_t kept; /* letters in all mailboxes at the audit */
+/* The last life: a reader looks at each mailbox once and must succeed. */
+struct mail_audit {
+	bool on;
+	unsigned done;
+	uint64_t kept; /* letters found in all mailboxes */
 };
-extern struct mail_town mail_town;
+extern struct mail_audit mail_audit;
 
-#define MAIL_TOWN_SERVER "198.51.100.1"
 #define MAIL_TOWN_DOMAIN "home.test"
 #define MAIL_TOWN_PASSWORD "secret"
 
-/* Client number n of this life; each is of another kind. */
-void mail_town_start(struct worker *w, unsigned n);
-
-static inline bool mail_town_bad(unsigned per_mille)
-{
-	return mail_town.faults && sim_random(1000) < per_mille;
-}
-
-/* --- A line-wise connection: talk.c's --- */
+/* --- A line-wise connection: mail_talk.c's --- */
 struct talk {
 	struct conn *c;
 	size_t len;

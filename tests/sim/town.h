@@ -1,27 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* town.h - everybody around the server in a simulated run: names, next hops, submitting clients.
+/* town.h - everybody around the server in a simulated run, whichever town it is.
  *
- * All of it runs on the server's own workers inside the simulation and dies with them; only the
- * oracle and `town` outlive a crash. What goes wrong is drawn from the seed while town.faults. */
+ * All of it runs on the server's own workers inside the simulation and dies with them; only `town` and
+ * what was promised (oracle.h, ledger.h) outlive a crash. What goes wrong is drawn from the seed
+ * while town.faults. relay_town.h and mail_town.h say who lives there; a program has one of them. */
 #ifndef TESTS_SIM_TOWN_H
 #define TESTS_SIM_TOWN_H
 
-#include "core/addr.h"
 #include "core/sim.h"
 #include "relay/resolver.h"
-#include "tests/sim/oracle.h"
 
+#include <stdio.h>
+
+#define TOWN_SERVER "198.51.100.1" /* where it listens */
+
+struct store;
 struct worker;
 
 struct town {
-	bool faults;           /* next hops and names misbehave, clients break off */
-	bool stopping;         /* clients start nothing new */
-	unsigned left;         /* messages still to be submitted in this life */
-	unsigned clients;      /* to start */
-	unsigned clients_busy; /* running now */
-	unsigned sessions;     /* of next hops, all lives: their names */
+	bool faults;      /* clients break off; next hops and names misbehave */
+	bool stopping;    /* clients start nothing new */
+	bool furnished;   /* the accounts were made in this life; where clients wait for them */
+	unsigned left;    /* messages still to be handed in during this life */
+	unsigned clients; /* to start */
+	unsigned busy;    /* running now */
 	unsigned large_per_mille;
-	msec client_pause_ms;
+	msec pause_ms;
 };
 extern struct town town;
 
@@ -31,43 +35,20 @@ static inline bool town_bad(unsigned per_mille)
 	return town.faults && sim_random(1000) < per_mille;
 }
 
-/* --- names.c: domains and exchangers, as a table --- */
-enum host_kind {
-	HOST_GOOD,
-	HOST_PLAIN,   /* no extension at all */
-	HOST_CHUNKS,  /* offers CHUNKING and PIPELINING */
-	HOST_REJECTS, /* 5xx for recipients with an odd number */
-	HOST_DEFERS,  /* 4xx for ever */
-	HOST_ABSENT,  /* nobody listens */
-	HOST_SIX,     /* has an IPv6 address only */
-	HOST_LMTP,    /* by a route: a reply for each recipient */
-};
-struct host {
-	const char *name;
-	unsigned char last_octet; /* 192.0.2.x */
-	enum host_kind kind;
-};
-extern const struct host town_hosts[];
-extern const unsigned town_host_count;
-extern const char *const town_domains[]; /* clients send to; NULL at the end */
-/* A domain that never takes anything. */
-bool town_refuses(const char *domain);
-struct addr town_address(const struct host *host);
+/* --- What each town gives: relay_house.c or mail_house.c --- */
+
+/* Lines for the house's configuration. */
+void town_write_config(FILE *f, unsigned variant);
+/* On a fiber of each worker: accounts and next hops. False: the process ends before that is done. */
+bool town_move_in(struct worker *w, struct store *st);
+/* Then: client number n of this life. */
+void client_start(struct worker *w, unsigned n);
+/* Nothing is left to be done. */
+bool town_idle(void *arg);
+/* With the house closed or crashed: is the disk as it must be? Complains; `emptied`: of what should
+ * be gone, too. */
+void town_check(bool emptied);
+/* Names, in the place of DNS. */
 resolver_hook_fn town_resolve;
-
-/* --- sink.c: on the worker, from a fiber --- */
-enum err sink_start(struct worker *w, const struct host *host);
-
-/* --- client.c --- */
-#define TOWN_PASSWORD "a password of the simulation"
-extern const char town_server[]; /* where the server listens */
-void client_start(struct worker *w);
-
-/* Bodies: lines made from the message's number, so both ends know them. */
-struct body_hash {
-	uint64_t sum;
-	size_t bytes;
-};
-void body_hash_add(struct body_hash *h, slice bytes);
 
 #endif

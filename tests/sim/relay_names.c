@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The names of the simulated world, in the place of DNS. */
-#include "tests/sim/town.h"
-
-struct town town;
+#include "tests/sim/relay_town.h"
 
 const struct host town_hosts[] = {
 	{ "mx1.a.test", 1, HOST_GOOD },

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Clients that submit mail and write down what they were told. Each attempt is a message of its own,
  * so a client that lost an answer does not send the same one again. */
-#include "tests/sim/house.h"
-#include "tests/sim/town.h"
+#include "tests/sim/relay_town.h"
 
 #include "core/base/codec.h"
 #include "core/base/text.h"
@@ -16,8 +15,6 @@
 #include <stdio.h>
 
 enum { WAIT_MS = 120 * 1000, LINE_BYTES = 256, CHUNK_MAX = 60000 };
-
-const char town_server[] = "198.51.100.1";
 
 struct letter {
 	struct oracle_message *m;
@@ -301,7 +298,7 @@ static bool log_in(struct conn *c)
 
 	if (ask(c, "STARTTLS\r\n") != 220)
 		return false;
-	struct tls_session *tls = tls_client_session(house_tls_client(), worker_self(), &args);
+	struct tls_session *tls = tls_client_session(town_tls_client(), worker_self(), &args);
 
 	must(tls);
 	if (conn_start_tls_wait(c, tls, WAIT_MS) || ask(c, "EHLO client.test\r\n") != 250)
@@ -327,7 +324,7 @@ static void talk(struct conn *c, bool submit)
 			conn_abort(c, ERR_CLOSED);
 			return;
 		}
-		if (sim_random(4) == 0 && !pause_ms(town.client_pause_ms))
+		if (sim_random(4) == 0 && !pause_ms(town.pause_ms))
 			break;
 	}
 	(void)ask(c, "QUIT\r\n");
@@ -339,21 +336,21 @@ static void client_fiber(void *arg)
 	struct addr at;
 
 	(void)arg;
-	must(addr_parse_ip(slice_str(town_server), &at));
+	must(addr_parse_ip(slice_str(TOWN_SERVER), &at));
 	while (town.left && !town.stopping) {
 		struct conn *c;
 		struct dial_options options = { .timeout_ms = 30000 };
 		bool submit = sim_random(3) == 0;
 
 		at.port = submit ? 587 : 25;
-		if (pause_ms(town.client_pause_ms) && !dial(worker_self(), &at, &options, &c))
+		if (pause_ms(town.pause_ms) && !dial(worker_self(), &at, &options, &c))
 			talk(c, submit);
 	}
-	town.clients_busy--;
+	town.busy--;
 }
 
-void client_start(struct worker *w)
+void client_start(struct worker *w, unsigned n)
 {
-	town.clients_busy++;
+	town.busy++;
 	must(fiber_start(w, client_fiber, NULL) == OK);
 }

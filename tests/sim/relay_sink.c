@@ -2,8 +2,7 @@
 /* Next hops: small SMTP servers on fibers of the simulated process, which misbehave as the seed
  * says. What one takes is told to the oracle before the answer is written, since from then on it
  * is delivered whatever happens to the answer. */
-#include "tests/sim/house.h"
-#include "tests/sim/town.h"
+#include "tests/sim/relay_town.h"
 
 #include "core/base/text.h"
 #include "core/conn.h"
@@ -397,7 +396,7 @@ static enum err do_starttls(struct sink *s)
 		say(s, "what is TLS?");
 		return OK;
 	}
-	struct tls_session *tls = tls_server_session(house_tls_server(), worker_self(), &args);
+	struct tls_session *tls = tls_server_session(town_tls_server(), worker_self(), &args);
 
 	must(tls);
 	s->tls = true;
@@ -528,12 +527,13 @@ static void on_closed(struct conn *c, enum err why)
 static void on_accepted(struct listener *l, int fd, const struct addr *peer)
 {
 	static const struct conn_ops ops = { .data = on_data, .closed = on_closed };
+	static unsigned sessions; /* of all lives: their names */
 	struct sink *s = calloc(1, sizeof(*s));
 	struct conn_open open = { .fd = fd, .peer = peer, .ops = &ops, .owner = s, .listener = l };
 
 	must(s);
 	s->host = listener_owner(l);
-	s->number = ++town.sessions;
+	s->number = ++sessions;
 	must(conn_open(listener_worker(l), &open, &s->c) == OK);
 	(void)conn_run(s->c, serve);
 }

@@ -15,7 +15,7 @@ bool talk_open(struct talk *t, uint16_t port)
 {
 	struct dial_options options = { .timeout_ms = 30000 };
 	struct addr at;
-	bool good = addr_parse_ip(SLICE(MAIL_TOWN_SERVER), &at);
+	bool good = addr_parse_ip(SLICE(TOWN_SERVER), &at);
 
 	must(good);
 	at.port = port;
@@ -90,8 +90,8 @@ struct letter *letter_make(uint32_t *out_number, unsigned boxes)
 	if (!letter)
 		return NULL;
 	letter->lines =
-		(unsigned)(sim_random(1000) < mail_town.large_per_mille ? 1000 + sim_random(4000) :
-									  sim_random(30));
+		(unsigned)(sim_random(1000) < town.large_per_mille ? 1000 + sim_random(4000) :
+								     sim_random(30));
 	for (unsigned box = 0; box < BOXES; box++)
 		if (boxes >> box & 1) /* until its last byte has left it cannot arrive */
 			letter->in[box] = (struct stay){ .meant = true, .fate = FATE_REFUSED };
@@ -119,8 +119,7 @@ size_t letter_bytes(uint32_t number, const struct letter *letter)
 bool letter_send(struct talk *t, uint32_t number, const struct letter *letter, bool dots)
 {
 	char text[256];
-	unsigned broken_at =
-		mail_town_bad(60) ? (unsigned)sim_random(letter->lines + 1) : UINT32_MAX;
+	unsigned broken_at = town_bad(60) ? (unsigned)sim_random(letter->lines + 1) : UINT32_MAX;
 
 	put_header(text, number);
 	out_str(conn_out(t->c), text);
