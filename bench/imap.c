@@ -2,17 +2,14 @@
 /* The generator of IMAP as a command: a table of what it can do, and one task of it. */
 #include "bench/commands.h"
 #include "bench/imap_talk.h"
-#include "bench/load.h"
-#include "bench/mix.h"
+#include "bench/mixed.h"
 #include "bench/template.h"
 
 #include "core/conn.h"
 #include "core/worker.h"
 #include "core/entropy.h"
 #include "core/fiber.h"
-#include "proto/sasl/sasl.h"
 
-#include <stdatomic.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -23,18 +20,18 @@ enum needs { NOTHING, LOGGED_IN, SELECTED };
 
 struct imap_args {
 	struct load_args load;
-	const char *mix, *mailbox, *set, *key, *command, *enable, *size, *template;
-	uint64_t users, thread;
+	struct mixed_args mixed;
+	const char *mailbox, *set, *key, *command, *enable, *size, *template;
+	uint64_t thread;
 	msec idle_ms;
 	bool compress;
 };
 
 struct imap_plan {
 	const struct imap_args *args;
-	struct mix mix;
+	struct mixed mixed;
 	struct template *template;
-	enum needs needs;       /* of the whole mix */
-	_Atomic uint64_t *next; /* number of the next connection, of all workers together */
+	enum needs needs; /* of the whole mix */
 };
 
 struct imap_sender {
@@ -80,17 +77,13 @@ static const struct imap_op {
 #define AT(member) offsetof(struct imap_args, member)
 static const struct arg_row rows[] = {
 	LOAD_ROWS(struct imap_args, load, "operations"),
-	{ "auth", ARG_STRING, AT(load.auth), 0, 0, "USER:PASSWORD",
-		"log in; %d is the number of the connection, in order of opening, modulo --users" },
-	{ "users", ARG_COUNT, AT(users), 1, 0, "N", "for %d (default 1)" },
-	{ "mechanism", ARG_STRING, AT(load.mechanism), 0, 0, "NAME",
-		"LOGIN, the command (default), or PLAIN, by AUTHENTICATE" },
-	{ "mix", ARG_STRING, AT(mix), 0, 0, "NAME=WEIGHT,...",
+	MIXED_ROWS(struct imap_args, load, mixed,
+		"LOGIN, the command (default), or PLAIN, by AUTHENTICATE",
 		"login noop list status select select-fetch fetch-flags fetch-envelope\n"
 		"                                 fetch-structure fetch-body fetch-one store "
 		"search "
 		"sort thread copy\n"
-		"                                 append idle command (default fetch-one)" },
+		"                                 append idle command (default fetch-one)"),
 	{ "mailbox", ARG_STRING, AT(mailbox), 0, 0, "NAME", "with %d as above (default INBOX)" },
 	{ "set", ARG_STRING, AT(set), 0, 0, "SET", "messages of the fetches (default 1:*)" },
 	{ "key", ARG_STRING, AT(key), 0, 0, "KEY", "of search (default SUBJECT \"report\")" },
@@ -122,14 +115,6 @@ static ptrdiff_t find_op(slice name)
 
 /* --- Commands --- */
 
-static slice expand(struct load_sender *s, const char *pattern, char buf[LOAD_ADDRESS_MAX])
-{
-	struct imap_sender *own = s->own;
-
-	return load_expand(&(struct load_name){ pattern, own->user, plan_of(s)->args->users, 0 },
-		buf);
-}
-
 static void put_random(struct load_sender *s, struct out *o)
 {
 	struct imap_sender *own = s->own;
@@ -140,6 +125,7 @@ static void put_random(struct load_sender *s, struct out *o)
 static void put_text(struct load_sender *s, struct out *o, const char *text, uint64_t number)
 {
 	const struct imap_args *args = plan_of(s)->args;
+	struct imap_sender *own = s->own;
 	char buf[LOAD_ADDRESS_MAX];
 
 	for (; *text; text++) {
@@ -149,7 +135,8 @@ static void put_text(struct load_sender *s, struct out *o, const char *text, uin
 		}
 		switch (*++text) {
 		case 'm':
-			out_slice(o, expand(s, args->mailbox, buf));
+			out_slice(o,
+				mixed_expand(&plan_of(s)->mixed, args->mailbox, own->user, buf));
 			break;
 		case 's':
 			out_str(o, args->set);
@@ -202,10 +189,10 @@ static bool log_in(struct load_sender *s)
 {
 	const struct imap_args *args = plan_of(s)->args;
 	struct imap_sender *own = s->own;
-	char user[LOAD_ADDRESS_MAX], pattern[LOAD_ADDRESS_MAX], enable[LOAD_ADDRESS_MAX];
+	char buf[LOAD_ADDRESS_MAX], enable[LOAD_ADDRESS_MAX];
+	slice user = mixed_user(&plan_of(s)->mixed, s, own->user, buf);
 
-	snprintf(pattern, sizeof(pattern), "%.*s", SLICE_ARG(s->load->target.user));
-	if (!imap_login(&own->imap, expand(s, pattern, user), s->load->target.password))
+	if (!imap_login(&own->imap, user, s->load->target.password))
 		return false;
 	histogram_record(&s->part->report.auth, s->talk.auth_us);
 	own->state = LOGGED_IN;
@@ -221,20 +208,16 @@ static bool log_in(struct load_sender *s)
 
 static bool connect_to(struct load_sender *s)
 {
-	struct report *r = &s->part->report;
 	struct imap_sender *own = s->own;
 
 	own->imap.talk = &s->talk;
 	own->state = NOTHING;
-	own->user = atomic_fetch_add(plan_of(s)->next, 1);
+	own->user = atomic_fetch_add(&s->load->opened, 1);
 	if (!imap_open(&own->imap)) {
 		imap_close(&own->imap, false);
 		return false;
 	}
-	r->connections++;
-	histogram_record(&r->connect, s->talk.connect_us);
-	if (s->load->target.tls != TALK_PLAIN)
-		histogram_record(&r->tls, s->talk.tls_us);
+	load_count_open(s);
 	return true;
 }
 
@@ -318,35 +301,22 @@ static bool run_idle(struct load_sender *s, struct load_task *task)
 	return talk_send(&s->talk, SLICE("DONE\r\n")) && imap_wait(&own->imap, "idle");
 }
 
-static void count_verb(struct load_sender *s, size_t part, const struct load_task *task)
-{
-	struct imap_sender *own = s->own;
-	struct report_verb *v = &s->part->report.verbs[part];
-	uint64_t now = talk_now_ns();
-
-	v->items += own->imap.items;
-	v->bytes += own->imap.bytes;
-	histogram_record(&v->done, (now - task->due_ns) / 1000);
-	if (own->imap.first_ns > task->due_ns)
-		histogram_record(&v->first, (own->imap.first_ns - task->due_ns) / 1000);
-}
-
 static bool run_task(struct load_sender *s, struct load_task *task)
 {
 	const struct imap_plan *plan = plan_of(s);
 	struct imap_sender *own = s->own;
-	size_t part = mix_choose(&plan->mix, task->number);
-	const struct imap_op *op = &ops[plan->mix.parts[part].row];
+	size_t part = mix_choose(&plan->mixed.mix, task->number);
+	const struct imap_op *op = &ops[plan->mixed.mix.parts[part].row];
 
 	s->part->report.verbs[part].name = op->name;
 	if (op->needs > NOTHING && !bring_to(s, op->needs))
 		return false;
-	own->imap.items = own->imap.bytes = own->imap.first_ns = 0;
+	own->imap.cost = (struct talk_cost){ 0 };
 	if (!(op->text ? run_text(s, op, task->number) : op->run(s, task)))
 		return false;
-	task->bytes += own->imap.bytes;
+	task->bytes += own->imap.cost.bytes;
 	if (task->measured)
-		count_verb(s, part, task);
+		mixed_count(s, part, task, &own->imap.cost);
 	return true;
 }
 
@@ -376,43 +346,31 @@ static const struct load_kind imap_kind = {
 
 /* --- The command --- */
 
-static bool set_plan(struct imap_plan *plan, const struct imap_args *args)
+static bool set_up(struct load *load, void *arg)
 {
-	bool found = mix_parse(&plan->mix, slice_str(args->mix), find_op);
+	const struct imap_args *args = arg;
+	struct imap_plan *plan = load->plan;
+	const struct mix *mix = &plan->mixed.mix;
 
-	plan->args = args;
-	if (!found)
-		return load_wrong("mix", args->mix, "NAME=WEIGHT,... (see --help)");
-	for (size_t i = 0; i < plan->mix.count; i++) {
-		const struct imap_op *op = &ops[plan->mix.parts[i].row];
+	if (!mixed_set_up(&plan->mixed, load, &args->load, find_op, "LOGIN"))
+		return false;
+	for (size_t i = 0; i < mix->count; i++) {
+		const struct imap_op *op = &ops[mix->parts[i].row];
 
 		plan->needs = MAX(plan->needs, op->needs);
 		if (op->text && slice_eq(slice_str(op->text), SLICE("%c")) && !args->command)
-			return load_wrong("mix", args->mix, "--command for command");
+			return load_wrong("mix", args->mixed.mix, "--command for command");
 	}
 	return load_template(args->size, args->template, &plan->template);
 }
 
-static bool set_up(struct load *load, struct imap_plan *plan, const struct imap_args *args,
-	struct arena *a)
+static int run(struct load *load, const void *arg)
 {
-	load->kind = &imap_kind;
-	load->plan = plan;
-	if (!args->load.auth)
-		return load_wrong("auth", "", "USER:PASSWORD");
-	if (slice_eq(slice_str(args->load.mechanism), SLICE("PLAIN")))
-		load->target.mechanism = SASL_PLAIN;
-	else if (!slice_eq(slice_str(args->load.mechanism), SLICE("LOGIN")))
-		return load_wrong("mechanism", args->load.mechanism, "LOGIN or PLAIN");
-	return load_set_up(load, &args->load, a) && set_plan(plan, args);
-}
-
-static int run(struct load *load, const struct imap_args *args)
-{
+	const struct imap_args *args = arg;
 	char title[256];
 
 	snprintf(title, sizeof(title), "%s: %" PRIu64 " connections, %s, tls %s%s",
-		args->load.target, args->load.connections, args->mix,
+		args->load.target, args->load.connections, args->mixed.mix,
 		args->load.tls ? args->load.tls : "none", args->compress ? ", compressed" : "");
 	return load_command(load, &args->load, title, "operation");
 }
@@ -420,30 +378,21 @@ static int run(struct load *load, const struct imap_args *args)
 int bench_imap(char **argv)
 {
 	struct imap_args args = { .load = LOAD_ARGS_INIT,
-		.mix = "fetch-one",
+		.mixed = { .mix = "fetch-one", .users = 1 },
 		.mailbox = "INBOX",
 		.set = "1:*",
 		.key = "SUBJECT \"report\"",
 		.size = "4K",
 		.template = "text",
-		.users = 1,
 		.idle_ms = 1000 };
-	_Atomic uint64_t next = 0;
-	struct imap_plan plan = { .next = &next };
-	struct load load = { 0 };
-	struct arena arena = { 0 };
-	bool help;
+	struct imap_plan plan = { .args = &args, .mixed.args = &args.mixed };
+	struct load load = { .kind = &imap_kind, .plan = &plan };
+	struct load_program program = { rows, &args, set_up, run };
 
 	args.load.target = "127.0.0.1:143";
 	args.load.mechanism = "LOGIN";
-	bool good = args_parse(rows, argv, &args, &help);
+	int status = load_main(&program, &load, argv);
 
-	if (help)
-		args_help(imap_kind.command, imap_kind.summary, rows);
-	int status = help ? 0 : good && set_up(&load, &plan, &args, &arena) ? run(&load, &args) : 2;
-
-	load_done(&load);
 	template_free(plan.template);
-	arena_done(&arena);
 	return status;
 }

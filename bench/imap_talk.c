@@ -20,12 +20,12 @@ static bool next_answer(struct imap_talk *t)
 
 		if (err)
 			return talk_broken(talk, err);
-		if (!t->first_ns && t->pending <= 1)
-			t->first_ns = talk_now_ns();
+		if (!t->cost.first_ns && t->pending <= 1)
+			t->cost.first_ns = talk_now_ns();
 		enum step step = imap_answer_feed(&t->answer, in, &used);
 
 		conn_consume(talk->conn, used);
-		t->bytes += used;
+		t->cost.bytes += used;
 		if (step == STEP_DONE)
 			return true;
 	}
@@ -48,7 +48,7 @@ static void look_at_data(struct imap_talk *t, slice rest)
 	if (!rest.len || !text_is_digit(rest.ptr[0]) || !slice_cut(&rest, ' ', &number))
 		return;
 	if (slice_starts_nocase(rest, SLICE("FETCH")))
-		t->items++;
+		t->cost.items++;
 	else if (slice_starts_nocase(rest, SLICE("EXISTS")) &&
 		text_parse_uint(number, UINT32_MAX, &n))
 		t->exists = n;
@@ -180,18 +180,12 @@ static void put_quoted(struct out *o, slice text)
 bool imap_login(struct imap_talk *t, slice user, slice password)
 {
 	struct out *o = conn_out(t->talk->conn);
-	char secret[1024];
-	struct out plain = out_fixed(secret, sizeof(secret));
 	uint64_t began = talk_now_ns();
 
 	imap_begin(t);
 	if (t->talk->target->mechanism == SASL_PLAIN) {
-		out_char(&plain, 0);
-		out_slice(&plain, user);
-		out_char(&plain, 0);
-		out_slice(&plain, password);
 		out_str(o, "AUTHENTICATE PLAIN ");
-		sasl_wire_put(o, out_written(&plain));
+		talk_put_plain(t->talk, user, password);
 	} else {
 		out_str(o, "LOGIN ");
 		put_quoted(o, user);

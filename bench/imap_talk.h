@@ -17,9 +17,8 @@ struct imap_talk {
 	unsigned pending; /* commands not answered yet */
 	bool plus;        /* the last answer was a continuation */
 	uint64_t exists;  /* as last told */
-	/* Since the caller zeroed them. */
-	uint64_t bytes, items; /* items: FETCH responses */
-	uint64_t first_ns;     /* the first bytes that answer the last of the pending commands */
+	/* Items: FETCH responses. First: of what answers the last of the pending commands. */
+	struct talk_cost cost;
 };
 
 /* Connect, TLS as the target says, greeting. */

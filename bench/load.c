@@ -70,6 +70,16 @@ void load_count_refusal(struct load_sender *s)
 	report_count_reply(&s->part->report, s->talk.code, s->talk.verb, slice_str(s->talk.text));
 }
 
+void load_count_open(struct load_sender *s)
+{
+	struct report *r = &s->part->report;
+
+	r->connections++;
+	histogram_record(&r->connect, s->talk.connect_us);
+	if (s->load->target.tls != TALK_PLAIN)
+		histogram_record(&r->tls, s->talk.tls_us);
+}
+
 static void count_second(struct load *load, struct report *r, uint64_t done_ns)
 {
 	uint64_t second =

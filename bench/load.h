@@ -51,7 +51,8 @@ struct load_kind {
 struct load {
 	struct talk_target target;
 	const struct load_kind *kind;
-	const void *plan; /* the kind's options */
+	void *plan;         /* the kind's options; only read while it runs */
+	struct arena arena; /* for what the options are made into */
 	uint64_t run;
 	uint64_t tasks;          /* 0: until the time is over */
 	uint64_t per_connection; /* tasks; 0: no limit */
@@ -63,6 +64,7 @@ struct load {
 	unsigned workers;
 	struct load_worker *parts;
 	atomic_uint_fast64_t next;     /* number of the next task */
+	atomic_uint_fast64_t opened;   /* for kinds that number their connections */
 	atomic_uint_fast64_t accepted; /* for the progress line */
 	atomic_uint_fast64_t running;  /* connections whose fiber has not ended */
 	atomic_uint_fast64_t end_ns;   /* when the last of them did */
@@ -82,6 +84,8 @@ struct load_sender {
 enum err load_start(struct worker *w, struct load *load) must_use;
 /* For kinds: the reply in s->talk is counted as a refusal. */
 void load_count_refusal(struct load_sender *s);
+/* For kinds: s->talk was opened; counts it, and how long it and its TLS took. */
+void load_count_open(struct load_sender *s);
 /* "user%n@d%d.test" for task 17 of 10 domains and its second recipient: "user17.1@d7.test". */
 struct load_name {
 	const char *pattern;
@@ -144,10 +148,19 @@ bool load_wrong(const char *option, const char *value, const char *allowed);
 /* "4K:80,1M:1" and "text": what is sent. False: what is wrong has been said. */
 bool load_template(const char *size, const char *kind, struct template **out) must_use;
 /* Fills the common part of *load; TLS begins. False: what is wrong has been said. */
-bool load_set_up(struct load *load, const struct load_args *args, struct arena *a) must_use;
+bool load_set_up(struct load *load, const struct load_args *args) must_use;
 /* Runs, watches and reports; an exit status. `title` says what is measured, `unit` what is counted. */
 int load_command(struct load *load, const struct load_args *args, const char *title,
 	const char *unit);
-void load_done(struct load *load);
+
+/* A generator's command from its arguments to its exit status; load->kind and load->plan are set. */
+struct load_program {
+	const struct arg_row *rows;
+	void *args; /* what the rows fill, with its defaults */
+	/* The arguments are there. False: what is wrong has been said. */
+	bool (*set_up)(struct load *load, void *args);
+	int (*run)(struct load *load, const void *args); /* ends in load_command */
+};
+int load_main(const struct load_program *program, struct load *load, char **argv);
 
 #endif

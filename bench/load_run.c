@@ -37,13 +37,13 @@ bool load_template(const char *size, const char *kind, struct template **out)
 	return true;
 }
 
-static bool set_target(struct load *load, const struct load_args *args, struct arena *a)
+static bool set_target(struct load *load, const struct load_args *args)
 {
 	static const char *const words[] = { "none", "starttls", "implicit" };
 	const char *tls = args->tls ? args->tls : "none";
 	struct talk_target *t = &load->target;
 
-	if (!addr_parse(a, slice_str(args->target), &t->addr) ||
+	if (!addr_parse(&load->arena, slice_str(args->target), &t->addr) ||
 		(t->addr.kind != ADDR_UNIX && !t->addr.port))
 		return load_wrong("target", args->target, "ADDR:PORT or unix:/path");
 	for (size_t i = 0; i <= array_len(words); i++) {
@@ -82,7 +82,7 @@ static bool set_rate(struct load *load, const struct load_args *args)
 	return true;
 }
 
-bool load_set_up(struct load *load, const struct load_args *args, struct arena *a)
+bool load_set_up(struct load *load, const struct load_args *args)
 {
 	struct tls_options options = { .client_sessions = 1024, .ticket_lifetime_ms = 3600 * 1000 };
 	struct out why = out_heap(4096);
@@ -108,7 +108,7 @@ bool load_set_up(struct load *load, const struct load_args *args, struct arena *
 	if (!good)
 		fprintf(stderr, "TLS: %.*s\n", SLICE_ARG(out_written(&why)));
 	out_heap_done(&why);
-	return good && set_target(load, args, a);
+	return good && set_target(load, args);
 }
 
 static void tell_progress(const struct load *load, const struct load_args *args, double rate)
@@ -251,10 +251,28 @@ int load_command(struct load *load, const struct load_args *args, const char *ti
 	return status;
 }
 
-void load_done(struct load *load)
+static void finish(struct load *load)
 {
 	for (unsigned i = 0; load->parts && i < load->workers; i++)
 		free(load->parts[i].report.per_second);
 	free(load->parts);
 	tls_client_put(load->target.client);
+	arena_done(&load->arena);
+}
+
+int load_main(const struct load_program *program, struct load *load, char **argv)
+{
+	bool help;
+	bool good = args_parse(program->rows, argv, program->args, &help);
+
+	if (help) {
+		args_help(load->kind->command, load->kind->summary, program->rows);
+		return 0;
+	}
+	int status = 2;
+
+	if (good && program->set_up(load, program->args))
+		status = program->run(load, program->args);
+	finish(load);
+	return status;
 }

@@ -40,8 +40,11 @@ static const struct arg_row rows[] = {
 	{ 0 },
 };
 
-static bool set_plan(struct smtp_plan *plan, const struct smtp_args *args)
+static bool set_up(struct load *load, void *arg)
 {
+	const struct smtp_args *args = arg;
+	struct smtp_plan *plan = load->plan;
+
 	*plan = (struct smtp_plan){ .from = args->from,
 		.to = args->to,
 		.recipients = args->recipients,
@@ -49,24 +52,18 @@ static bool set_plan(struct smtp_plan *plan, const struct smtp_args *args)
 		.thread = args->thread,
 		.pipelining = !args->no_pipelining,
 		.bdat = args->bdat };
-	return load_template(args->size, args->template, &plan->template);
-}
-
-static bool set_up(struct load *load, struct smtp_plan *plan, const struct smtp_args *args,
-	struct arena *a)
-{
-	load->kind = &smtp_kind;
-	load->plan = plan;
 	load->target.lmtp = args->lmtp;
 	load->target.mechanism = sasl_mech_find(slice_str(args->load.mechanism));
 	if (!load->target.mechanism)
 		return load_wrong("mechanism", args->load.mechanism,
 			"PLAIN, LOGIN, SCRAM-SHA-256 or SCRAM-SHA-256-PLUS");
-	return load_set_up(load, &args->load, a) && set_plan(plan, args);
+	return load_set_up(load, &args->load) &&
+		load_template(args->size, args->template, &plan->template);
 }
 
-static int run(struct load *load, const struct smtp_args *args)
+static int run(struct load *load, const void *arg)
 {
+	const struct smtp_args *args = arg;
 	char title[256];
 
 	snprintf(title, sizeof(title), "%s: %" PRIu64 " connections, %s, tls %s%s%s",
@@ -86,20 +83,13 @@ int bench_smtp(char **argv)
 		.from = "sender@example.test",
 		.to = "user%n@d%d.example.test" };
 	struct smtp_plan plan = { 0 };
-	struct load load = { 0 };
-	struct arena arena = { 0 };
-	bool help;
+	struct load load = { .kind = &smtp_kind, .plan = &plan };
+	struct load_program program = { rows, &args, set_up, run };
 
 	args.load.target = "127.0.0.1:25";
 	args.load.mechanism = "PLAIN";
-	bool good = args_parse(rows, argv, &args, &help);
+	int status = load_main(&program, &load, argv);
 
-	if (help)
-		args_help(smtp_kind.command, smtp_kind.summary, rows);
-	int status = help ? 0 : good && set_up(&load, &plan, &args, &arena) ? run(&load, &args) : 2;
-
-	load_done(&load);
 	template_free(plan.template);
-	arena_done(&arena);
 	return status;
 }

@@ -152,16 +152,11 @@ static bool recover(struct load_sender *s)
 
 static bool open_talk(struct load_sender *s)
 {
-	struct report *r = &s->part->report;
-
 	if (!talk_open(&s->talk))
 		return false;
-	r->connections++;
-	histogram_record(&r->connect, s->talk.connect_us);
-	if (s->load->target.tls != TALK_PLAIN)
-		histogram_record(&r->tls, s->talk.tls_us);
+	load_count_open(s);
 	if (s->load->target.user.len)
-		histogram_record(&r->auth, s->talk.auth_us);
+		histogram_record(&s->part->report.auth, s->talk.auth_us);
 	return true;
 }
 

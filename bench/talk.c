@@ -221,6 +221,18 @@ bool talk_open(struct talk *t)
 	return false;
 }
 
+void talk_put_plain(struct talk *t, slice user, slice password)
+{
+	char secret[1024];
+	struct out plain = out_fixed(secret, sizeof(secret));
+
+	out_char(&plain, 0);
+	out_slice(&plain, user);
+	out_char(&plain, 0);
+	out_slice(&plain, password);
+	sasl_wire_put(conn_out(t->conn), out_written(&plain));
+}
+
 void talk_close(struct talk *t, bool polite)
 {
 	if (!t->conn)

@@ -53,6 +53,15 @@ bool talk_send(struct talk *t, slice bytes);
 /* QUIT when `polite`, then close. Harmless when not open. */
 void talk_close(struct talk *t, bool polite);
 
+/* The initial response of AUTH PLAIN, in other protocols (RFC 4616). */
+void talk_put_plain(struct talk *t, slice user, slice password);
+
+/* What answers came to, where a command is counted by itself; the caller zeroes it before. */
+struct talk_cost {
+	uint64_t bytes, items;
+	uint64_t first_ns; /* when the first of them arrived */
+};
+
 uint64_t talk_now_ns(void);
 
 #endif
