@@ -12,10 +12,9 @@
 #include "core/log.h"
 #include "server/imap/imap_int.h"
 #include "tests/server/mailbox_house.h"
+#include "tests/support/feed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-enum cut { WHOLE, LINES, INSIDE_LINES };
 
 static const char *const ways[] = {
 	"",
@@ -23,17 +22,6 @@ static const char *const ways[] = {
 	"l LOGIN alice@own.test secret\r\ns SELECT INBOX\r\n",
 	"l LOGIN alice@own.test secret\r\ne ENABLE IMAP4rev2 QRESYNC\r\ns SELECT INBOX\r\n",
 };
-
-static size_t segment(slice bytes, enum cut cut, uint32_t *seed)
-{
-	ptrdiff_t end = slice_find(bytes, '\n');
-	size_t piece = cut == WHOLE || end < 0 ? bytes.len : (size_t)end + 1;
-
-	if (cut != INSIDE_LINES)
-		return piece;
-	*seed = *seed * 1664525 + 1013904223;
-	return MIN(1 + (*seed >> 24) % 20, piece);
-}
 
 /* Nothing is kept for a session that waits for a command. */
 static void check_idle(void)
@@ -56,7 +44,7 @@ static void add_plain(struct out *o, slice replies)
 	}
 }
 
-static void play(const uint8_t *how, slice bytes, enum cut cut, struct out *replies)
+static void play(const uint8_t *how, slice bytes, enum feed_cut cut, struct out *replies)
 {
 	uint32_t seed = how[1];
 
@@ -68,7 +56,7 @@ static void play(const uint8_t *how, slice bytes, enum cut cut, struct out *repl
 	house_connect("127.0.0.1");
 	house_send(slice_str(ways[how[0] & 3]));
 	while (bytes.len && !house_closed()) {
-		size_t piece = segment(bytes, cut, &seed);
+		size_t piece = feed_segment(bytes, cut, &seed);
 
 		house_send(slice_sub(bytes, 0, piece));
 		bytes = slice_skip(bytes, piece);
@@ -86,16 +74,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	log_set_level(LOG_ERROR);
 	if (len < 2 || len > 4096)
 		return 0;
-	for (int cut = WHOLE; cut <= INSIDE_LINES; cut++) {
+	for (int cut = FEED_WHOLE; cut <= FEED_INSIDE_LINES; cut++) {
 		slice got;
 
 		replies[cut] = out_heap(64 << 20);
-		play(data, slice_of(data + 2, len - 2), (enum cut)cut, &replies[cut]);
+		play(data, slice_of(data + 2, len - 2), (enum feed_cut)cut, &replies[cut]);
 		got = out_written(&replies[cut]);
 		must(got.len >= 2 && got.ptr[got.len - 1] == '\n' && got.ptr[got.len - 2] == '\r');
 	}
-	must(slice_eq(out_written(&replies[LINES]), out_written(&replies[INSIDE_LINES])));
-	for (int cut = WHOLE; cut <= INSIDE_LINES; cut++)
+	must(slice_eq(out_written(&replies[FEED_LINES]), out_written(&replies[FEED_INSIDE_LINES])));
+	for (int cut = FEED_WHOLE; cut <= FEED_INSIDE_LINES; cut++)
 		out_heap_done(&replies[cut]);
 	return 0;
 }

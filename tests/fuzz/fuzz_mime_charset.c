@@ -3,28 +3,9 @@
  * the same well-formed UTF-8 comes out, and not too much of it. */
 #include "core/base/text.h"
 #include "proto/mime/charset.h"
-#include "tests/support/feed.h"
+#include "tests/support/proto_feeds.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void init_decoder(void *state, const void *arg)
-{
-	charset_begin(state, *(const slice *)arg, NULL);
-}
-
-static size_t take_text(void *state, slice in, bool last, struct out *o)
-{
-	charset_add(state, in, o);
-	if (!last)
-		return in.len;
-	charset_end(state, o);
-	return FEED_STOP;
-}
-
-static const struct feed_parser parser = { .name = "charset",
-	.init = init_decoder,
-	.take = take_text,
-	.state_size = sizeof(struct charset_decoder) };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
@@ -33,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	struct out o = out_arena(&a);
 
 	slice_cut(&text, '\n', &name);
-	must(feed_few_ways(&parser, &name, text, &o));
+	must(feed_few_ways(&feed_charset, &name, text, &o));
 	must(text_is_utf8(out_written(&o)));
 	must(o.len <= text.len * CHARSET_GROWTH + 64);
 	arena_done(&a);

@@ -3,43 +3,9 @@
  * row and inside the message; and bytes that are no row are read as well, without harm. */
 #include "core/base/text.h"
 #include "proto/mime/section.h"
-#include "tests/support/feed.h"
+#include "tests/support/proto_feeds.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-struct build {
-	struct arena a;
-	struct summary_builder *b;
-};
-
-static void init_build(void *state, const void *arg)
-{
-	struct build *build = state;
-
-	build->b = summary_begin(&build->a);
-}
-
-static void done_build(void *state)
-{
-	arena_done(&((struct build *)state)->a);
-}
-
-static size_t take_build(void *state, slice in, bool last, struct out *o)
-{
-	struct build *build = state;
-
-	summary_add(build->b, in);
-	if (!last)
-		return in.len;
-	summary_end(build->b, o);
-	return FEED_STOP;
-}
-
-static const struct feed_parser parser = { .name = "summary",
-	.init = init_build,
-	.take = take_build,
-	.done = done_build,
-	.state_size = sizeof(struct build) };
 
 /* A string may be sent the way it says. */
 static void check_text(const struct summary_text *text, slice row)
@@ -150,7 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	struct out row = out_arena(&a);
 	slice copy;
 
-	must(feed_few_ways(&parser, NULL, in, &row));
+	must(feed_few_ways(&feed_summary, NULL, in, &row));
 	read_row(out_written(&row), true);
 	find_sections(out_written(&row), len);
 	copy = arena_dup(&a, out_written(&row));

@@ -12,21 +12,9 @@
 #include "core/log.h"
 #include "server/pop3/pop3_int.h"
 #include "tests/server/mailbox_house.h"
+#include "tests/support/feed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-enum cut { WHOLE, LINES, INSIDE_LINES };
-
-static size_t segment(slice bytes, enum cut cut, uint32_t *seed)
-{
-	ptrdiff_t end = slice_find(bytes, '\n');
-	size_t piece = cut == WHOLE || end < 0 ? bytes.len : (size_t)end + 1;
-
-	if (cut != INSIDE_LINES)
-		return piece;
-	*seed = *seed * 1664525 + 1013904223;
-	return MIN(1 + (*seed >> 24) % 20, piece);
-}
 
 static void check_idle(void)
 {
@@ -51,7 +39,7 @@ static void add_plain(struct out *o, slice replies)
 	}
 }
 
-static void play(const uint8_t *how, slice bytes, enum cut cut, struct out *replies)
+static void play(const uint8_t *how, slice bytes, enum feed_cut cut, struct out *replies)
 {
 	static const char *const options[] = { "pop3: { plain_login: true, line: 300 }\n", "",
 		"pop3: { plain_login: true, errors: 3 }\n",
@@ -66,7 +54,7 @@ static void play(const uint8_t *how, slice bytes, enum cut cut, struct out *repl
 	if (how[0] & 8)
 		house_send(SLICE("USER alice@own.test\r\nPASS secret\r\n"));
 	while (bytes.len && !house_closed()) {
-		size_t piece = segment(bytes, cut, &seed);
+		size_t piece = feed_segment(bytes, cut, &seed);
 
 		house_send(slice_sub(bytes, 0, piece));
 		bytes = slice_skip(bytes, piece);
@@ -96,19 +84,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	log_set_level(LOG_ERROR);
 	if (len < 2 || len > 4096)
 		return 0;
-	for (int cut = WHOLE; cut <= INSIDE_LINES; cut++) {
+	for (int cut = FEED_WHOLE; cut <= FEED_INSIDE_LINES; cut++) {
 		slice got;
 
 		replies[cut] = out_heap(64 << 20);
-		play(data, bytes, (enum cut)cut, &replies[cut]);
+		play(data, bytes, (enum feed_cut)cut, &replies[cut]);
 		got = out_written(&replies[cut]);
 		must(slice_starts(got, SLICE("+OK ")));
 		must(got.ptr[got.len - 1] == '\n' && got.ptr[got.len - 2] == '\r');
 	}
-	must(slice_eq(out_written(&replies[LINES]), out_written(&replies[INSIDE_LINES])));
+	must(slice_eq(out_written(&replies[FEED_LINES]), out_written(&replies[FEED_INSIDE_LINES])));
 	if (!has_stls(bytes))
-		must(slice_eq(out_written(&replies[LINES]), out_written(&replies[WHOLE])));
-	for (int cut = WHOLE; cut <= INSIDE_LINES; cut++)
+		must(slice_eq(out_written(&replies[FEED_LINES]),
+			out_written(&replies[FEED_WHOLE])));
+	for (int cut = FEED_WHOLE; cut <= FEED_INSIDE_LINES; cut++)
 		out_heap_done(&replies[cut]);
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "core/log.h"
 #include "tests/server/house.h"
+#include "tests/support/feed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -24,21 +25,7 @@ static void check_replies(slice all)
 	}
 }
 
-enum cut { WHOLE, LINES, INSIDE_LINES };
-
-/* How much of it the next segment holds. */
-static size_t segment(slice bytes, enum cut cut, uint32_t *seed)
-{
-	ptrdiff_t end = slice_find(bytes, '\n');
-	size_t piece = cut == WHOLE || end < 0 ? bytes.len : (size_t)end + 1;
-
-	if (cut != INSIDE_LINES)
-		return piece;
-	*seed = *seed * 1664525 + 1013904223;
-	return MIN(1 + (*seed >> 24) % 20, piece);
-}
-
-static unsigned play(const uint8_t *how, slice bytes, enum cut cut, struct out *replies)
+static unsigned play(const uint8_t *how, slice bytes, enum feed_cut cut, struct out *replies)
 {
 	static const char *const options[] = { "",
 		"smtp: { bare_newline: fix, long_lines: wrap }\n",
@@ -51,7 +38,7 @@ static unsigned play(const uint8_t *how, slice bytes, enum cut cut, struct out *
 		house.write_err = ERR_BUSY;
 	house_connect(how[0] & 32 ? "127.0.0.1" : "192.0.2.7");
 	while (bytes.len && !house_closed()) {
-		size_t piece = segment(bytes, cut, &seed);
+		size_t piece = feed_segment(bytes, cut, &seed);
 
 		house_send(slice_sub(bytes, 0, piece));
 		bytes = slice_skip(bytes, piece);
@@ -71,15 +58,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	log_set_level(LOG_ERROR);
 	if (len < 2)
 		return 0;
-	for (int cut = WHOLE; cut <= INSIDE_LINES; cut++) {
+	for (int cut = FEED_WHOLE; cut <= FEED_INSIDE_LINES; cut++) {
 		replies[cut] = out_heap(16 << 20);
 		messages[cut] =
-			play(data, slice_of(data + 2, len - 2), (enum cut)cut, &replies[cut]);
+			play(data, slice_of(data + 2, len - 2), (enum feed_cut)cut, &replies[cut]);
 		check_replies(out_written(&replies[cut]));
 	}
-	must(messages[LINES] == messages[INSIDE_LINES]);
-	must(slice_eq(out_written(&replies[LINES]), out_written(&replies[INSIDE_LINES])));
-	for (int cut = WHOLE; cut <= INSIDE_LINES; cut++)
+	must(messages[FEED_LINES] == messages[FEED_INSIDE_LINES]);
+	must(slice_eq(out_written(&replies[FEED_LINES]), out_written(&replies[FEED_INSIDE_LINES])));
+	for (int cut = FEED_WHOLE; cut <= FEED_INSIDE_LINES; cut++)
 		out_heap_done(&replies[cut]);
 	return 0;
 }

@@ -3,28 +3,9 @@
 #include "core/base/text.h"
 #include "proto/mime/charset.h"
 #include "proto/mime/utf8.h"
-#include "tests/support/feed.h"
+#include "tests/support/proto_feeds.h"
 
 #include <criterion/criterion.h>
-
-static void init_decoder(void *state, const void *arg)
-{
-	charset_begin(state, slice_str(arg), NULL);
-}
-
-static size_t take_text(void *state, slice in, bool last, struct out *o)
-{
-	charset_add(state, in, o);
-	if (!last)
-		return in.len;
-	charset_end(state, o);
-	return FEED_STOP;
-}
-
-static const struct feed_parser parser = { .name = "charset",
-	.init = init_decoder,
-	.take = take_text,
-	.state_size = sizeof(struct charset_decoder) };
 
 #define BAD "\357\277\275"
 
@@ -64,8 +45,9 @@ Test(mime_charset, decoding_by_table)
 	for (size_t i = 0; i < array_len(rows); i++) {
 		char buf[128];
 		struct out o = out_fixed(buf, sizeof(buf));
+		slice charset = slice_str(rows[i].charset);
 
-		cr_assert(feed_all_ways(&parser, rows[i].charset, rows[i].in, &o));
+		cr_assert(feed_all_ways(&feed_charset, &charset, rows[i].in, &o));
 		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s",
 			rows[i].why, SLICE_ARG(out_written(&o)));
 		cr_expect(text_is_utf8(out_written(&o)), "%s", rows[i].why);

@@ -2,44 +2,9 @@
 /* test_mime_summary.c - rows: what they say, whatever the cuts, and what damage does to readers. */
 #include "core/base/text.h"
 #include "proto/mime/summary.h"
-#include "tests/support/feed.h"
+#include "tests/support/proto_feeds.h"
 
 #include <criterion/criterion.h>
-
-/* The row itself is the outcome that may not depend on the cuts. */
-struct build {
-	struct arena a;
-	struct summary_builder *b;
-};
-
-static void init_build(void *state, const void *arg)
-{
-	struct build *build = state;
-
-	build->b = summary_begin(&build->a);
-}
-
-static void done_build(void *state)
-{
-	arena_done(&((struct build *)state)->a);
-}
-
-static size_t take_build(void *state, slice in, bool last, struct out *o)
-{
-	struct build *build = state;
-
-	summary_add(build->b, in);
-	if (!last)
-		return in.len;
-	summary_end(build->b, o);
-	return FEED_STOP;
-}
-
-static const struct feed_parser parser = { .name = "summary",
-	.init = init_build,
-	.take = take_build,
-	.done = done_build,
-	.state_size = sizeof(struct build) };
 
 /* A message and the row of it, made in all ways. */
 struct made {
@@ -52,7 +17,7 @@ static void make(struct made *m, slice message)
 {
 	struct out row = out_arena(&m->a);
 
-	cr_assert(feed_all_ways(&parser, NULL, message, &row));
+	cr_assert(feed_all_ways(&feed_summary, NULL, message, &row));
 	cr_assert(summary_open(out_written(&row), &m->s));
 	cr_assert(summary_envelope(&m->s, &m->e));
 }

@@ -165,3 +165,14 @@ bool feed_inside(slice part, slice whole)
 	uintptr_t from = (uintptr_t)part.ptr, start = (uintptr_t)whole.ptr;
 	return part.len <= whole.len && from >= start && from - start <= whole.len - part.len;
 }
+
+size_t feed_segment(slice bytes, enum feed_cut cut, uint32_t *seed)
+{
+	ptrdiff_t end = slice_find(bytes, '\n');
+	size_t piece = cut == FEED_WHOLE || end < 0 ? bytes.len : (size_t)end + 1;
+
+	if (cut != FEED_INSIDE_LINES)
+		return piece;
+	*seed = *seed * 1664525 + 1013904223;
+	return MIN(1 + (*seed >> 24) % 20, piece);
+}

@@ -64,4 +64,11 @@ bool feed_few_ways(const struct feed_parser *p, const void *arg, slice bytes,
 /* True when `part` lies inside `whole` (empty slices always do): the oracle of slice parsers. */
 bool feed_inside(slice part, slice whole);
 
+/* --- Dialogues, for fuzzers of whole sessions --- */
+
+/* How a client's bytes come: all at once, a line each, or lines in pieces. */
+enum feed_cut { FEED_WHOLE, FEED_LINES, FEED_INSIDE_LINES };
+/* How much of `bytes` the next segment holds; moves the seed on. */
+size_t feed_segment(slice bytes, enum feed_cut cut, uint32_t *seed);
+
 #endif

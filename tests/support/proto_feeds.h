@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* proto_feeds.h - parsers of proto/ as feed.h takes them, where a test and a fuzzer both do.
+ *
+ * What each writes is its whole outcome, so that is what may not depend on the cuts. */
+#ifndef TESTS_SUPPORT_PROTO_FEEDS_H
+#define TESTS_SUPPORT_PROTO_FEEDS_H
+
+#include "tests/support/feed.h"
+
+/* A message in, the row of its summary out. */
+extern const struct feed_parser feed_summary;
+/* Text in, UTF-8 out; the argument is a slice with the name of the text's charset. */
+extern const struct feed_parser feed_charset;
+
+#endif
