@@ -309,39 +309,54 @@ void job_send(struct job *job, struct job_queue *queue)
 	send_item(&job->item, queue);
 }
 
-struct fiber_job {
-	struct job job;
-	void (*fn)(void *arg);
-	void *arg;
-	struct fiber_wait wait;
-};
-
-static void run_fiber_job(struct job *job)
+static void run_fork(struct job *job)
 {
-	struct fiber_job *fj = container_of(job, struct fiber_job, job);
+	struct job_fork *f = container_of(job, struct job_fork, job);
 
-	fj->fn(fj->arg);
+	f->fn(f->arg);
 }
 
-static void fiber_job_done(struct worker *w, struct job *job)
+static void fork_done(struct worker *w, struct job *job)
 {
 	(void)w;
-	fiber_wake(&container_of(job, struct fiber_job, job)->wait, OK);
+	fiber_wake(&container_of(job, struct job_fork, job)->wait, OK);
+}
+
+static void fork_in(struct job_queue *queue, struct job_fork *f)
+{
+	must(fiber_self());
+	f->job = (struct job){ .run = run_fork, .done = fork_done };
+	f->wait = (struct fiber_wait){ 0 };
+	f->sent = true;
+	job_send(&f->job, queue);
+}
+
+void job_fork(struct job_fork *f, void (*fn)(void *arg), void *arg)
+{
+	*f = (struct job_fork){ .fn = fn, .arg = arg };
+	if (worker_self())
+		fork_in(NULL, f);
+	else
+		fn(arg);
+}
+
+void job_join(struct job_fork *f)
+{
+	if (f->sent)
+		(void)fiber_wait_through(&f->wait);
+	f->sent = false;
 }
 
 void job_run_in(struct job_queue *queue, void (*fn)(void *arg), void *arg)
 {
-	struct fiber_job fj = {
-		.job = { .run = run_fiber_job, .done = fiber_job_done }, .fn = fn, .arg = arg
-	};
+	struct job_fork f = { .fn = fn, .arg = arg };
 
 	if (!worker_self()) {
 		fn(arg);
 		return;
 	}
-	must(fiber_self());
-	job_send(&fj.job, queue);
-	(void)fiber_wait_through(&fj.wait);
+	fork_in(queue, &f);
+	job_join(&f);
 }
 
 void job_run(void (*fn)(void *arg), void *arg)

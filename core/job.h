@@ -9,6 +9,7 @@
 #ifndef CORE_JOB_H
 #define CORE_JOB_H
 
+#include "core/fiber.h"
 #include "core/post.h"
 
 struct job_thread;
@@ -53,5 +54,17 @@ void job_send(struct job *job, struct job_queue *queue); /* NULL: no queue */
  * Outside a worker (start of the program, tools, inside a job) fn is simply called. */
 void job_run(void (*fn)(void *arg), void *arg);
 void job_run_in(struct job_queue *queue, void (*fn)(void *arg), void *arg);
+
+/* The same in two halves, for a fiber that has something to do meanwhile. Every fork is joined, by the
+ * same fiber; until then it and what arg names stay. Outside a worker job_fork itself calls fn. */
+struct job_fork {
+	struct job job;
+	void (*fn)(void *arg);
+	void *arg;
+	struct fiber_wait wait;
+	bool sent; /* and not joined */
+};
+void job_fork(struct job_fork *f, void (*fn)(void *arg), void *arg);
+void job_join(struct job_fork *f);
 
 #endif

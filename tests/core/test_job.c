@@ -197,6 +197,35 @@ Test(job, done_may_send_it_again_and_stop_waits_for_the_last)
 	run_on_workers(1, body_ends);
 }
 
+/* Ends only when the fiber went on after the fork. */
+static void wait_for(void *arg)
+{
+	while (sem_wait(arg))
+		;
+}
+
+static void body_fork(struct worker *w)
+{
+	struct job_fork forks[2];
+	sem_t there;
+
+	(void)w;
+	sem_init(&there, 0, 0);
+	for (size_t i = 0; i < array_len(forks); i++)
+		job_fork(&forks[i], wait_for, &there);
+	for (size_t i = 0; i < array_len(forks); i++)
+		sem_post(&there);
+	for (size_t i = 0; i < array_len(forks); i++)
+		job_join(&forks[i]);
+	job_join(&forks[0]);
+	sem_destroy(&there);
+}
+
+Test(job, a_fork_runs_beside_its_fiber)
+{
+	run_on_workers(1, body_fork);
+}
+
 static void mark(void *arg)
 {
 	*(bool *)arg = true;
@@ -205,7 +234,12 @@ static void mark(void *arg)
 Test(job, outside_of_workers_it_is_a_call)
 {
 	bool did = false;
+	struct job_fork f;
 
 	job_run_in(&queue, mark, &did);
 	cr_expect(did);
+	did = false;
+	job_fork(&f, mark, &did);
+	cr_expect(did);
+	job_join(&f);
 }
