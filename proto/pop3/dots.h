@@ -22,6 +22,9 @@ void pop3_dots_init(struct pop3_dots *d);
 void pop3_dots_top(struct pop3_dots *d, uint32_t lines);
 /* Moves bytes from the front of *in into the free room of `o` (a fixed writer). `done`: no more is wanted. */
 void pop3_dots_put(struct pop3_dots *d, slice *in, struct out *o);
+/* Of a whole message: true when these bytes, already where they are to go, can stay as they are; then they
+ * count as put. Else nothing happened: they need pop3_dots_put. */
+bool pop3_dots_pass(struct pop3_dots *d, slice in) must_use;
 /* At least POP3_DOTS_END bytes are free: ends the last line if it is open, and the response. */
 enum { POP3_DOTS_END = 5 };
 void pop3_dots_end(struct pop3_dots *d, struct out *o);

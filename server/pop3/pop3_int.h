@@ -3,8 +3,8 @@
  *
  * pop3_session.c cuts lines and dispatches, pop3_verbs.c answers what needs no storage, pop3_drop.c
  * opens and updates the maildrop, pop3_work.c reads from it, pop3_login.c logs in, pop3_start.c begins
- * and ends connections, pop3_log.c counts and logs. All run on the connection's worker, but the
- * rendering of pop3_work.c, which runs on helper threads while the session waits. */
+ * and ends connections, pop3_log.c counts and logs. All run on the connection's worker, but
+ * pop3_render.c, which runs on helper threads while the session waits. */
 #ifndef SERVER_POP3_POP3_INT_H
 #define SERVER_POP3_POP3_INT_H
 
@@ -79,9 +79,6 @@ size_t pop3_on_data(struct conn *c, slice in);
 
 /* --- pop3_verbs.c --- */
 enum verdict pop3_do_capa(struct pop3_session *s, slice rest);
-enum verdict pop3_do_noop(struct pop3_session *s, slice rest);
-enum verdict pop3_do_stat(struct pop3_session *s, slice rest);
-enum verdict pop3_do_rset(struct pop3_session *s, slice rest);
 enum verdict pop3_do_lang(struct pop3_session *s, slice rest);
 enum verdict pop3_do_utf8(struct pop3_session *s, slice rest);
 enum verdict pop3_do_stls(struct pop3_session *s, slice rest);
@@ -105,12 +102,15 @@ uint32_t pop3_drop_count(const struct pop3_drop *d);
 /* The uid of a message that is there and not marked; 0: none. */
 uint32_t pop3_drop_uid(const struct pop3_drop *d, uint32_t number);
 
-/* --- pop3_work.c: RETR TOP DELE LIST UIDL --- */
+/* --- pop3_work.c: RETR TOP DELE LIST UIDL, and STAT NOOP RSET between them --- */
 enum verdict pop3_do_retr(struct pop3_session *s, slice rest);
 enum verdict pop3_do_top(struct pop3_session *s, slice rest);
 enum verdict pop3_do_dele(struct pop3_session *s, slice rest);
 enum verdict pop3_do_list(struct pop3_session *s, slice rest);
 enum verdict pop3_do_uidl(struct pop3_session *s, slice rest);
+enum verdict pop3_do_stat(struct pop3_session *s, slice rest);
+enum verdict pop3_do_noop(struct pop3_session *s, slice rest);
+enum verdict pop3_do_rset(struct pop3_session *s, slice rest);
 bool pop3_work_full(const struct pop3_session *s);
 /* Answer what was read ahead. As conn_run returns. */
 bool pop3_work_run(struct pop3_session *s);

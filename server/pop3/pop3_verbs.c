@@ -36,27 +36,6 @@ enum verdict pop3_do_capa(struct pop3_session *s, slice rest)
 	return DONE;
 }
 
-enum verdict pop3_do_noop(struct pop3_session *s, slice rest)
-{
-	return pop3_ok(s, "");
-}
-
-enum verdict pop3_do_stat(struct pop3_session *s, slice rest)
-{
-	const struct pop3_drop *d = s->drop;
-
-	out_printf(conn_out(s->head.conn), "+OK %u %llu\r\n", pop3_drop_count(d),
-		(unsigned long long)(d->bytes - d->deleted_bytes));
-	return DONE;
-}
-
-enum verdict pop3_do_rset(struct pop3_session *s, slice rest)
-{
-	runs_done(&s->drop->deleted);
-	s->drop->deleted_bytes = 0;
-	return pop3_ok(s, "");
-}
-
 /* RFC 6856 3: our texts are English. */
 enum verdict pop3_do_lang(struct pop3_session *s, slice rest)
 {

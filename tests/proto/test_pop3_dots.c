@@ -77,3 +77,65 @@ Test(pop3_dots, every_division_gives_the_same)
 		out_heap_done(&seen);
 	}
 }
+
+/* RFC 1939 3, a byte at a time. */
+static void stuff_plainly(slice in, struct out *o)
+{
+	bool begins = true;
+
+	for (size_t i = 0; i < in.len; i++) {
+		if (begins && in.ptr[i] == '.')
+			out_char(o, '.');
+		out_char(o, in.ptr[i]);
+		begins = in.ptr[i] == '\n' && i && in.ptr[i - 1] == '\r';
+	}
+	out_str(o, begins ? ".\r\n" : "\r\n.\r\n");
+}
+
+/* As the server does: passed where they are if they can be, else put; in pieces of these sizes. */
+static void stuff(slice in, size_t piece, struct out *o, size_t *passed)
+{
+	struct pop3_dots dots;
+
+	pop3_dots_init(&dots);
+	while (in.len) {
+		slice part = slice_sub(in, 0, piece);
+
+		in = slice_skip(in, part.len);
+		if (pop3_dots_pass(&dots, part)) {
+			out_slice(o, part);
+			++*passed;
+		} else {
+			pop3_dots_put(&dots, &part, o);
+			cr_assert_eq(part.len, 0u);
+		}
+	}
+	pop3_dots_end(&dots, o);
+}
+
+Test(pop3_dots, passed_or_put_it_is_the_same)
+{
+	static const char letters[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\n\r..";
+	char want_buf[4096], got_buf[4096], in[700];
+	uint32_t seed = 1;
+	size_t passed = 0;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		struct out want = out_fixed(want_buf, sizeof(want_buf));
+		struct out got = out_fixed(got_buf, sizeof(got_buf));
+		size_t len, few = i % 3 ? 6 : 0;
+
+		seed = seed * 1664525 + 1013904223;
+		len = (seed >> 16) % (i % 2 ? 20 : sizeof(in));
+		for (size_t k = 0; k < len; k++) {
+			seed = seed * 1664525 + 1013904223;
+			in[k] = letters[few + (seed >> 16) % (sizeof(letters) - 1 - few)];
+			if (i % 4 == 0 && k && in[k] == '.')
+				in[k] = 'b';
+		}
+		stuff_plainly(slice_of(in, len), &want);
+		stuff(slice_of(in, len), 1 + (seed >> 8) % 300, &got, &passed);
+		cr_assert(slice_eq(out_written(&want), out_written(&got)), "%.*s", (int)len, in);
+	}
+	cr_expect_gt(passed, (size_t)1000);
+}
