@@ -77,7 +77,6 @@ static void print_screen(const json_t *stats, const json_t *before, double secon
 		else
 			printf("  %-20s %14s\n", row->title, "-");
 	}
-	fflush(stdout);
 }
 
 static double seconds_now(void)
@@ -105,6 +104,7 @@ static int watch(struct cli *cli, struct remote *r)
 			cli_print_object(cli, stats);
 		else
 			print_screen(stats, before, MAX(now - last, 0.001));
+		fflush(stdout); /* into a pipe, too */
 		last = now;
 		json_decref(before);
 		before = stats;

@@ -108,6 +108,8 @@ static const struct number_row rows[] = {
 	COUNTER("store_archive_reads_total", store.archive_reads, "Bodies read from the archive"),
 	COUNTER("store_index_commits_total", store.index_commits, "Commits of the index"),
 	COUNTER("store_index_records_total", store.index_records, "Records applied to it"),
+	COUNTER("store_index_errors_total", store.index_errors,
+		"Applications and commits that failed, and were tried again"),
 	GAUGE("store_index_lag_bytes", store.index_lag_bytes,
 		"Journal not yet committed to the index"),
 	GAUGE("store_index_map_bytes", store.index_map_bytes, "Room of the index"),

@@ -22,6 +22,7 @@
 #include "relay/local.h"
 #include "relay/relay.h"
 #include "server/control.h"
+#include "server/health.h"
 #include "server/login.h"
 #include "server/rate.h"
 #include "server/scrape.h"
@@ -37,6 +38,7 @@ enum {
 	POLL_MS = 5,
 	BUSY_MS = 3000,
 	STUCK_MS = 2000,
+	LOOK_MS = 1000,
 	OWN_MAX = 64,
 	WHY_BYTES = 8192,
 	CLOCK_JUMP_MS = 60000
@@ -533,17 +535,38 @@ static void watch_clock(msec *ahead)
 	*ahead = now; /* slow drift is none */
 }
 
+static void watch_store(struct service *svc, struct health *health)
+{
+	char bad_buf[1024], good_buf[256];
+	struct out bad = out_fixed(bad_buf, sizeof(bad_buf));
+	struct out good = out_fixed(good_buf, sizeof(good_buf));
+	struct health_look look = { .now = clock_now() };
+	struct store_stats n;
+
+	store_stats(svc->store, &n);
+	look.write_errors = n.write_errors;
+	look.index_errors = n.index_errors;
+	look.disk_free_bytes = n.disk_free_bytes;
+	(void)store_accepting(svc->store, &look.refusing);
+	health_tell(health, &look, &bad, &good);
+	say_lines(LOG_ERROR, "", out_written(&bad));
+	say_lines(LOG_INFO, "", out_written(&good));
+}
+
 static void serve(struct service *svc, int signals)
 {
 	msec watchdog = proc_watchdog_ms(), ahead = clock_wall() - clock_now();
+	msec wake = watchdog ? MIN(watchdog, (msec)LOOK_MS) : LOOK_MS;
+	struct health health = { 0 };
 
 	warn_of_lacks(svc);
 	proc_notify("READY=1");
 	log_text(LOG_INFO, "ready");
 	for (;;) {
-		int signal_number = proc_signals_wait(signals, watchdog ? watchdog : 60000);
+		int signal_number = proc_signals_wait(signals, wake);
 
 		watch_clock(&ahead);
+		watch_store(svc, &health);
 		if (watchdog)
 			proc_notify("WATCHDOG=1");
 		if (signal_number == SIGHUP)

@@ -281,6 +281,7 @@ void shard_told(struct shard *sh)
 static void fail_work(struct shard *sh)
 {
 	sh->failing = true;
+	atomic_fetch_add(&sh->ix->errors, 1);
 	wake_askers(sh, sh->work_err);
 	wake_waiters(sh, sh->work_err);
 	if (sh->ix->home)
@@ -420,6 +421,7 @@ void index_stats(const struct index *ix, struct index_stats *out)
 {
 	struct index_stats s = { .commits = atomic_load(&ix->commits),
 		.records = atomic_load(&ix->records),
+		.errors = atomic_load(&ix->errors),
 		.lag_bytes = index_lag(ix) };
 
 	for (unsigned i = 0; i < ix->count; i++) {

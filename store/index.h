@@ -133,7 +133,7 @@ void index_cursor_done(struct index_cursor *c);
 enum err index_copy(struct index *ix, const char *path) must_use;
 
 struct index_stats {
-	uint64_t commits, records, lag_bytes, map_bytes, used_bytes;
+	uint64_t commits, records, errors, lag_bytes, map_bytes, used_bytes;
 };
 void index_stats(const struct index *ix, struct index_stats *out);
 

@@ -127,7 +127,7 @@ struct index {
 	void (*committed)(void *arg, const struct index_commit *commit);
 	void *committed_arg;
 	_Atomic unsigned behind; /* shards that missed a record */
-	_Atomic uint64_t lag, generation, commits, records;
+	_Atomic uint64_t lag, generation, commits, records, errors;
 };
 
 struct index_txn {

@@ -482,6 +482,7 @@ void store_stats(const struct store *st, struct store_stats *out)
 		.archive_reads = ar.reads,
 		.index_commits = ix.commits,
 		.index_records = ix.records,
+		.index_errors = ix.errors,
 		.index_lag_bytes = ix.lag_bytes,
 		.index_map_bytes = ix.map_bytes,
 		.moved_bodies = ar.moved_bodies,

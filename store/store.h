@@ -147,7 +147,7 @@ struct store_stats {
 	uint64_t segments, segments_free, segments_freed, replayed_records, replayed_bytes;
 	uint64_t held_messages, body_ram_bytes, bodies_spilled;
 	uint64_t cache_hits, cache_misses, archive_reads;
-	uint64_t index_commits, index_records, index_lag_bytes, index_map_bytes;
+	uint64_t index_commits, index_records, index_errors, index_lag_bytes, index_map_bytes;
 	uint64_t moved_bodies, moved_bytes, archive_segments, archive_bytes, archive_live_bytes;
 	uint64_t history_bytes; /* index records kept since the last snapshot */
 	uint64_t

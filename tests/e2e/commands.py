@@ -461,13 +461,27 @@ def numbers_are_told():
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
                 assert answer.headers["Content-Type"].startswith("text/plain")
                 check_prometheus(answer.read().decode())
-            top = subprocess.Popen([server.binary, "top", "--config", server.config_path], text=True,
-                                   stdout=subprocess.PIPE)
-            seen = top.stdout.readline()
-            top.send_signal(signal.SIGINT)
-            top.communicate(timeout=60)
-            assert "ringpost" in seen and top.returncode == 0
+            for more, first in ([], "ringpost"), (["--json"], "{"):
+                top = subprocess.Popen([server.binary, "top", "--config", server.config_path, *more],
+                                       text=True, stdout=subprocess.PIPE)
+                seen = top.stdout.readline()  # a pipe gets each second's, too
+                top.send_signal(signal.SIGINT)
+                top.communicate(timeout=60)
+                assert seen.startswith(first) and top.returncode == 0, (more, seen)
             check_log(server.log())
+
+
+@suite.test
+def a_full_disk_is_told():
+    """Whoever reads the log learns why mail is refused, without looking at metrics."""
+    with Place() as place, Ringpost(place, {"store": {"reserve": "1024G"}}) as server:
+        server.cli("domain", "add", "example.test")
+        server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
+        until(lambda: "new mail is refused: the disk" in server.log(), "the complaint")
+        assert not server.cli_json("stats")["store"]["accepting"]
+        with Talk(server.ports["smtp"]) as talk:
+            talk.ehlo()
+            talk.expect("452 4.3.1", "MAIL FROM:<eve@far.test>")
 
 
 def check_prometheus(text):
