@@ -16,6 +16,7 @@
 #include "relay/sign.h"
 #include "server/login.h"
 #include "server/door.h"
+#include "server/service.h"
 #include "store/account.h"
 
 /* "--quota 5G": a size, or none. False: neither. */
@@ -35,6 +36,15 @@ static bool read_quota(const json_t *request, const char *member, bool size, uin
 static void set_bit(uint32_t *flags, uint32_t bit, bool on)
 {
 	*flags = on ? *flags | bit : *flags & ~bit;
+}
+
+/* Who may log in no more is logged out. Without a local part: all of the domain. */
+static void expel(struct admin *admin, slice local, slice domain)
+{
+	if (admin->service)
+		service_expel(admin->service,
+			arena_printf(&admin->arena, "%.*s@%.*s", SLICE_ARG(local),
+				SLICE_ARG(domain)));
 }
 
 /* --- Domains ---------------------------------------------------------------------------------- */
@@ -108,7 +118,10 @@ static json_t *domain_set(struct admin *admin, json_t *request)
 	set_bit(&d.flags, DOMAIN_DISABLED,
 		admin_flag(request, "disable") ||
 			((d.flags & DOMAIN_DISABLED) && !admin_flag(request, "enable")));
-	return admin_result(domain_put(admin->store, &d, ROW_REPLACE), "domain", name);
+	err = domain_put(admin->store, &d, ROW_REPLACE);
+	if (!err && (d.flags & DOMAIN_DISABLED))
+		expel(admin, SLICE(""), name);
+	return admin_result(err, "domain", name);
 }
 
 static json_t *domain_drop(struct admin *admin, json_t *request)
@@ -124,6 +137,8 @@ static json_t *domain_drop(struct admin *admin, json_t *request)
 			SLICE_ARG(name));
 	if (!err && admin->w)
 		sign_keys_changed(admin->w);
+	if (!err)
+		expel(admin, SLICE(""), name);
 	return admin_result(err, "domain", name);
 }
 
@@ -233,6 +248,7 @@ static void set_flags(const json_t *request, struct account *row)
 		uint32_t bit;
 		bool on;
 	} words[] = { { "disable", ACCOUNT_DISABLED, true }, { "enable", ACCOUNT_DISABLED, false },
+		{ "from-any", ACCOUNT_FROM_ANY, true }, { "from-own", ACCOUNT_FROM_ANY, false },
 		{ "no-copy", ACCOUNT_FORWARD_ONLY, true },
 		{ "copy", ACCOUNT_FORWARD_ONLY, false } };
 
@@ -244,9 +260,11 @@ static void set_flags(const json_t *request, struct account *row)
 static json_t *account_set(struct admin *admin, json_t *request)
 {
 	slice text = admin_text(request, "name"), forward = admin_text(request, "forward");
+	slice from = admin_text(request, "from-domains");
 	const struct account *found = NULL;
 	struct login_name name;
 	struct account row;
+	enum err err;
 	json_t *answer = admin_account(admin, text, &name, &found);
 
 	if (answer)
@@ -260,8 +278,15 @@ static json_t *account_set(struct admin *admin, json_t *request)
 		row.forward = SLICE("");
 	else if (forward.len && !admin_addresses(admin, forward, &row.forward))
 		return admin_error("--forward: addresses with commas between, or none");
+	if (slice_eq(from, SLICE("none")))
+		row.from_domains = SLICE("");
+	else if (from.len && !read_from_domains(admin, from, &row.from_domains))
+		return admin_error("--from-domains: domain names with commas between, or none");
 	set_flags(request, &row);
-	return admin_result(account_put(admin->store, &row, ROW_REPLACE), "account", text);
+	err = account_put(admin->store, &row, ROW_REPLACE);
+	if (!err && (row.flags & ACCOUNT_DISABLED))
+		expel(admin, name.local, name.domain);
+	return admin_result(err, "account", text);
 }
 
 static json_t *account_row(struct admin *admin, const struct account *acc)
@@ -269,11 +294,14 @@ static json_t *account_row(struct admin *admin, const struct account *acc)
 	slice full = arena_printf(&admin->arena, "%.*s@%.*s", SLICE_ARG(acc->local),
 		SLICE_ARG(acc->domain));
 
-	return json_pack("{s:o,s:b,s:b,s:o,s:I,s:I,s:o,s:b}", "account", admin_slice(full), "scram",
-		acc->scram_iterations > 0, "disabled", (acc->flags & ACCOUNT_DISABLED) != 0,
-		"created", admin_time(acc->created), "quota", (json_int_t)acc->quota_bytes,
-		"quota_messages", (json_int_t)acc->quota_messages, "forward",
-		admin_list(admin, acc->forward), "copy", !(acc->flags & ACCOUNT_FORWARD_ONLY));
+	return json_pack("{s:o,s:b,s:b,s:o,s:I,s:I,s:o,s:b,s:o,s:b}", "account", admin_slice(full),
+		"scram", acc->scram_iterations > 0, "disabled",
+		(acc->flags & ACCOUNT_DISABLED) != 0, "created", admin_time(acc->created), "quota",
+		(json_int_t)acc->quota_bytes, "quota_messages", (json_int_t)acc->quota_messages,
+		"forward", admin_list(admin, acc->forward), "copy",
+		!(acc->flags & ACCOUNT_FORWARD_ONLY), "from_domains",
+		admin_list(admin, acc->from_domains), "from_any",
+		(acc->flags & ACCOUNT_FROM_ANY) != 0);
 }
 
 /* Where a list of all accounts goes on: "local@domain", or "@domain" for its first. */
@@ -336,10 +364,14 @@ static json_t *account_drop(struct admin *admin, json_t *request)
 {
 	slice text = admin_text(request, "name");
 	struct login_name name;
+	enum err err;
 
 	if (!login_parse_name(text, &admin->arena, &name))
 		return admin_error("not an account name: %.*s (USER@DOMAIN)", SLICE_ARG(text));
-	return admin_result(account_remove(admin->store, name.local, name.domain), "account", text);
+	err = account_remove(admin->store, name.local, name.domain);
+	if (!err)
+		expel(admin, name.local, name.domain);
+	return admin_result(err, "account", text);
 }
 
 /* --- DKIM keys ---------------------------------------------------------------------------------- */

@@ -83,6 +83,8 @@ struct door_session {
 	/* The door begins to stop: say goodbye now if idle, else when the work is done. `now`: the time
 	 * for that is over, abort. */
 	void (*stop)(struct door_session *ds, bool now);
+	/* The account that is logged in, as stored; empty: nobody. The session's memory. */
+	slice (*who)(const struct door_session *ds);
 };
 void door_join(struct door *door, struct door_session *ds);
 /* The door may be gone afterwards. */

@@ -48,6 +48,7 @@ bool entry_open(const struct entry *entry, struct door_session *ds)
 	*ds = (struct door_session){ .door = door,
 		.setup = setup_hold(door->setup),
 		.stop = entry->stop,
+		.who = entry->who,
 		.id = ++next_id * WORKERS_MAX + worker_index(door->w) };
 	if (conn_open(door->w, &open, &ds->conn)) {
 		setup_put(ds->setup);

@@ -23,6 +23,7 @@ struct entry {
 	const struct addr *peer;
 	const struct conn_ops *ops;
 	void (*stop)(struct door_session *ds, bool now);
+	slice (*who)(const struct door_session *ds);
 };
 bool entry_open(const struct entry *entry, struct door_session *ds) must_use;
 /* The service begins with a TLS handshake. */

@@ -454,6 +454,34 @@ void listeners_abort(struct service *svc, struct worker *w)
 	}
 }
 
+static bool is_of(slice who, slice name)
+{
+	ptrdiff_t at = slice_rfind(who, '@');
+
+	return slice_eq(who, name) || (at > 0 && slice_eq(slice_skip(who, (size_t)at), name));
+}
+
+unsigned listeners_expel(struct service *svc, struct worker *w, slice name)
+{
+	unsigned count = 0;
+
+	list_each(&svc->stations[worker_index(w)].doors, link)
+	{
+		struct door *door = container_of(link, struct door, link);
+
+		list_each(&door->sessions, member)
+		{
+			struct door_session *ds = container_of(member, struct door_session, link);
+
+			if (!is_of(ds->who(ds), name))
+				continue;
+			ds->stop(ds, true);
+			count++;
+		}
+	}
+	return count;
+}
+
 unsigned listeners_sessions(struct service *svc, struct worker *w)
 {
 	unsigned count = 0;

@@ -35,7 +35,10 @@ static const struct cli_flag account_set_flags[] = {
 	{ "forward", "LIST", "send its mail on to these addresses, with commas between; or none" },
 	{ "no-copy", NULL, "keep nothing of what is forwarded" },
 	{ "copy", NULL, "keep it too" },
-	{ "disable", NULL, "no login, and no mail" },
+	{ "from-domains", "LIST", "further domains it may send as, with commas between; or none" },
+	{ "from-any", NULL, "it may use any sender address" },
+	{ "from-own", NULL, "the way back: addresses of its own and of those domains" },
+	{ "disable", NULL, "no login, and no mail; its sessions end" },
 	{ "enable", NULL, "the way back" },
 	{ NULL, NULL, NULL },
 };

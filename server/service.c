@@ -72,6 +72,30 @@ uint64_t service_sessions(struct service *svc)
 		0);
 }
 
+struct expelling {
+	struct service *svc;
+	slice name;
+	unsigned count;
+};
+
+static void expel_here(struct worker *w, void *arg)
+{
+	struct expelling *e = arg;
+
+	e->count += listeners_expel(e->svc, w, e->name);
+}
+
+void service_expel(struct service *svc, slice name)
+{
+	struct expelling e = { .svc = svc, .name = name };
+
+	for (unsigned i = 0; i < svc->workers; i++)
+		post_call(i, expel_here, &e);
+	if (e.count)
+		log_event(LOG_INFO, "sessions_ended", log_slice("account", name),
+			log_uint("count", e.count));
+}
+
 /* --- On the workers ------------------------------------------------------------------------- */
 
 static enum err open_store(struct service *svc, struct worker *w)

@@ -32,6 +32,9 @@ struct store *service_store(struct service *svc);
 /* The one in force, held for the caller: setup_put. From any thread. */
 struct setup *service_setup(struct service *svc) must_use;
 wall_ms service_started_at(const struct service *svc);
+/* (fiber) End the sessions of an account that may log in no more, or of all accounts of a domain
+ * ("@domain"). What they have not been told is done was perhaps done. */
+void service_expel(struct service *svc, slice name);
 /* Open SMTP and LMTP sessions, all workers. */
 uint64_t service_sessions(struct service *svc);
 

@@ -72,6 +72,8 @@ void listeners_announce(struct service *svc);
 void listeners_stop(struct service *svc, struct worker *w);
 /* The time is over: abort what is left. */
 void listeners_abort(struct service *svc, struct worker *w);
+/* The same with the sessions of one account, or of all of a domain ("@domain"); how many. */
+unsigned listeners_expel(struct service *svc, struct worker *w, slice name);
 unsigned listeners_sessions(struct service *svc, struct worker *w);
 /* After the workers: sockets nobody took, tables. */
 void listeners_done(struct service *svc);

@@ -73,6 +73,13 @@ static void on_stop(struct door_session *ds, bool now)
 		imap_bye(s, "The server is stopping");
 }
 
+static slice who(const struct door_session *ds)
+{
+	const struct imap_session *s = container_of(ds, const struct imap_session, head);
+
+	return s->name ? slice_str(s->name) : SLICE("");
+}
+
 void imap_greet(struct imap_session *s)
 {
 	struct out *o = imap_out(s);
@@ -91,7 +98,9 @@ static void ready(struct door_session *ds)
 
 void imap_session_start(struct door *door, int fd, const struct addr *peer)
 {
-	struct entry entry = { .door = door, .fd = fd, .peer = peer, .ops = &ops, .stop = on_stop };
+	struct entry entry = {
+		.door = door, .fd = fd, .peer = peer, .ops = &ops, .stop = on_stop, .who = who
+	};
 	enum fault refuse = entry_admit(door, peer);
 	struct imap_session *s = calloc(1, sizeof(*s));
 

@@ -45,6 +45,13 @@ static void on_stop(struct door_session *ds, bool now)
 		pop3_say_goodbye(s, FAULT_SHUTDOWN);
 }
 
+static slice who(const struct door_session *ds)
+{
+	const struct pop3_session *s = container_of(ds, const struct pop3_session, head);
+
+	return s->account;
+}
+
 static void ready(struct door_session *ds)
 {
 	struct pop3_session *s = container_of(ds, struct pop3_session, head);
@@ -57,7 +64,9 @@ static void ready(struct door_session *ds)
 
 void pop3_session_start(struct door *door, int fd, const struct addr *peer)
 {
-	struct entry entry = { .door = door, .fd = fd, .peer = peer, .ops = &ops, .stop = on_stop };
+	struct entry entry = {
+		.door = door, .fd = fd, .peer = peer, .ops = &ops, .stop = on_stop, .who = who
+	};
 	enum fault refuse = entry_admit(door, peer);
 	struct pop3_session *s = calloc(1, sizeof(*s));
 

@@ -86,6 +86,13 @@ static void on_stop(struct door_session *ds, bool now)
 		smtp_say_goodbye(s, FAULT_SHUTDOWN);
 }
 
+static slice who(const struct door_session *ds)
+{
+	const struct smtp_session *s = container_of(ds, const struct smtp_session, head);
+
+	return s->account;
+}
+
 static void ready(struct door_session *ds)
 {
 	struct smtp_session *s = container_of(ds, struct smtp_session, head);
@@ -98,7 +105,9 @@ static void ready(struct door_session *ds)
 
 void smtp_session_start(struct door *door, int fd, const struct addr *peer)
 {
-	struct entry entry = { .door = door, .fd = fd, .peer = peer, .ops = &ops, .stop = on_stop };
+	struct entry entry = {
+		.door = door, .fd = fd, .peer = peer, .ops = &ops, .stop = on_stop, .who = who
+	};
 	enum fault refuse = entry_admit(door, peer);
 	struct smtp_session *s = calloc(1, sizeof(*s));
 

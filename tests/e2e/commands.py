@@ -4,8 +4,10 @@
 import base64
 import contextlib
 import ctypes
+import imaplib
 import json
 import os
+import poplib
 import pwd
 import random
 import re
@@ -22,7 +24,7 @@ import urllib.request
 from hop import Hop
 from support import (BUILD, PASSWORD, USER, Place, Process, Ringpost, Skip, Suite, accepts, message, parse,
                      run, submission, submit, until)
-from talk import Talk
+from talk import Talk, insecure_context
 
 suite = Suite()
 
@@ -265,6 +267,69 @@ def passwords_change_and_accounts_go_at_once():
         assert (code(PASSWORD), code("other")) == (535, 235)
         server.cli("account", "remove", USER)
         assert code("other") == 535
+
+
+def logged_in(server, user):
+    """A session of each protocol, and an IMAP session in IDLE."""
+    smtp = Talk(server.ports["submissions"], tls=True)
+    smtp.ehlo()
+    smtp.login(user, PASSWORD)
+    imap, idle = (imaplib.IMAP4_SSL("localhost", server.ports["imaps"], timeout=60,
+                                    ssl_context=insecure_context()) for _ in range(2))
+    for client in (imap, idle):
+        client.login(user, PASSWORD)
+        client.select()
+    idle.send(b"i IDLE\r\n")
+    assert idle.readline().startswith(b"+")
+    pop = poplib.POP3_SSL("localhost", server.ports["pop3s"], timeout=60, context=insecure_context())
+    pop.user(user)
+    pop.pass_(PASSWORD)
+    return smtp.socket, imap.sock, idle.sock, pop.sock
+
+
+@suite.test
+def who_may_log_in_no_more_is_logged_out():
+    def ends(sockets):
+        for s in sockets:
+            with contextlib.suppress(ConnectionResetError, ssl.SSLError):
+                while s.recv(65536):
+                    pass
+
+    with Place() as place, submission(place, services=(*Ringpost.SERVICES, "imaps", "pop3s"),
+                                      accounts=(USER, "bob@example.test", "eve@two.test")) as server:
+        idle = logged_in(server, "bob@example.test")[2]
+        for what in (["account", "set", USER, "--disable"], ["account", "remove", USER],
+                     ["domain", "set", "two.test", "--disable"],
+                     ["domain", "remove", "two.test", "--with-accounts"]):
+            user = USER if what[0] == "account" else "eve@two.test"
+            sockets = logged_in(server, user)
+            server.cli(*what)
+            ends(sockets)
+            assert f"sessions_ended account={user if what[0] == 'account' else '@two.test'} count=4" \
+                in server.log()
+            if what[1] == "set":
+                server.cli(*what[:-1], "--enable")
+        idle.sendall(b"DONE\r\n")  # nobody else has noticed
+        assert idle.recv(1000).startswith(b"i OK")
+
+
+@suite.test
+def an_account_is_told_whom_it_may_send_as():
+    def code(sender):
+        with Talk(server.ports["submissions"], tls=True) as talk:
+            talk.ehlo()
+            talk.login(USER, PASSWORD)
+            return talk.ask(f"MAIL FROM:<{sender}>")[0]
+
+    with Place() as place, submission(place) as server:
+        may = lambda: [code(s) == 250 for s in ("bob@example.test", "a@two.test", "a@three.test")]
+        assert may() == [True, False, False]
+        for flags, result in ([["--from-domains", "two.test"], [True, True, False]],
+                              [["--from-any"], [True, True, True]], [["--from-own"], [True, True, False]],
+                              [["--from-domains", "none"], [True, False, False]]):
+            server.cli("account", "set", USER, *flags)
+            assert may() == result, flags
+        assert server.cli_json("account", "list")[0]["from_domains"] == []
 
 
 @suite.test
