@@ -66,6 +66,22 @@ void conn_tls_bye(struct conn *c)
 
 /* --- In --- */
 
+/* Many small records are delivered as one piece: who pipelines often sends each command in its own. */
+static enum err read_records(struct conn_tls *tls, struct out *to, struct out *wire)
+{
+	const struct conn_tls_ops *ops = tls->session->ops;
+	enum err err = OK;
+
+	while (!err && to->len < to->cap) {
+		size_t len = 0;
+
+		err = ops->read(tls->session, &tls->raw, to->buf + to->len, to->cap - to->len, &len,
+			wire);
+		to->len += len;
+	}
+	return err;
+}
+
 /* Decrypt and deliver as long as somebody takes it. */
 static void decrypt(struct conn *c)
 {
@@ -75,11 +91,11 @@ static void decrypt(struct conn *c)
 	enum err err = buf ? OK : ERR_NOMEM;
 
 	while (!err && conn_accepts(c) && c->in.len < c->hold_max) {
-		size_t len = 0;
+		struct out to = out_fixed(buf, cap);
 
-		err = tls->session->ops->read(tls->session, &tls->raw, buf, cap, &len, &c->wire);
-		if (!err)
-			conn_feed(c, slice_of(buf, len));
+		err = read_records(tls, &to, &c->wire);
+		if (to.len)
+			conn_feed(c, out_written(&to));
 	}
 	bufs_put(c->w, buf, cap);
 	tls->more = !err;

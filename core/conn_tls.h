@@ -21,9 +21,9 @@ struct conn_tls_ops {
 	 * taken and more is needed; it will be called again. Anything else ends the
 	 * connection. A close meanwhile resumes a wait inside with its error. */
 	enum err (*handshake)(struct tls_session *t, slice *in, struct out *records);
-	/* On the loop or a fiber, never waits. Decrypts one piece into buf (cap >= 16 KB): OK
-	 * with *out_len > 0; ERR_BUSY: all of *in is taken, nothing more comes out without
-	 * more; ERR_CLOSED: close_notify; others end the connection. */
+	/* On the loop or a fiber, never waits. Decrypts one piece into buf (what does not fit comes
+	 * with the next call): OK with *out_len > 0; ERR_BUSY: all of *in is taken, nothing more
+	 * comes out without more; ERR_CLOSED: close_notify; others end the connection. */
 	enum err (*read)(struct tls_session *t, slice *in, char *buf, size_t cap, size_t *out_len,
 		struct out *records);
 	/* Makes records of all of `plain`. */

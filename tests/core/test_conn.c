@@ -495,10 +495,14 @@ static struct tls_session *fake_session(void)
 	return &fake->base;
 }
 
+static size_t first_piece;
+
 static size_t upgrade(struct conn *c, slice in)
 {
-	if (conn_is_tls(c))
+	if (conn_is_tls(c)) {
+		first_piece = first_piece ? first_piece : in.len;
 		return one_by_one(c, in);
+	}
 	out_str(conn_out(c), "ready");
 	conn_start_tls(c, fake_session()); /* drops the injected command */
 	return in.len;
@@ -532,6 +536,7 @@ static void body_tls(struct worker *w)
 	out_str(conn_out(c), "qsqqqsqqqqqq");
 	check(slice_eq(read_bytes(c, 15), SLICE("123456789101112")));
 	check(commands == 12);
+	check(first_piece == 12); /* small records come together */
 	conn_close(c);
 	wait_closed(1);
 	for (unsigned i = 0; i < 1000 && fake_closed < 2; i++)
