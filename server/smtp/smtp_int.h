@@ -152,7 +152,7 @@ unsigned smtp_auth_mechs(const struct smtp_session *s);
 /* --- smtp_policy.c: never waits --- */
 enum fault smtp_policy_mail(struct smtp_session *s, const struct smtp_mail *mail, slice address);
 enum fault smtp_policy_rcpt(struct smtp_session *s, slice address);
-/* Where mail for <postmaster> without a domain goes. */
+/* Whom mail for <postmaster> without a domain goes to: an address. */
 slice smtp_policy_postmaster(struct smtp_session *s);
 
 /* --- smtp_start.c --- */

@@ -80,24 +80,53 @@ static bool takes_domain(struct smtp_session *s, slice domain)
 		!local_fault(s, arena_printf(a, "postmaster@%.*s", SLICE_ARG(ascii)));
 }
 
-/* RFC 5321 4.5.1: it reaches somebody wherever mail is taken at all. The host's own name comes first,
- * then the domain of who is logged in, then the first row of the routes whose domain is ours. When no
- * such domain takes mail, who is logged in is told so for theirs: by its MX the host's name might
- * lead back to us. */
-slice smtp_policy_postmaster(struct smtp_session *s)
+/* The host's own name, or the closest domain above it that takes mail: mx.example.org has the
+ * postmaster of example.org. Empty: none does. */
+static slice domain_of_host(struct smtp_session *s, slice host)
+{
+	ptrdiff_t dot;
+
+	while (!takes_domain(s, host)) {
+		dot = slice_find(host, '.');
+		if (dot < 0)
+			return SLICE("");
+		host = slice_skip(host, (size_t)dot + 1);
+	}
+	return host;
+}
+
+static slice domain_of_routes(struct smtp_session *s)
 {
 	const struct route_table *routes = relay_routes(s->head.door->w);
-	slice host = s->head.setup->service->hostname, own = envelope_domain(s->account);
 	const struct route *route;
 
-	if (takes_domain(s, host))
-		return host;
-	if (own.len && takes_domain(s, own))
-		return own;
 	for (size_t i = 0; (route = route_at(routes, i)); i++)
 		if (takes_domain(s, route->domain))
 			return route->domain;
-	return own.len ? own : host;
+	return SLICE("");
+}
+
+/* RFC 5321 4.5.1: it reaches somebody wherever mail is taken at all. The host's own domain comes first,
+ * then that of who is logged in, then the first row of the routes whose domain is ours, then
+ * whom the options name. When there is nobody, who is logged in is told so for their domain: by
+ * its MX the host's name might lead back to us. */
+slice smtp_policy_postmaster(struct smtp_session *s)
+{
+	slice host = s->head.setup->service->hostname, own = envelope_domain(s->account), domain;
+	struct arena *a = &s->mail->arena;
+	struct local l;
+
+	domain = domain_of_host(s, host);
+	if (!domain.len && own.len && takes_domain(s, own))
+		domain = own;
+	if (!domain.len)
+		domain = domain_of_routes(s);
+	local_begin(&l, s->head.door->w, a);
+	if (!domain.len && l.options->postmaster.len)
+		return arena_dup(a, l.options->postmaster);
+	if (!domain.len)
+		domain = own.len ? own : host;
+	return arena_printf(a, "postmaster@%.*s", SLICE_ARG(domain));
 }
 
 enum fault smtp_policy_rcpt(struct smtp_session *s, slice address)

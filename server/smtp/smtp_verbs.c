@@ -171,8 +171,7 @@ static slice address_text(struct smtp_session *s, struct smtp_transaction *mail,
 	slice text = mail_addr_text(&mail->arena, addr);
 
 	if (addr->local.len && !addr->domain.len) /* <postmaster>: RFC 5321 4.1.1.3 */
-		return arena_printf(&mail->arena, "postmaster@%.*s",
-			SLICE_ARG(smtp_policy_postmaster(s)));
+		return smtp_policy_postmaster(s);
 	if (addr->domain.len) {
 		slice own = arena_dup(&mail->arena, text);
 		ptrdiff_t at = slice_rfind(own, '@');

@@ -361,6 +361,12 @@ def the_postmaster_needs_no_domain():
             talk.expect(250, "RCPT TO:<Postmaster>")
             assert talk.data(message())[0] == 250
             assert sink.wait(1)[0]["recipients"] == ["postmaster@other.test"]
+            server.cli("domain", "add", "example.test")  # the host is mx.example.test
+            server.cli("account", "add", "postmaster@example.test")
+            talk.expect(250, "MAIL FROM:<x@y.test>")
+            talk.expect(250, "RCPT TO:<POSTMASTER>")
+            assert talk.data(message())[0] == 250
+            assert len(server.cli_json("message", "list", "postmaster@example.test", "INBOX")) == 1
 
 
 # --- What may be asked for, and what is bounded ------------------------------------------------------
