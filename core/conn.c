@@ -6,6 +6,7 @@
  * moment, so that no RST overtakes our last reply; then shutdown, cancel, wait until no
  * operation and no fiber knows the connection, close. */
 #include "core/conn_int.h"
+#include "core/room.h"
 
 #include <stdlib.h>
 
@@ -23,6 +24,8 @@ enum err conn_open(struct worker *w, const struct conn_open *args, struct conn *
 		ring_close(args->fd);
 		if (args->listener)
 			listener_gone(args->listener, args->peer);
+		if (args->dialled)
+			room_leave(ROOM_OUT);
 		return ERR_NOMEM;
 	}
 	*c = (struct conn){ .w = w,
@@ -32,6 +35,7 @@ enum err conn_open(struct worker *w, const struct conn_open *args, struct conn *
 		.peer = *args->peer,
 		.listener = args->listener,
 		.paused = args->paused,
+		.dialled = args->dialled,
 		.hold_max = CONN_HOLD_MAX,
 		.low = CONN_LOW,
 		.high = CONN_HIGH };
@@ -266,6 +270,8 @@ static bool try_free(struct conn *c)
 	conn_tls_free(c);
 	if (c->listener)
 		listener_release(c->listener, c->client_hash);
+	if (c->dialled)
+		room_leave(ROOM_OUT);
 	w->conn_count--;
 	free(c);
 	return true;

@@ -44,6 +44,7 @@ struct conn_open {
 	void *owner;               /* conn_owner() */
 	struct listener *listener; /* whose limits it counts under; NULL for others */
 	bool paused;               /* deliver nothing before conn_resume */
+	bool dialled;              /* counted as outgoing (room.h), which ends with it */
 };
 /* Reading starts at the end of this turn. ERR_NOMEM. */
 enum err conn_open(struct worker *w, const struct conn_open *args, struct conn **out) must_use;

@@ -75,7 +75,7 @@ struct conn {
 	int fd;
 	enum err why;
 	uint8_t tls_state, end;
-	bool paused, eof, over_high, in_data, shut, said_bye, released;
+	bool paused, eof, over_high, in_data, shut, said_bye, released, dialled;
 };
 
 _Static_assert(sizeof(struct conn) <= 512, "an idle connection is a few hundred bytes and a timer");

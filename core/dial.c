@@ -3,6 +3,7 @@
 #include "core/dial.h"
 
 #include "core/conn.h"
+#include "core/room.h"
 #include "core/worker_int.h"
 
 enum { DEFAULT_TIMEOUT_MS = 30 * 1000 };
@@ -72,12 +73,19 @@ enum err dial(struct worker *w, const struct addr *to, const struct dial_options
 	must(fiber_self());
 	if (!options)
 		options = &defaults;
+	if (!room_enter_out())
+		return ERR_NOFILES;
 	enum err err = open_and_connect(w, to, options, &fd);
 
-	if (err)
+	if (err) {
+		room_leave(ROOM_OUT);
 		return err;
+	}
 	return conn_open(w,
-		&(struct conn_open){
-			.fd = fd, .peer = to, .ops = options->ops, .owner = options->owner },
+		&(struct conn_open){ .fd = fd,
+			.peer = to,
+			.ops = options->ops,
+			.owner = options->owner,
+			.dialled = true },
 		out);
 }

@@ -21,8 +21,8 @@ struct dial_options {
 	void *owner;
 };
 
-/* ERR_REFUSED, ERR_UNREACHABLE, ERR_TIMEOUT, ERR_NOFILES, ERR_RESET, ERR_DENIED, ERR_INVALID
- * (source not ours), or the error of a cancel. */
+/* ERR_REFUSED, ERR_UNREACHABLE, ERR_TIMEOUT, ERR_NOFILES (also: no room, see room.h), ERR_RESET,
+ * ERR_DENIED, ERR_INVALID (source not ours), or the error of a cancel. */
 enum err dial(struct worker *w, const struct addr *to, const struct dial_options *options,
 	struct conn **out) must_use;
 

@@ -9,6 +9,7 @@
 #include "core/base/map.h"
 #include "core/bufs.h"
 #include "core/entropy.h"
+#include "core/room.h"
 #include "core/worker_int.h"
 
 #include <errno.h>
@@ -17,7 +18,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ROW_COUNTERS = 1 << 16, BACKOFF_MIN_MS = 10, BACKOFF_MAX_MS = 1000, BATCH = 4 };
+enum {
+	ROW_COUNTERS = 1 << 16,
+	BACKOFF_MIN_MS = 10,
+	BACKOFF_MAX_MS = 1000,
+	BATCH = LISTEN_BATCH,
+	LOOK_MS = 50
+};
 
 struct listen_clients {
 	struct map_seed seed;
@@ -159,7 +166,14 @@ static unsigned room_for(const struct listener *l)
 		room = MIN(room,
 			config->worker_conns_max -
 				MIN(config->worker_conns_max, l->w->listener_conns));
-	return room;
+	return config->operators ? room : MIN(room, room_left_in());
+}
+
+/* What another worker gives back is not told: it is looked for. */
+static void look_again(struct listener *l)
+{
+	if (!timer_armed(&l->retry) && !l->config.operators && !room_left_in())
+		timer_arm_in(l->w, &l->retry, LOOK_MS);
 }
 
 static void retry_later(struct listener *l)
@@ -179,7 +193,7 @@ static void accept_more(struct listener *l)
 
 	if (l->stopped || timer_armed(&l->retry))
 		return;
-	if (bufs_over_limit(l->w) && !l->config.over_memory) {
+	if (bufs_over_limit(l->w) && !l->config.operators) {
 		retry_later(l);
 		return;
 	}
@@ -198,6 +212,8 @@ static void accept_more(struct listener *l)
 		stat_add(l->w, accept_pauses, 1);
 	}
 	l->paused = room == 0;
+	if (room == 0)
+		look_again(l);
 }
 
 static void retry(struct timer *t)
@@ -214,6 +230,8 @@ static void admit(struct listener *l, int fd, const struct addr *peer)
 
 	l->stats.conns++;
 	l->w->listener_conns++;
+	if (!config->operators)
+		room_enter(ROOM_IN);
 	if (config->client_conns_max && count > config->client_conns_max) {
 		l->stats.refused++;
 		stat_add(l->w, refused, 1);
@@ -323,6 +341,8 @@ void listener_release(struct listener *l, uint64_t client_hash)
 		uncount_client(l->config.clients, client_hash);
 	l->stats.conns--;
 	w->listener_conns--;
+	if (!l->config.operators)
+		room_leave(ROOM_IN);
 	/* The room may be another listener's, too. */
 	list_each(&w->listeners, link)
 	{

@@ -28,12 +28,15 @@ struct listen_clients;
 struct listen_clients *listen_clients_new(void);
 void listen_clients_free(struct listen_clients *clients);
 
+/* Accepts that a listener has in flight at most. */
+enum { LISTEN_BATCH = 4 };
+
 struct listen_config {
 	int fd;                    /* the listener's from here on */
 	bool shared_fd;            /* inherited and used by every worker: duplicated, not owned */
 	unsigned conns_max;        /* of this listener on this worker; 0: no limit */
 	unsigned worker_conns_max; /* of all listeners of this worker; 0: no limit */
-	bool over_memory;          /* also while buffers are over their limit: an operator's door */
+	bool operators;            /* open also while memory or descriptors (room.h) are short */
 	unsigned client_conns_max; /* per address (IPv6: /64); 0: no limit */
 	struct listen_clients *clients;
 	slice refusal; /* sent in clear to a client over its limit; may be empty */

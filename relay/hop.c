@@ -16,7 +16,7 @@
 #include "relay/outlet.h"
 #include "relay/tlspol.h"
 
-enum { ADDRS_TRIED_MAX = 8 };
+enum { ADDRS_TRIED_MAX = 8, NO_FILES_PAUSE_MS = 100 };
 
 /* Words ---------------------------------------------------------------------------------------- */
 
@@ -54,11 +54,13 @@ void hop_reason_err(struct hop *h, enum err err, const char *where, struct reaso
 	char text[REPLY_TEXT_MAX];
 	struct out o = out_fixed(text, sizeof(text));
 
-	/* RFC 3463: 4.4.1 no answer from host, 4.4.2 bad connection, 4.7.x security. */
+	/* RFC 3463: 4.4.1 no answer from host, 4.4.2 bad connection, 4.4.5 congestion, 4.7.x
+	 * security. */
 	out_printf(&o, "%s: %s", where, err_text(err));
 	reason_words(out, err,
 		err == ERR_TLS || err == ERR_TLS_CERT                               ? "4.7.5" :
 			err == ERR_AUTH                                             ? "4.7.8" :
+			err == ERR_NOFILES                                          ? "4.4.5" :
 			err == ERR_REFUSED || err == ERR_UNREACHABLE || !h->greeted ? "4.4.1" :
 										      "4.4.2",
 		out_written(&o));
@@ -193,6 +195,19 @@ static void drop(struct hop *h)
 	h->in = (slice){ 0 };
 }
 
+/* Descriptors are ours to find, the exchanger has no part in it: wait for one as long as for it. */
+static enum err dial_patiently(struct hop *h, const struct dial_options *options)
+{
+	msec until = worker_now(h->r->w) + options->timeout_ms;
+	enum err err;
+
+	while ((err = dial(h->r->w, &h->peer, options, &h->c)) == ERR_NOFILES &&
+		worker_now(h->r->w) < until && !h->stopping && !h->r->draining)
+		if (fiber_sleep(NO_FILES_PAUSE_MS))
+			break;
+	return err;
+}
+
 static enum err try_once(struct hop *h, bool broken, bool *tls_broke)
 {
 	const struct target *t = h->target;
@@ -202,7 +217,7 @@ static enum err try_once(struct hop *h, bool broken, bool *tls_broke)
 	source.port = 0;
 	if (source.kind == h->peer.kind)
 		options.source = &source;
-	enum err err = dial(h->r->w, &h->peer, &options, &h->c);
+	enum err err = dial_patiently(h, &options);
 
 	if (err) {
 		h->greeted = false;
@@ -244,6 +259,12 @@ static void tls_is_broken(struct relay_here *r, const struct addr *host)
 	}
 }
 
+/* Another host would not do better. */
+static bool ours_alone(enum err err)
+{
+	return err == ERR_STOPPED || err == ERR_NOFILES;
+}
+
 static enum err try_addr(struct hop *h)
 {
 	struct relay_here *r = h->r;
@@ -255,7 +276,7 @@ static enum err try_addr(struct hop *h)
 		tls_is_broken(r, &h->peer);
 		err = try_once(h, true, &tls_broke);
 	}
-	if (err && err != ERR_STOPPED)
+	if (err && !ours_alone(err))
 		host_remember(r->hosts, &h->peer, HOST_UNREACHABLE, worker_now(r->w));
 	if (err)
 		event_emit(&relay_events, RELAY_CONNECT_FAILED, log_slice("mx", h->host),
@@ -348,7 +369,7 @@ static enum err try_host(struct hop *h, const struct target_host *host)
 			continue;
 		}
 		err = try_addr(h);
-		if (!err || err == ERR_STOPPED || h->stopping)
+		if (!err || ours_alone(err) || h->stopping)
 			return err;
 	}
 	return err;
@@ -388,7 +409,7 @@ enum err hop_open(struct hop *h)
 		if (hosts[i].preference >= cut)
 			break;
 		err = try_host(h, &hosts[i]);
-		if (!err || err == ERR_STOPPED || h->r->draining)
+		if (!err || ours_alone(err) || h->r->draining)
 			return err;
 		absent = absent && (err == ERR_DNS_NXDOMAIN || err == ERR_NOT_FOUND);
 		own = own && err == ERR_EXISTS;

@@ -9,15 +9,17 @@
 #include "relay/resolver_int.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unbound.h>
 
 #include "core/base/text.h"
 #include "core/job.h"
+#include "core/proc.h"
 #include "core/ring.h"
 #include "core/worker.h"
 
-enum { QUESTIONS_MAX = 512, NAME_MAX_BYTES = 255, CLASS_IN = 1, ANSWERS_MAX = 256 };
+enum { QUESTIONS_MAX = 512, NAME_MAX_BYTES = 255, CLASS_IN = 1, ANSWERS_MAX = 256, TCP_FILES = 16 };
 
 struct resolver {
 	struct worker *w;
@@ -164,6 +166,20 @@ struct opening {
 	struct ub_ctx *ctx; /* NULL: it failed */
 };
 
+unsigned resolver_files(void)
+{
+	return MIN(MAX(proc_files_max() / 128, 32u), 1024u) + TCP_FILES;
+}
+
+/* Questions beyond them wait their turn: by itself it would take thousands. */
+static bool set_sockets(struct ub_ctx *ctx)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%u", resolver_files() - TCP_FILES);
+	return ub_ctx_set_option(ctx, "outgoing-range:", number) == 0;
+}
+
 /* On a helper thread. */
 static void make_ctx(void *arg)
 {
@@ -176,7 +192,7 @@ static void make_ctx(void *arg)
 	/* A name server on loopback is refused otherwise. */
 	bool ok = ub_ctx_set_option(ctx, "do-not-query-localhost:", "no") == 0 &&
 		ub_ctx_set_option(ctx, "msg-cache-size:", "8m") == 0 &&
-		ub_ctx_set_option(ctx, "rrset-cache-size:", "16m") == 0 &&
+		ub_ctx_set_option(ctx, "rrset-cache-size:", "16m") == 0 && set_sockets(ctx) &&
 		ub_ctx_async(ctx, 1) == 0 && add_servers(ctx, &o->servers) && add_anchor(ctx, o);
 
 	if (ok && o->servers.count == 0)

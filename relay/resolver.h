@@ -35,6 +35,8 @@ void resolver_hook(resolver_hook_fn *hook, void *arg);
 /* On the worker that will use it. */
 enum err resolver_open(struct worker *w, const struct resolver_options *o,
 	struct resolver **out) must_use;
+/* The most descriptors that one takes. */
+unsigned resolver_files(void);
 /* Every question ends with ERR_STOPPED, those in flight and those to come. */
 void resolver_stop(struct resolver *r);
 /* The same; it goes with the last of them. */

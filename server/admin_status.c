@@ -5,6 +5,7 @@
 #include "core/base/text.h"
 #include "core/metric.h"
 #include "core/proc.h"
+#include "core/room.h"
 #include "core/worker.h"
 #include "relay/relay.h"
 #include "server/service.h"
@@ -68,6 +69,16 @@ static json_t *store_part(struct store *st)
 	return o;
 }
 
+/* What descriptors allow, and who has it. */
+static json_t *places_part(void)
+{
+	struct room_stats n;
+
+	room_stats(&n);
+	return json_pack("{s:o,s:o,s:o,s:o}", "max", number(n.most), "kept_outgoing",
+		number(n.kept), "incoming", number(n.in), "outgoing", number(n.out));
+}
+
 static json_t *stats(struct admin *admin, json_t *request)
 {
 	json_t *o = json_object();
@@ -79,6 +90,7 @@ static json_t *stats(struct admin *admin, json_t *request)
 		json_object_set_new(o, "uptime_s", number((uint64_t)(up / 1000)));
 		json_object_set_new(o, "workers", number(workers_count()));
 		json_object_set_new(o, "resident_bytes", number(proc_rss_bytes()));
+		json_object_set_new(o, "places", places_part());
 		json_object_set_new(o, "smtp", smtp_part(admin->service));
 	}
 	json_object_set_new(o, "relay", relay_part());

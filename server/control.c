@@ -139,9 +139,9 @@ enum err control_start(struct service *svc, struct worker *w, int fd, struct con
 {
 	struct control *control = calloc(1, sizeof(*control));
 	struct listen_config config = { .fd = fd,
-		.over_memory = true,
+		.operators = true,
 		.shared_fd = false,
-		.conns_max = 64,
+		.conns_max = SIDE_CONNS_MAX,
 		.accepted = on_accepted,
 		.owner = control };
 	enum err err;

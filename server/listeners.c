@@ -22,8 +22,6 @@
 #include "server/service_int.h"
 #include "server/smtp/smtp_session.h"
 
-enum { SPARE_FILES = 256 };
-
 #define DEFAULT_ROW(kind)                                                                        \
 	{                                                                                        \
 		.service = kind, .port = CONF_UNSET, .tls = true, .client_conns_max = CONF_UNSET \
@@ -299,16 +297,6 @@ static void on_accepted(struct listener *l, int fd, const struct addr *peer)
 	starts[door->service](door, fd, peer);
 }
 
-static unsigned conns_max(const struct setup *setup, unsigned workers)
-{
-	int64_t files = (int64_t)proc_files_max() - SPARE_FILES;
-	/* A quarter is left for deliveries, files and the control socket, whatever is asked for: out
-	 * of descriptors nobody could look why. */
-	int64_t most = MAX(files * 3 / 4 / workers, 16), wanted = setup->service->conns_max;
-
-	return (unsigned)(wanted ? MIN(wanted, most) : most);
-}
-
 static struct listen_config config_of(struct service *svc, struct binding *b, struct door *door)
 {
 	int64_t own = door->row->client_conns_max;
@@ -316,7 +304,7 @@ static struct listen_config config_of(struct service *svc, struct binding *b, st
 		.accepted = on_accepted,
 		.clients = b->clients,
 		.shared_fd = b->shared,
-		.worker_conns_max = conns_max(door->setup, svc->workers) };
+		.worker_conns_max = (unsigned)door->setup->service->conns_max };
 
 	config.client_conns_max =
 		(unsigned)(own == CONF_UNSET ? door->setup->service->client_conns_max : own);
@@ -409,6 +397,7 @@ enum err listeners_apply(struct service *svc, struct worker *w)
 {
 	struct station *st = &svc->stations[worker_index(w)];
 
+	places_apply(svc);
 	drop_unwanted(st);
 	list_each(&svc->bindings, link)
 	{

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/metric.h"
 #include "core/proc.h"
+#include "core/room.h"
 #include "core/rsa_batch.h"
 #include "core/worker.h"
 #include "relay/relay.h"
@@ -21,7 +22,8 @@ struct numbers {
 	struct relay_stats relay;
 	struct worker_stats workers;
 	struct rsa_batch_stats rsa;
-	uint64_t worker_count, uptime_s, resident_bytes, log_dropped, rsa_lanes;
+	uint64_t places, places_kept, worker_count, uptime_s, resident_bytes, log_dropped,
+		rsa_lanes;
 };
 
 struct number_row {
@@ -64,6 +66,8 @@ static const struct number_row rows[] = {
 	COUNTER("conn_refused_total", workers.refused,
 		"Connections closed at once: too many from one client"),
 	GAUGE("conn_open", workers.conns, "Connections open, in and out"),
+	GAUGE("conn_max", places, "Connections that the descriptor limit allows, in and out"),
+	GAUGE("conn_kept", places_kept, "Of them, those kept for deliveries"),
 
 	GAUGE("rsa_lanes", rsa_lanes,
 		"1: RSA signatures are made in the processor's lanes; 0: by wolfCrypt"),
@@ -135,12 +139,17 @@ static void add_all(void *sum, const void *part, size_t bytes)
 
 static void gather(struct service *svc, struct numbers *n)
 {
+	struct room_stats room;
+
 	_Static_assert(sizeof(n->workers) % sizeof(uint64_t) == 0, "only counters");
 	_Static_assert(sizeof(n->rsa) % sizeof(uint64_t) == 0, "only counters");
 
 	if (service_store(svc))
 		store_stats(service_store(svc), &n->store);
 	relay_stats(&n->relay);
+	room_stats(&room);
+	n->places = room.most;
+	n->places_kept = room.kept;
 	n->worker_count = workers_count();
 	for (unsigned i = 0; i < n->worker_count; i++) {
 		struct worker *w = worker_get(i);

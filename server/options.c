@@ -85,7 +85,10 @@ static const struct conf_row service_rows[] = {
 	{ "limits.memory", CONF_SIZE, AT(memory_bytes), 0, "256M", .min = 4 << 20, .max = 1LL << 40,
 		.doc = "Buffers of one worker above which it stops accepting" },
 	{ "limits.connections", CONF_INT, AT(conns_max), CONF_RELOAD, "0", .min = 0,
-		.max = 10000000, .doc = "Connections of one worker; 0: from the descriptor limit" },
+		.max = 10000000, .doc = "Connections of one worker; 0: what descriptors allow" },
+	{ "limits.outgoing", CONF_INT, AT(outgoing), CONF_RELOAD, "0", .min = 0, .max = 1000000,
+		.doc = "Connections kept free for deliveries, which may take more while there is "
+		       "room; 0: a hundredth of the descriptor limit" },
 	{ "limits.client_connections", CONF_INT, AT(client_conns_max), CONF_RELOAD, "200", .min = 0,
 		.max = 1000000,
 		.doc = "Connections of one client address (IPv6: /64) to a listener; 0: any" },

@@ -42,7 +42,7 @@ struct service_options {
 	struct conf_list listen; /* struct listen_options */
 	struct addr metrics;
 	int64_t workers, job_threads, memory_bytes;
-	int64_t conns_max, client_conns_max, client_rate, drain_ms;
+	int64_t conns_max, client_conns_max, client_rate, outgoing, drain_ms;
 	int log_level, log_format;
 };
 

@@ -12,6 +12,7 @@
 #include "core/ring.h"
 #include "core/worker.h"
 #include "server/numbers.h"
+#include "server/service.h"
 
 enum { REQUEST_MAX = 8192, REQUEST_MS = 10000 };
 
@@ -76,9 +77,9 @@ static void on_accepted(struct listener *l, int fd, const struct addr *peer)
 enum err scrape_start(struct service *svc, struct worker *w, int fd, struct scrape **out)
 {
 	struct scrape *scrape = calloc(1, sizeof(*scrape));
-	struct listen_config config = { .over_memory = true,
+	struct listen_config config = { .operators = true,
 		.fd = fd,
-		.conns_max = 64,
+		.conns_max = SIDE_CONNS_MAX,
 		.accepted = on_accepted,
 		.owner = scrape };
 	enum err err;

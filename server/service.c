@@ -536,14 +536,22 @@ static void reload(struct service *svc)
 static void warn_of_lacks(struct service *svc)
 {
 	struct store_stats n;
+	struct places p;
 
 	store_stats(svc->store, &n);
+	places_now(svc, &p);
 	if (n.nosync)
 		log_text(LOG_WARN, "store.nosync: accepted mail is lost with the power");
 	else if (!n.direct)
 		log_text(LOG_WARN,
 			"the data folder's file system does not take O_DIRECT: writes are "
 			"buffered and synced, and slower");
+	log_event(LOG_INFO, "places", log_uint("descriptors", p.files),
+		log_uint("connections", p.most), log_uint("outgoing", p.outgoing));
+	if (p.most + p.reserve > p.files)
+		log_text(LOG_WARN,
+			"the limit of %u descriptors is small: %u may be needed beside connections",
+			p.files, p.reserve);
 	if (geteuid() == 0)
 		log_text(LOG_WARN, "running as root: name a `user` to become");
 }

@@ -12,6 +12,9 @@
 
 struct service;
 
+/* Connections at once to the control socket, and to the metrics. */
+enum { SIDE_CONNS_MAX = 64 };
+
 /* All events and metrics of the program; before any thread. A second time is harmless. */
 void service_register_tables(void);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* service_int.h - shared by service.c (life of the process) and listeners.c (its doors).
+/* service_int.h - shared by service.c (life of the process), listeners.c (its doors) and places.c.
  *
  * A binding is one configured address with its sockets, one per worker. Bindings are made and removed by
  * the thread that starts or reloads; doors belong to their workers. */
@@ -58,6 +58,15 @@ struct service {
 	struct addr scrape_at;
 	bool offline;
 };
+
+/* --- places.c --- */
+/* How many connections there may be, from the descriptor limit and the setup in force. On a worker,
+ * when the store is open. */
+void places_apply(struct service *svc);
+struct places {
+	unsigned files, reserve, most, outgoing;
+};
+void places_now(const struct service *svc, struct places *out);
 
 /* --- listeners.c --- */
 /* Bind what the setup names and is not bound yet. Complaints to `why`. */

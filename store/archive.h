@@ -21,7 +21,7 @@ struct file;
 struct store;
 struct store_options;
 
-enum { ARCHIVE_HEAD = 80, ARCHIVE_SEGMENT_BYTES = 64 * 1024 * 1024 };
+enum { ARCHIVE_HEAD = 80, ARCHIVE_SEGMENT_BYTES = 64 * 1024 * 1024, ARCHIVE_FILES_KEPT = 32 };
 
 /* Where a copy stands: head, meta, body, in this order. Meta begins with the delivery part of the
  * message's record, if it has one. */

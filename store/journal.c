@@ -506,6 +506,7 @@ void journal_stats(const struct journal *j, struct journal_stats *out)
 		.errors = atomic_load(&j->errors),
 		.segments_failed = atomic_load(&j->segments_failed),
 		.segments = atomic_load(&j->stat_live),
+		.segments_max = j->max_segments,
 		.free = atomic_load(&j->stat_free),
 		.freed = atomic_load(&j->freed),
 		.held = atomic_load(&j->held),

@@ -148,6 +148,7 @@ bool journal_oldest(const struct journal *j, uint32_t *out_segment);
 void journal_free_oldest(struct journal *j, uint32_t segment);
 struct journal_stats {
 	uint64_t batches, records, bytes, errors, segments_failed, segments, free, freed;
+	uint64_t segments_max;
 	uint64_t held, hits, misses, disk_free_bytes, replayed_records, replayed_bytes;
 	journal_pos pressure; /* see store_oldest_pressure */
 	enum err refusing;    /* why messages are refused; OK: they are not */

@@ -455,6 +455,12 @@ enum err store_snapshot(struct store *st)
 	return snapshot_take(st);
 }
 
+/* Two of a segment, three of an environment; archive files that stay open; a snapshot, history, the lock. */
+static uint64_t files_max(const struct store *st, const struct journal_stats *j)
+{
+	return 2 * j->segments_max + 3 * (st->shards + 1) + ARCHIVE_FILES_KEPT + 16;
+}
+
 void store_stats(const struct store *st, struct store_stats *out)
 {
 	struct journal_stats j;
@@ -469,6 +475,7 @@ void store_stats(const struct store *st, struct store_stats *out)
 		.bytes_appended = j.bytes,
 		.write_errors = j.errors,
 		.segments_failed = j.segments_failed,
+		.files_max = files_max(st, &j),
 		.segments = j.segments,
 		.segments_free = j.free,
 		.segments_freed = j.freed,

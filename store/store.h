@@ -144,6 +144,7 @@ enum err store_snapshot(struct store *st) must_use;
 
 struct store_stats {
 	uint64_t batches, records, bytes_appended, write_errors, segments_failed;
+	uint64_t files_max; /* descriptors it may come to use */
 	uint64_t segments, segments_free, segments_freed, replayed_records, replayed_bytes;
 	uint64_t held_messages, body_ram_bytes, bodies_spilled;
 	uint64_t cache_hits, cache_misses, archive_reads;

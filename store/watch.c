@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Watches: a table of lists on each worker, by account, and notices that bring what a commit changed
+/* Watches: a table of lists on each worker, by account and mailbox, and notices that bring what a commit changed
  * to the workers that have any.
  *
  * Counts are read after the commit can be read, and written before their owner reads: who did not
@@ -85,9 +85,9 @@ void watches_free(struct store *st)
 
 /* --- Adding and removing --- */
 
-static struct list *bucket_of(const struct desk *d, uint64_t account)
+static struct list *bucket_of(const struct desk *d, uint64_t account, uint32_t mailbox)
 {
-	return &d->buckets[map_hash_u64(account) & (d->bucket_count - 1)];
+	return &d->buckets[map_hash_u64(map_hash_u64(account) + mailbox) & (d->bucket_count - 1)];
 }
 
 /* Without memory the lists only get longer. */
@@ -107,7 +107,7 @@ static void grow(struct desk *d)
 		for (struct list_link *link; (link = list_pop(&old[i]));) {
 			const struct watch *watch = container_of(link, struct watch, link);
 
-			list_push(bucket_of(d, watch->account), link);
+			list_push(bucket_of(d, watch->account, watch->mailbox), link);
 		}
 	if (old != d->first)
 		free(old);
@@ -130,7 +130,7 @@ void watch_add(struct store *st, struct watch *watch)
 	if (d->count > 2 * d->bucket_count && !d->calling)
 		grow(d);
 	/* In front, so that who goes through the list does not meet what is added meanwhile. */
-	list_push_front(bucket_of(d, watch->account), &watch->link);
+	list_push_front(bucket_of(d, watch->account, watch->mailbox), &watch->link);
 	atomic_fetch_add(&d->watched, 1);
 }
 
@@ -151,9 +151,7 @@ static bool concerns(const struct watch *watch, const struct index_touched *t)
 {
 	if (!watch->changed)
 		return false; /* the mark of who goes through the list */
-	return !t ||
-		(watch->account == t->account &&
-			(watch->mailbox == t->mailbox || watch->mailbox == 0));
+	return !t || (watch->account == t->account && watch->mailbox == t->mailbox);
 }
 
 /* Those called may change the list: a mark keeps our place in it. */
@@ -175,6 +173,16 @@ static void call_bucket(struct list *bucket, const struct index_touched *t)
 	}
 }
 
+/* Who watches the mailbox, and who watches the account. */
+static void call_touched(struct desk *d, struct index_touched t)
+{
+	call_bucket(bucket_of(d, t.account, t.mailbox), &t);
+	if (!t.mailbox)
+		return;
+	t.mailbox = 0;
+	call_bucket(bucket_of(d, t.account, 0), &t);
+}
+
 static void notice_here(struct worker *w, struct post *post)
 {
 	struct notice *n = container_of(post, struct notice, post);
@@ -182,7 +190,7 @@ static void notice_here(struct worker *w, struct post *post)
 
 	d->calling = true;
 	for (size_t i = 0; i < n->len && d->count; i++)
-		call_bucket(bucket_of(d, n->at[i].account), &n->at[i]);
+		call_touched(d, n->at[i]);
 	d->calling = false;
 	free(n);
 }

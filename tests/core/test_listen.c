@@ -8,6 +8,7 @@
 #include "core/fiber.h"
 #include "core/post.h"
 #include "core/ring.h"
+#include "core/room.h"
 #include "tests/core/workers.h"
 
 #include <errno.h>
@@ -190,6 +191,66 @@ static void body_emfile(struct worker *w)
 Test(listen, out_of_descriptors_it_waits)
 {
 	run_on_workers(1, body_emfile);
+}
+
+/* --- Places of the process --- */
+
+enum { PLACES = 8, PLACES_KEPT = 3 };
+
+/* What comes in may take all but what is kept; what goes out always finds that, and no more than is
+ * free; an operator's door does not care. */
+static void body_room(struct worker *w)
+{
+	struct addr any = addr_ip4(0x7f000001, 0);
+	struct listener *l = serve(w, &any, (struct listen_config){ 0 });
+	struct listener *side = serve(w, &any, (struct listen_config){ .operators = true });
+	struct addr at = listener_addr(l), side_at = listener_addr(side);
+	struct conn *conns[PLACES + LISTEN_BATCH + 1], *second;
+	struct room_stats n;
+	slice in = { 0 };
+	unsigned i;
+
+	/* Both ends are this process: each connection takes two places. */
+	room_set(PLACES, PLACES_KEPT);
+	conns[0] = connect_to(w, &at);
+	conns[1] = connect_to(w, &at);
+	check(answers(conns[0]) && answers(conns[1]));
+	room_stats(&n);
+	check(n.in == 2 && n.out == 2 && room_left_in() == 3);
+	/* Two more come in, and with them four go out: all is taken. */
+	for (i = 2; i < 4; i++) {
+		conns[i] = connect_to(w, &at);
+		check(answers(conns[i]));
+	}
+	room_stats(&n);
+	check(n.in == 4 && n.out == 4 && room_left_in() == 0);
+	check(dial(w, &at, NULL, &second) == ERR_NOFILES);
+	room_stats(&n);
+	check(n.in == 4 && n.out == 4);
+
+	/* More places, all kept for outgoing ones. Accepts that were in flight may overshoot. */
+	room_set(100, 100);
+	do
+		conns[i] = connect_to(w, &at);
+	while (answers(conns[i++]) && i < array_len(conns));
+	check(i <= 4 + LISTEN_BATCH + 1 && room_left_in() == 0);
+	second = connect_to(w, &side_at);
+	check(answers(second));
+	room_set(100, PLACES_KEPT); /* and it gets in without anybody's knocking again */
+	check(conn_wait_data(conns[i - 1], &in, 60000) == OK);
+	conn_close(second);
+	while (i)
+		conn_close(conns[--i]);
+	do {
+		check(fiber_sleep(1) == OK);
+		room_stats(&n);
+	} while (n.in || n.out);
+	room_set(0, 0);
+}
+
+Test(listen, places_are_shared_with_what_goes_out)
+{
+	run_on_workers(1, body_room);
 }
 
 /* --- The kernel has no buffers, no memory, no descriptors --- */

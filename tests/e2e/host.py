@@ -14,7 +14,7 @@ import threading
 import urllib.request
 
 from hop import Hop
-from support import (BUILD, USER, Place, Process, Ready, Ringpost, Skip, Suite, accepts, message, program, run,
+from support import (BUILD, USER, Place, Process, Ready, Ringpost, Sink, Skip, Suite, accepts, message, program, run,
                      until)
 from talk import Talk
 
@@ -35,18 +35,30 @@ def ringpost(*args, **more):
 
 @suite.test
 def descriptors_run_out():
-    """Whatever `connections` asks for, some are left for the commands; clients wait and get in later."""
-    with Place() as place:
-        server = Ringpost(place, {"workers": 1, "limits": {"connections": 5000, "client_connections": 0}})
+    """Whatever `connections` asks for, some are left for the commands and for deliveries; clients wait and
+    get in later."""
+    with Place() as place, Sink() as sink:
+        route = {"domain": "*", "hosts": ["127.0.0.1"], "port": sink.port, "tls": "none"}
+        limits = {"connections": 5000, "client_connections": 0, "outgoing": 2}
+        server = Ringpost(place, {"workers": 2, "limits": limits, "relay": {"routes": [route], "idle": "0"}},
+                          rows=OPEN)
         server.write_config()
         os.makedirs(server.config["data"])
         few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
         server.process = Process(place, "few", [server.binary, "serve", "--config", server.config_path],
                                  env=dict(os.environ), preexec_fn=few)
         until(lambda: server.process.check_alive() and accepts(server.ports["smtp"]), "the server")
+        first = Talk(server.ports["smtp"])
+        first.ehlo()
         clients = [socket.create_connection(("127.0.0.1", server.ports["smtp"]), 60) for _ in range(450)]
-        assert clients[0].recv(1000).startswith(b"220")
-        assert server.cli_json("stats")["smtp"]["sessions"] < 400
+        sessions = lambda: server.cli_json("stats")["smtp"]["sessions"]
+        places = int(re.search(r"places .*connections=(\d+)", server.log())[1])
+        until(lambda: sessions() >= places - 2, "a full house")
+        assert sessions() < 400
+        first.envelope("a@example.org", "b@example.net")
+        first.data(b"Subject: out\r\n\r\nthrough a full house\r\n")
+        sink.wait(1)
+        first.close()
         for client in clients:
             client.close()
         with Talk(server.ports["smtp"]) as talk:
