@@ -3,6 +3,7 @@
 #include "bench/answer.h"
 
 #include "core/base/text.h"
+#include "proto/pop3/dots.h"
 
 /* As much as fits. */
 static void keep_head(char *head, unsigned *len, slice bytes)
@@ -131,6 +132,18 @@ static bool first_line(struct pop3_answer *a, slice line, bool ended)
 	return !a->body;
 }
 
+/* At the begin of a line: as many whole lines as none of which begins with a dot. */
+static slice skip_lines(slice rest)
+{
+	if (rest.ptr[0] == '.')
+		return rest;
+	size_t lines = pop3_dots_find(rest);
+
+	if (lines == rest.len)
+		lines = (size_t)(slice_rfind(rest, '\n') + 1);
+	return slice_skip(rest, lines);
+}
+
 enum step pop3_answer_feed(struct pop3_answer *a, slice in, size_t *used)
 {
 	slice rest = in;
@@ -140,6 +153,8 @@ enum step pop3_answer_feed(struct pop3_answer *a, slice in, size_t *used)
 		a->over = a->body = false;
 	}
 	while (rest.len) {
+		if (a->body && !a->at_line)
+			rest = skip_lines(rest);
 		ptrdiff_t end = slice_find(rest, '\n');
 		slice line = slice_sub(rest, 0, end < 0 ? rest.len : (size_t)end + 1);
 

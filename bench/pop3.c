@@ -133,6 +133,16 @@ static bool run_login(struct load_sender *s)
 	return good;
 }
 
+static void ask_for(struct load_sender *s, const char *verb, uint64_t number)
+{
+	struct out *o = conn_out(s->talk.conn);
+
+	out_str(o, verb);
+	out_char(o, ' ');
+	out_uint(o, number);
+	out_str(o, "\r\n");
+}
+
 /* All messages in order, some hundred commands ahead of the answers. */
 static bool run_each(struct load_sender *s, const char *verb, bool multi)
 {
@@ -142,11 +152,9 @@ static bool run_each(struct load_sender *s, const char *verb, bool multi)
 	for (uint64_t got = 0; got < own->pop3.messages; got++) {
 		if (sent == got)
 			for (; sent < own->pop3.messages && sent < got + WINDOW; sent++)
-				out_printf(conn_out(s->talk.conn), "%s %llu\r\n", verb,
-					(unsigned long long)sent + 1);
+				ask_for(s, verb, sent + 1);
 		else if (sent < own->pop3.messages)
-			out_printf(conn_out(s->talk.conn), "%s %llu\r\n", verb,
-				(unsigned long long)++sent);
+			ask_for(s, verb, ++sent);
 		if (!pop3_wait(&own->pop3, verb, multi))
 			return false;
 		own->pop3.cost.items += multi;

@@ -57,8 +57,7 @@ static bool block_has(const char *at)
 	return found;
 }
 
-/* The bytes up to an LF with a dot behind it, or all. */
-static size_t until_dot(slice s)
+size_t pop3_dots_find(slice s)
 {
 	size_t i = 0;
 
@@ -81,7 +80,7 @@ static size_t run_len(const struct pop3_dots *d, slice s)
 	const char *lf;
 
 	if (!d->limited)
-		return until_dot(s);
+		return pop3_dots_find(s);
 	lf = memchr(s.ptr, '\n', s.len);
 	return lf ? (size_t)(lf - s.ptr) + 1 : s.len;
 }
@@ -112,7 +111,7 @@ bool pop3_dots_pass(struct pop3_dots *d, slice in)
 		return false;
 	if (!in.len)
 		return true;
-	if ((!d->line_begun && in.ptr[0] == '.') || until_dot(in) < in.len)
+	if ((!d->line_begun && in.ptr[0] == '.') || pop3_dots_find(in) < in.len)
 		return false;
 	pass(d, in);
 	return true;

@@ -25,6 +25,8 @@ void pop3_dots_put(struct pop3_dots *d, slice *in, struct out *o);
 /* Of a whole message: true when these bytes, already where they are to go, can stay as they are; then they
  * count as put. Else nothing happened: they need pop3_dots_put. */
 bool pop3_dots_pass(struct pop3_dots *d, slice in) must_use;
+/* Where the first line but one that begins with a dot (behind a bare LF, too) begins; s.len: there is none. */
+size_t pop3_dots_find(slice s);
 /* At least POP3_DOTS_END bytes are free: ends the last line if it is open, and the response. */
 enum { POP3_DOTS_END = 5 };
 void pop3_dots_end(struct pop3_dots *d, struct out *o);

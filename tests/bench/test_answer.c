@@ -86,6 +86,8 @@ Test(answer, pop3_ends_at_the_lone_dot)
 		{ SLICE_INIT("+OK 2\r\na\r\n..\r\n.b\r\n.\r\n-ERR no\r\n+OK\r\n.\r\n"),
 			"+OK 2|-ERR no|+OK|", "stuffed dots, a refusal, an empty body" },
 		{ SLICE_INIT("+OK\r\na.\r\n"), "", "not whole" },
+		{ SLICE_INIT("+OK\r\na\r\nbb\r\n\r\n..c\nd\n.x\r\ne\r\n.\r\n-ERR\r\n"), "+OK|-ERR|",
+			"many lines" },
 	};
 
 	for (size_t i = 0; i < array_len(rows); i++)
