@@ -222,6 +222,7 @@ static int check_folder(struct cli *cli, const struct setup *setup)
 		.progress = progress,
 		.arg = &fsck };
 	struct check_report report = { 0 };
+	char why[512];
 	enum err err;
 
 	fsck.restore.relay = conf_options(setup->conf, &relay_conf);
@@ -230,6 +231,8 @@ static int check_folder(struct cli *cli, const struct setup *setup)
 	restore_done(&fsck.restore);
 	if (err == ERR_BUSY)
 		cli_fail("%s is in use: stop the server first", options.path);
+	else if (err == ERR_UNSUPPORTED && store_other_format(options.path, why, sizeof(why)))
+		cli_fail("%s: %s", options.path, why);
 	else if (err == ERR_NOT_FOUND && !run.rebuild)
 		cli_fail("%s: parts are missing; fsck --rebuild makes a lost index anew",
 			options.path);

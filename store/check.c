@@ -283,7 +283,7 @@ enum err check_open(struct check *ck, bool read_only)
 	options.read_only = read_only;
 	options.rebuilding = !read_only;
 	enum err err = store_open(&args, &ck->st);
-	if (err)
+	if (err && err != ERR_UNSUPPORTED)
 		check_say(ck, "%s", why);
 	return err;
 }

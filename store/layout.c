@@ -18,7 +18,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { IDENTITY_BYTES = 4096 };
+enum { IDENTITY_BYTES = 4096, FORMAT = 3 };
+
+#define MARK "ringpost store "
 
 static const char *const folders[] = { "journal", "index", "archive", "history" };
 
@@ -54,9 +56,18 @@ static enum err write_identity(struct store *st, bool is_new)
 {
 	char text[IDENTITY_BYTES];
 
-	snprintf(text, sizeof(text), "ringpost store 3\nid %016llx\nshards %u\n%s",
+	snprintf(text, sizeof(text), MARK "%u\nid %016llx\nshards %u\n%s", FORMAT,
 		(unsigned long long)st->id, st->shards, is_new ? "new\n" : "");
 	return file_replace(st->path, "store", slice_str(text));
+}
+
+/* The first line is the same in all formats. */
+static bool parse_format(slice *in, uint64_t *out)
+{
+	slice line;
+
+	return slice_cut(in, '\n', &line) && slice_starts(line, SLICE(MARK)) &&
+		text_parse_uint(slice_skip(line, sizeof(MARK) - 1), UINT32_MAX, out);
 }
 
 static bool parse_identity(struct store *st, slice in, bool *out_new)
@@ -66,8 +77,7 @@ static bool parse_identity(struct store *st, slice in, bool *out_new)
 	slice line;
 	size_t len;
 
-	if (!slice_cut(&in, '\n', &line) || !slice_eq(line, SLICE("ringpost store 3")) ||
-		!slice_cut(&in, '\n', &line) || !slice_starts(line, SLICE("id ")) ||
+	if (!slice_cut(&in, '\n', &line) || !slice_starts(line, SLICE("id ")) ||
 		line.len != 3 + 16 || !codec_get_hex(slice_skip(line, 3), raw, &len))
 		return false;
 	line = slice_of(raw, len);
@@ -80,22 +90,55 @@ static bool parse_identity(struct store *st, slice in, bool *out_new)
 	return *out_new || !in.len;
 }
 
-static enum err read_identity(struct store *st, bool *out_new)
+static enum err load_identity(const char *folder, char text[IDENTITY_BYTES], slice *out)
 {
-	char path[STORE_PATH], text[IDENTITY_BYTES];
+	char path[STORE_PATH];
 	struct file *file;
 	size_t len;
 
-	if (!store_path(st, path, "store"))
+	if (snprintf(path, sizeof(path), "%s/store", folder) >= STORE_PATH)
 		return ERR_INVALID;
 	enum err err = file_open(path, FILE_READ, &file);
 	if (err)
 		return err;
-	err = file_read(file, text, sizeof(text), 0, &len);
+	err = file_read(file, text, IDENTITY_BYTES, 0, &len);
 	file_close(file);
-	if (!err && !parse_identity(st, slice_of(text, len), out_new))
-		err = ERR_CORRUPT;
+	*out = slice_of(text, err ? 0 : len);
 	return err;
+}
+
+static enum err read_identity(struct store *st, bool *out_new)
+{
+	char text[IDENTITY_BYTES];
+	uint64_t format;
+	slice in;
+	enum err err = load_identity(st->path, text, &in);
+
+	if (err)
+		return err;
+	if (!parse_format(&in, &format))
+		return ERR_CORRUPT;
+	if (format != FORMAT)
+		return ERR_UNSUPPORTED;
+	return parse_identity(st, in, out_new) ? OK : ERR_CORRUPT;
+}
+
+bool store_other_format(const char *folder, char *why, size_t why_bytes)
+{
+	static const char *const advice[] = {
+		"an older version wrote it; with that one, export the mailboxes, then import them "
+		"into a new folder",
+		"a newer version wrote it and is needed to read it",
+	};
+	char text[IDENTITY_BYTES];
+	uint64_t format;
+	slice in;
+
+	if (load_identity(folder, text, &in) || !parse_format(&in, &format) || format == FORMAT)
+		return false;
+	snprintf(why, why_bytes, "the data folder has format %u, this version understands %u: %s",
+		(unsigned)format, FORMAT, advice[format > FORMAT]);
+	return true;
 }
 
 enum err layout_open(struct store *st, bool *out_new)
@@ -105,12 +148,16 @@ enum err layout_open(struct store *st, bool *out_new)
 
 	if (!err)
 		err = lock(st);
-	for (size_t i = 0; !err && !st->opt.read_only && i < array_len(folders); i++)
-		err = store_path(st, path, folders[i]) ? file_make_dir(path) : ERR_INVALID;
-	if (err)
+	if (!err)
+		err = read_identity(st, out_new);
+	if (st->opt.read_only || (err && err != ERR_NOT_FOUND))
 		return err;
-	err = read_identity(st, out_new);
-	if (err != ERR_NOT_FOUND || st->opt.read_only)
+	bool is_new = err == ERR_NOT_FOUND;
+	/* Nothing is made in a folder that somebody else's version wrote. */
+	err = OK;
+	for (size_t i = 0; !err && i < array_len(folders); i++)
+		err = store_path(st, path, folders[i]) ? file_make_dir(path) : ERR_INVALID;
+	if (err || !is_new)
 		return err;
 	*out_new = true;
 	/* A secret too: nobody outside can write bytes that pass for a frame. */

@@ -220,7 +220,7 @@ enum err store_open(const struct store_open *args, struct store **out)
 	st->queue_owner = args->ops != NULL;
 	enum err err = open_parts(st, &what);
 	if (err) {
-		if (args->why)
+		if (args->why && !store_other_format(st->path, args->why, args->why_bytes))
 			snprintf(args->why, args->why_bytes, "%s/: %s: %s", st->path, what,
 				err_text(err));
 		free_store(st);

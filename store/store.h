@@ -74,7 +74,8 @@ struct store_replay_ops {
 
 /* What is there is locked (ERR_BUSY: another process has it), recovered and applied before this
  * returns. `ops` may be NULL: nothing is kept in RAM then, and no message is ever freed from the
- * journal by this process (offline tools). ERR_CORRUPT: fsck must look at it. `why` (may be NULL)
+ * journal by this process (offline tools). ERR_CORRUPT: fsck must look at it; ERR_UNSUPPORTED: see
+ * store_other_format, nothing was touched. `why` (may be NULL)
  * gets one line saying which file. On a worker, that worker becomes the journal's home. */
 struct store_open {
 	const struct store_options *options;
@@ -84,6 +85,8 @@ struct store_open {
 	size_t why_bytes;
 };
 enum err store_open(const struct store_open *args, struct store **out) must_use;
+/* True: another version wrote the folder, and its format is not ours; one line on what to do. */
+bool store_other_format(const char *folder, char *why, size_t why_bytes);
 /* On the home worker. Waits for what was appended to be durable, applied and committed; later calls
  * fail with ERR_STOPPED. NULL is harmless. */
 void store_close(struct store *st);

@@ -787,6 +787,36 @@ def fsck_sees_a_damaged_journal():
 
 
 @suite.test
+def another_format_is_named():
+    """A folder that an older or a newer version wrote: neither damaged nor touched, and what to do is said."""
+    with Place() as place:
+        with submission(place) as server:
+            pass
+        data = server.config["data"]
+        identity = os.path.join(data, "store")
+        with open(identity, "rb") as f:
+            ours = f.read()
+        number = int(ours.split(b"\n")[0].split()[-1])
+        state = lambda: sorted((path, os.path.getsize(path), os.stat(path).st_mtime_ns) for path in files_below(data))
+        for other, advice in ((number - 1, "export the mailboxes"), (number + 1, "a newer version wrote it")):
+            with open(identity, "wb") as f:
+                f.write(ours.replace(b" %d\n" % number, b" %d\n" % other, 1))
+            shutil.rmtree(os.path.join(data, "history"))  # nothing is made in a folder that is not understood
+            before = state()
+            for command in (("serve",), ("fsck",), ("fsck", "--json"), ("fsck", "--rebuild"), ("account", "list"), ("stats",)):
+                done = server.cli(*command, check=False)
+                assert done.returncode == 1, done
+                said = done.stderr
+                assert f"has format {other}, this version understands {number}" in said and advice in said, done
+                assert "damaged" not in said + done.stdout and "not supported" not in said, done
+            assert state() == before and not os.path.exists(os.path.join(data, "history"))
+            os.mkdir(os.path.join(data, "history"))
+        with open(identity, "wb") as f:
+            f.write(ours)
+        assert server.cli_json("fsck")["result"] == "clean"
+
+
+@suite.test
 def a_snapshot_is_made_when_asked_for():
     with Place() as place, submission(place) as server:
         names = []
