@@ -193,8 +193,7 @@ def our_mailboxes_are_read():
         server = Ringpost(place, {"imap": {"plain_login": True}, "pop3": {"plain_login": True}},
                           services=("smtp", "imap", "imaps", "pop3"))
         with server:
-            server.cli("domain", "add", USER.split("@")[1])
-            server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
+            server.add_accounts(USER)
             generate(server.ports["smtp"], "--messages", "30", "--to", USER)
             read_in_all_ways(server.ports["imap"], server.ports["pop3"], server.ports["imaps"])
             report, status = load("imap", server.ports["imap"], "--mix", "fetch-body", "--operations", "4", "--compress",

@@ -22,8 +22,8 @@ import time
 import urllib.request
 
 from hop import Hop
-from support import (BUILD, PASSWORD, USER, Place, Process, Ringpost, Skip, Suite, accepts, message, parse,
-                     run, submission, submit, until)
+from support import (BUILD, PASSWORD, USER, Place, Process, Ringpost, Skip, Suite, accepts, message, parse, ringpost,
+                     submission, submit, until)
 from talk import Talk, insecure_context
 
 suite = Suite()
@@ -32,13 +32,6 @@ COMMANDS = ["serve", "check", "domain add", "domain list", "domain remove", "acc
             "account passwd", "account remove", "dkim add", "dkim list", "dkim dns", "dkim remove",
             "queue list", "queue show", "queue count", "queue retry", "queue hold", "queue release",
             "queue bounce", "queue remove", "stats", "top", "snapshot", "fsck", "version"]
-
-
-def ringpost(*args, **more):
-    binary = os.path.join(BUILD, "ringpost")
-    if not os.access(binary, os.X_OK):
-        raise Skip("ringpost is not built")
-    return run(binary, *args, check=False, env=dict(os.environ), **more)
 
 
 # --- Words and statuses --------------------------------------------------------------------------

@@ -21,7 +21,7 @@ import threading
 import time
 
 from hop import Hop
-from support import BUILD, PASSWORD, USER, Place, Ringpost, Skip, Suite, message, run, until
+from support import BUILD, USER, Place, Ringpost, Skip, Suite, message, run, until
 from talk import Talk
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "200"))
@@ -306,8 +306,7 @@ def a_rebuild_may_be_killed():
         config = {"relay": {"retry": {"first": "1h", "max": "1h"}}, "store": {"segment": "1M"}}
         server = Ringpost(place, config, route_to=hop.port, rows={"smtp": {"relay_from": ["127.0.0.1/32"]}})
         with server:
-            server.cli("domain", "add", "example.test")
-            server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
+            server.add_accounts(USER)
             with Talk(server.ports["smtp"]) as talk:
                 talk.ehlo()
                 for number in range(40):

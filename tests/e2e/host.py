@@ -14,20 +14,13 @@ import threading
 import urllib.request
 
 from hop import Hop
-from support import (BUILD, USER, Place, Process, Ready, Ringpost, Sink, Skip, Suite, accepts, message, program, run,
-                     until)
+from support import (BUILD, USER, Place, Process, Ready, Ringpost, Sink, Skip, Suite, accepts, message, program,
+                     ringpost, run, until)
 from talk import Talk
 
 suite = Suite()
 
 OPEN = {"smtp": {"relay_from": ["127.0.0.1/32"]}}
-
-
-def ringpost(*args, **more):
-    binary = os.path.join(BUILD, "ringpost")
-    if not os.access(binary, os.X_OK):
-        raise Skip("ringpost is not built")
-    return run(binary, *args, check=False, env=dict(os.environ), **more)
 
 
 # --- Overload --------------------------------------------------------------------------------------

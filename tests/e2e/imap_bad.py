@@ -39,8 +39,7 @@ class Stage:
 @contextlib.contextmanager
 def stage():
     with Place() as place, Ringpost(place, CONFIG, services=("imap",)) as server:
-        server.cli("domain", "add", "example.test")
-        server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
+        server.add_accounts(USER)
         with Imap(server.ports["imap"], USER, PASSWORD) as imap:
             for number in range(5):
                 imap.good([b"APPEND INBOX ", b"Subject: %d\r\n\r\nbody\r\n" % number])

@@ -7,7 +7,8 @@ import os
 import re
 import threading
 
-from support import PASSWORD, PATIENCE_S, Place, Ringpost, Suite, until
+from stage import Stage, staged
+from support import PASSWORD, PATIENCE_S, Suite, until
 from talk import Talk
 
 SERVICES = ("imap",)
@@ -84,17 +85,10 @@ class Imap(Talk):
         return int(re.search(item + r" (\d+)", line)[1])
 
 
-class Stage:
-    def __init__(self, place, server):
-        self.place, self.server, self.port = place, server, server.ports["imap"]
-        self.count = 0
-
-    def account(self):
-        """A fresh one, so that tests do not see each other's mail."""
-        self.count += 1
-        name = f"user{self.count}@example.test"
-        self.server.cli("account", "add", name, "--password-stdin", input=PASSWORD + "\n")
-        return name
+class Changing(Stage):
+    @property
+    def port(self):
+        return self.ports["imap"]
 
     def imap(self, name, mailbox=None):
         return Imap(self.port, name, mailbox)
@@ -110,16 +104,9 @@ def mail(subject, body="Hello.\r\n", **headers):
     return f"From: s@example.org\r\nTo: r@example.test\r\nSubject: {subject}\r\n{rows}\r\n{body}".encode()
 
 
-@contextlib.contextmanager
-def stage():
-    # What a sanitizer keeps of freed memory would hide what the server holds.
-    env = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=4"}
-    with Place() as place, Ringpost(place, CONFIG, services=SERVICES, env=env) as server:
-        server.cli("domain", "add", "example.test")
-        yield Stage(place, server)
-
-
-suite = Suite(stage)
+# What a sanitizer keeps of freed memory would hide what the server holds.
+ENV = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=4"}
+suite = Suite(staged(CONFIG, SERVICES, Changing, env=ENV))
 
 
 # --- APPEND -------------------------------------------------------------------------------------

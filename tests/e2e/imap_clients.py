@@ -1,46 +1,22 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mailboxes as real mail programs use them: imaplib, curl, mbsync, offlineimap, mutt, imapflow."""
-import contextlib
 import email
 import imaplib
 import mailbox
 import os
 import shutil
-import smtplib
 import ssl
-import stat
 import subprocess
 
-from support import (PASSWORD, PATIENCE_S, Place, Ringpost, Skip, Suite, program, run)
+from stage import Stage, mail, staged
+from support import PASSWORD, PATIENCE_S, Skip, Suite, program, run
 
 SERVICES = ("smtp", "imap", "imaps")
 CONFIG = {"auth": {"fail_delay": "10ms", "fail_delay_max": "20ms"}, "imap": {"plain_login": True}}
 
 
-def mail(subject, body="Hello.\n", **fields):
-    more = "".join(f"{name.replace('_', '-')}: {value}\n" for name, value in fields.items())
-    return f"From: s@example.org\nTo: r@example.test\nSubject: {subject}\n{more}\n{body}"
-
-
-class Stage:
-    def __init__(self, place, server):
-        self.place, self.server, self.ports = place, server, server.ports
-        self.ca = place.certificate()[0]
-        self.count = 0
-
-    def account(self):
-        """A fresh one, so that tests do not see each other's mail."""
-        self.count += 1
-        name = f"user{self.count}@example.test"
-        self.server.cli("account", "add", name, "--password-stdin", input=PASSWORD + "\n")
-        return name
-
-    def deliver(self, to, *bodies):
-        with smtplib.SMTP("127.0.0.1", self.ports["smtp"], timeout=PATIENCE_S) as client:
-            for body in bodies:
-                client.sendmail("sender@example.org", [to], body)
-
+class Clients(Stage):
     def login(self, name, box=None):
         context = ssl.create_default_context(cafile=self.ca)
         client = imaplib.IMAP4_SSL("localhost", self.ports["imaps"], ssl_context=context,
@@ -50,25 +26,8 @@ class Stage:
             good(client.select(box))
         return client
 
-    def secret(self, name, text):
-        path = self.place.file(name, text)
-        os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
-        return path
 
-    def folder(self, name):
-        path = os.path.join(self.place.path, name)
-        os.makedirs(path, exist_ok=True)
-        return path
-
-
-@contextlib.contextmanager
-def stage():
-    with Place() as place, Ringpost(place, CONFIG, services=SERVICES) as server:
-        server.cli("domain", "add", "example.test")
-        yield Stage(place, server)
-
-
-suite = Suite(stage)
+suite = Suite(staged(CONFIG, SERVICES, Clients))
 
 
 def good(answer):

@@ -706,8 +706,7 @@ def answers_are_equivalent():
     print(f"  DIFFERENTIAL_SEED={SEED}", flush=True)
     config = {"imap": {"plain_login": True}}
     with Place() as place, Dovecot(place) as dovecot, Ringpost(place, config, services=("imap",)) as server:
-        server.cli("domain", "add", "example.test")
-        server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
+        server.add_accounts(USER)
         with contextlib.closing(Side("ringpost", server.ports["imap"], PASSWORD)) as ours, \
                 contextlib.closing(Side("dovecot", dovecot.imap, "any")) as theirs:
             run = Run(ours, theirs, random.Random(SEED))
@@ -730,8 +729,7 @@ def what_was_found_once():
     config = {"imap": {"plain_login": True}}
     part = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Location: http://only.here/\r\n\r\nbody\r\n--x--\r\n"
     with Place() as place, Ringpost(place, config, services=("imap",)) as server:
-        server.cli("domain", "add", "example.test")
-        server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
+        server.add_accounts(USER)
         with Imap(server.ports["imap"], USER, PASSWORD) as imap:
             for head in (b"To: zoe: ann@d.test;\r\n", b"To: bob@d.test\r\n", b"To: max@d.test\r\n"):
                 imap.good([b"APPEND INBOX ", head + part])

@@ -75,13 +75,11 @@ def deliver(ports):
 
 @contextlib.contextmanager
 def stage():
-    with Place() as place:
-        server = Ringpost(place, {"imap": {"plain_login": True, "sessions": 40}, "workers": 2},
-                          services=("smtp", "imap", "imaps"))
-        with server:
-            server.cli("domain", "add", "example.test")
-            server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
-            yield server
+    with Place() as place, \
+            Ringpost(place, {"imap": {"plain_login": True, "sessions": 40}, "workers": 2},
+                     services=("smtp", "imap", "imaps")) as server:
+        server.add_accounts(USER)
+        yield server
 
 
 suite = Suite(stage)

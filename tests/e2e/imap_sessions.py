@@ -14,13 +14,11 @@ MAY_GROW = 120 << 20  # less than the message
 
 @contextlib.contextmanager
 def stage():
-    with Place() as place:
-        server = Ringpost(place, {"imap": {"plain_login": True, "append": 256 << 20}, "workers": 2},
-                          services=("imap",), env={"ASAN_OPTIONS": "quarantine_size_mb=1"})
-        with server:
-            server.cli("domain", "add", "example.test")
-            server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
-            yield server
+    with Place() as place, \
+            Ringpost(place, {"imap": {"plain_login": True, "append": 256 << 20}, "workers": 2},
+                     services=("imap",), env={"ASAN_OPTIONS": "quarantine_size_mb=1"}) as server:
+        server.add_accounts(USER)
+        yield server
 
 
 suite = Suite(stage)

@@ -10,7 +10,7 @@ import threading
 import time
 
 from imap_wire import Imap, pairs
-from support import PASSWORD, Place, Ringpost, Suite, until
+from support import PASSWORD, Place, Ringpost, Suite
 
 SEED = int(os.environ.get("STRESS_SEED") or random.SystemRandom().randrange(1 << 30))
 SECONDS = float(os.environ.get("STRESS_SECONDS") or 12)
@@ -473,9 +473,8 @@ class Stage:
 @contextlib.contextmanager
 def running(place):
     with Ringpost(place, CONFIG, services=("imap",)) as server:
-        server.cli("domain", "add", "example.test")
+        server.add_accounts(*ACCOUNTS)
         for account in ACCOUNTS:
-            server.cli("account", "add", account, "--password-stdin", input=PASSWORD + "\n")
             with Imap(server.ports["imap"], account, PASSWORD) as imap:
                 imap.good(b'CREATE "shared/one"')
         yield server

@@ -6,7 +6,7 @@ import json
 import os
 import smtplib
 
-from support import PASSWORD, PATIENCE_S, Place, Sink, Suite, submission, submit, until
+from support import PATIENCE_S, Place, Sink, Suite, submission, submit, until
 
 BOB, CAROL = "bob@own.test", "carol@own.test"
 SUBMITTER = "alice@example.test"  # support's USER
@@ -185,7 +185,7 @@ def refusal(s, recipient):
 
 @suite.test
 def a_full_account_is_refused_more(s):
-    s.server.cli("account", "add", "dan@own.test", "--password-stdin", input=PASSWORD + "\n")
+    s.server.add_accounts("dan@own.test")
     s.server.cli("account", "set", "dan@own.test", "--quota", "300")
     assert refusal(s, "dan@own.test") == (250, "")  # one may go over
     until(lambda: refusal(s, "dan@own.test") == (552, "5.2.2"), "a full mailbox")
@@ -201,10 +201,7 @@ def a_full_account_is_refused_more(s):
 
 @suite.test
 def a_full_domain_is_refused_more(s):
-    s.server.cli("domain", "add", "small.test")
-    for name in "xy":
-        s.server.cli("account", "add", f"{name}@small.test", "--password-stdin",
-                     input=PASSWORD + "\n")
+    s.server.add_accounts("x@small.test", "y@small.test")
     s.server.cli("domain", "set", "small.test", "--quota-messages", "1")
     assert refusal(s, "x@small.test") == (250, "")
     until(lambda: refusal(s, "y@small.test") == (552, "5.2.2"), "a full domain")

@@ -62,8 +62,7 @@ class Stage:
 @contextlib.contextmanager
 def stage():
     with Place() as place, Ringpost(place, CONFIG, services=("imap", "smtp")) as server:
-        server.cli("domain", "add", "example.test")
-        server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
+        server.add_accounts(USER)
         yield Stage(place, server)
         server.process.check_alive()
 

@@ -5,10 +5,9 @@ import base64
 import contextlib
 import os
 import poplib
-import smtplib
 import ssl
-import stat
 
+from stage import Stage, mail, staged
 from support import (PASSWORD, PATIENCE_S, USER, Place, Ringpost, Suite, program, run, until)
 from talk import Talk, insecure_context
 
@@ -17,24 +16,7 @@ SERVICES = ("smtp", "pop3", "pop3s")
 CONFIG = {"auth": {"fail_delay": "10ms", "fail_delay_max": "20ms"}, "pop3": {"plain_login": True}}
 
 
-class Stage:
-    def __init__(self, place, server):
-        self.place, self.server, self.ports = place, server, server.ports
-        self.ca = place.certificate()[0]
-        self.count = 0
-
-    def account(self):
-        """A fresh one, so that tests do not see each other's mail."""
-        self.count += 1
-        name = f"user{self.count}@example.test"
-        self.server.cli("account", "add", name, "--password-stdin", input=PASSWORD + "\n")
-        return name
-
-    def deliver(self, to, *bodies):
-        with smtplib.SMTP("127.0.0.1", self.ports["smtp"], timeout=PATIENCE_S) as client:
-            for body in bodies:
-                client.sendmail("sender@example.org", [to], body)
-
+class Maildrops(Stage):
     def login(self, name, tls=False):
         if tls:
             context = ssl.create_default_context(cafile=self.ca)
@@ -47,20 +29,7 @@ class Stage:
         return client
 
 
-def mail(subject, body="Hello.\n"):
-    return f"From: s@example.org\nTo: r@example.test\nSubject: {subject}\n\n{body}"
-
-
-@contextlib.contextmanager
-def stage():
-    with Place() as place:
-        server = Ringpost(place, CONFIG, services=SERVICES)
-        with server:
-            server.cli("domain", "add", "example.test")
-            yield Stage(place, server)
-
-
-suite = Suite(stage)
+suite = Suite(staged(CONFIG, SERVICES, Maildrops))
 
 
 @suite.test
@@ -239,18 +208,12 @@ def curl_reads(st):
     assert "Subject: for curl" in got.stdout
 
 
-def secret(st, name, text):
-    path = st.place.file(name, text)
-    os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
-    return path
-
-
 @suite.test
 def fetchmail_fetches_and_keeps(st):
     name = st.account()
     st.deliver(name, mail("f1"), mail("f2", ".x\n"))
     out = st.place.file("fetched", "")
-    rc = secret(st, "fetchmailrc", f"""
+    rc = st.secret("fetchmailrc", f"""
 poll localhost protocol pop3 port {st.ports['pop3s']} uidl
   user "{name}" password "{PASSWORD}" ssl sslcertck sslcertfile "{st.ca}" keep
   mda "cat >> {out}"
@@ -273,7 +236,7 @@ def mpop_and_getmail_fetch(st):
     maildir = os.path.join(st.place.path, "mpop")
     for part in ("cur", "new", "tmp"):
         os.makedirs(os.path.join(maildir, part))
-    rc = secret(st, "mpoprc", f"""
+    rc = st.secret("mpoprc", f"""
 account default
 host localhost
 port {st.ports['pop3s']}
@@ -291,7 +254,7 @@ uidls_file {st.place.path}/uidls
     run(program("mpop"), f"--file={rc}")
     assert len(os.listdir(os.path.join(maildir, "new"))) == 2
     box = st.place.file("getmail")
-    rc = secret(st, "getmailrc", f"""
+    rc = st.secret("getmailrc", f"""
 [retriever]
 type = SimplePOP3SSLRetriever
 server = localhost
@@ -328,13 +291,10 @@ def log_in_all_at_once(server, name, count):
 
 @contextlib.contextmanager
 def limited(config):
-    with Place() as place:
-        server = Ringpost(place, CONFIG | {"workers": 3} | config, services=SERVICES + ("imap",))
-        with server:
-            server.cli("domain", "add", "example.test")
-            server.cli("account", "add", USER, "--password-stdin", input=PASSWORD + "\n")
-            server.cli("account", "add", BOB, "--password-stdin", input=PASSWORD + "\n")
-            yield server
+    more = {"workers": 3} | config
+    with Place() as place, Ringpost(place, CONFIG | more, services=SERVICES + ("imap",)) as server:
+        server.add_accounts(USER, BOB)
+        yield server
 
 
 @suite.test

@@ -8,7 +8,7 @@
     @suite.test
     def mail_goes_through():
         with Place() as place, Sink() as sink, Ringpost(place, route_to=sink.port) as server:
-            server.cli("account", "add", "alice@example.test", "--password-stdin", input="secret\\n")
+            server.add_accounts("alice@example.test")
             ...
             sink.wait(1)
 
@@ -230,6 +230,14 @@ class Process:
         return self.child.returncode
 
 
+def ringpost(*args, **more):
+    """The program by itself, in nobody's folder; the CompletedProcess."""
+    binary = os.path.join(BUILD, "ringpost")
+    if not os.access(binary, os.X_OK):
+        raise Skip("ringpost is not built")
+    return run(binary, *args, check=False, env=dict(os.environ), **more)
+
+
 def accepts(port, address="127.0.0.1"):
     try:
         socket.create_connection((address, port), 1).close()
@@ -273,6 +281,7 @@ class Ringpost:
         self.prefix = []  # what runs it: a command that ends in exec
         self.process = None
         self.starts = 0
+        self.domains = set()  # made by add_accounts
 
     def write_config(self):
         """JSON is YAML too."""
@@ -325,6 +334,15 @@ class Ringpost:
         """ringpost ARGS --config ...; the CompletedProcess."""
         return run(self.binary, *args, "--config", self.config_path, input=input, check=check,
                    env={**os.environ, **self.env})
+
+    def add_accounts(self, *names):
+        """With PASSWORD; a domain that is not there yet is made, too."""
+        for name in names:
+            domain = name.split("@")[1]
+            if domain not in self.domains:
+                self.cli("domain", "add", domain, check=False)
+                self.domains.add(domain)
+            self.cli("account", "add", name, "--password-stdin", input=PASSWORD + "\n")
 
     def cli_json(self, *args):
         return json.loads(self.cli(*args, "--json").stdout)
@@ -481,9 +499,7 @@ USER, PASSWORD = "alice@example.test", "correct horse 7"
 def submission(place, config=None, route_to=None, accounts=(USER,), **more):
     """A running ringpost with the domains and accounts; password PASSWORD."""
     with Ringpost(place, config, route_to=route_to, **more) as server:
-        for name in accounts:
-            server.cli("domain", "add", name.split("@")[1], check=False)
-            server.cli("account", "add", name, "--password-stdin", input=PASSWORD + "\n")
+        server.add_accounts(*accounts)
         yield server
 
 
