@@ -11,6 +11,7 @@
 #include "proto/smtp/address.h"
 #include "proto/smtp/idn.h"
 #include "server/login.h"
+#include "server/service.h"
 #include "store/account.h"
 
 json_t *admin_error(const char *fmt, ...)
@@ -147,6 +148,25 @@ bool admin_domain(struct admin *admin, const json_t *request, slice *out)
 	return text.len && !idn_to_ascii(&admin->arena, text, out) && text_is_domain(*out);
 }
 
+json_t *admin_find_domain(struct admin *admin, slice name, struct domain *out)
+{
+	enum err err = OK;
+	const struct domain *found = domain_find(admin->store, name, &err);
+
+	if (!found)
+		return admin_result(err ? err : ERR_NOT_FOUND, "domain", name);
+	*out = *found;
+	return NULL;
+}
+
+void admin_expel(struct admin *admin, slice local, slice domain)
+{
+	if (admin->service)
+		service_expel(admin->service,
+			arena_printf(&admin->arena, "%.*s@%.*s", SLICE_ARG(local),
+				SLICE_ARG(domain)));
+}
+
 static const struct admin_row *find(const struct admin_row *rows, slice name)
 {
 	for (; rows->name; rows++)
@@ -157,8 +177,9 @@ static const struct admin_row *find(const struct admin_row *rows, slice name)
 
 static const struct admin_row *row_of(const json_t *request)
 {
-	const struct admin_row *const tables[] = { admin_names, admin_queue, admin_status,
-		admin_mail, admin_transfer };
+	const struct admin_row *const tables[] = { admin_domain_rows, admin_account_rows,
+		admin_alias_rows, admin_dkim_rows, admin_mailbox_rows, admin_message_rows,
+		admin_quota_rows, admin_queue_rows, admin_status_rows, admin_transfer_rows };
 	const struct admin_row *row = NULL;
 
 	for (size_t i = 0; i < array_len(tables) && !row; i++)

@@ -11,8 +11,9 @@ struct admin_row {
 	json_t *(*run)(struct admin *admin, json_t *request);
 };
 /* Each ends with a NULL name. */
-extern const struct admin_row admin_names[], admin_queue[], admin_status[], admin_mail[],
-	admin_transfer[];
+extern const struct admin_row admin_account_rows[], admin_alias_rows[], admin_dkim_rows[],
+	admin_domain_rows[], admin_mailbox_rows[], admin_message_rows[], admin_queue_rows[],
+	admin_quota_rows[], admin_status_rows[], admin_transfer_rows[];
 
 enum { ADMIN_PAGE = 200 };
 
@@ -40,5 +41,20 @@ json_t *admin_account(struct admin *admin, slice text, struct login_name *name,
 	const struct account **out);
 /* A domain in its stored form (A-labels, lower case), in the arena. */
 bool admin_domain(struct admin *admin, const json_t *request, slice *out) must_use;
+/* The row of a domain in its stored form; its slices live until the fiber waits. NULL: found; else the
+ * answer. */
+struct domain;
+json_t *admin_find_domain(struct admin *admin, slice name, struct domain *out);
+
+/* Who may log in no more is logged out. Without a local part: all of the domain. */
+void admin_expel(struct admin *admin, slice local, slice domain);
+
+/* "--quota 5G": a size (or, not a `size`, a plain number), or none; absent, *out stays. False: neither. */
+bool admin_quota_member(const json_t *request, const char *member, bool size,
+	uint64_t *out) must_use;
+static inline void admin_set_bit(uint32_t *flags, uint32_t bit, bool on)
+{
+	*flags = on ? *flags | bit : *flags & ~bit;
+}
 
 #endif

@@ -189,7 +189,7 @@ static json_t *queue_remove(struct admin *admin, json_t *request)
 	return act(admin, request, QUEUE_REMOVE);
 }
 
-const struct admin_row admin_queue[] = {
+const struct admin_row admin_queue_rows[] = {
 	{ "queue list", true, queue_rows },
 	{ "queue show", true, queue_rows },
 	{ "queue count", true, queue_counts },

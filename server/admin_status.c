@@ -122,7 +122,7 @@ static json_t *ping(struct admin *admin, json_t *request)
 	return json_object();
 }
 
-const struct admin_row admin_status[] = {
+const struct admin_row admin_status_rows[] = {
 	{ "ping", false, ping },
 	{ "stats", true, stats },
 	{ "snapshot", false, snapshot },

@@ -15,7 +15,7 @@
 #include "core/fiber.h"
 #include "core/worker.h"
 #include "proto/mime/summary.h"
-#include "server/admin_mail.h"
+#include "server/admin_mailbox.h"
 #include "store/blob.h"
 #include "store/message.h"
 #include "store/store.h"
@@ -316,7 +316,7 @@ static json_t *import_message(struct admin *admin, json_t *request)
 }
 
 /* Storing wants a worker, so that a long import can free the journal behind it. */
-const struct admin_row admin_transfer[] = {
+const struct admin_row admin_transfer_rows[] = {
 	{ "message show", false, message_show },
 	{ "import begin", true, import_begin },
 	{ "import keys", true, import_keys },

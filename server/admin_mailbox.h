@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* admin_mail.h - where requests about mailboxes point to; shared by admin_mail.c and admin_transfer.c. */
-#ifndef SERVER_ADMIN_MAIL_H
-#define SERVER_ADMIN_MAIL_H
+/* admin_mailbox.h - where a request about mail points to, and the words for flags; for all admin
+ * requests that touch mailboxes. */
+#ifndef SERVER_ADMIN_MAILBOX_H
+#define SERVER_ADMIN_MAILBOX_H
 
 #include "server/admin.h"
 #include "store/mailbox.h"
@@ -14,6 +15,8 @@ struct admin_place {
 /* Members "name" and "mailbox" of a request; all that was stored before it is visible then. NULL: found,
  * else the answer. */
 json_t *admin_place(struct admin *admin, json_t *request, struct admin_place *out);
+/* The place of the account alone: the mailbox need not be there. */
+json_t *admin_account_place(struct admin *admin, json_t *request, struct admin_place *out);
 
 enum { ADMIN_KEYWORD_BYTES = 1024 };
 struct admin_flags {
