@@ -26,8 +26,7 @@ enum verdict imap_ok_expunged(struct imap_session *s)
 		arena_printf(&s->arena, "HIGHESTMODSEQ %llu", (unsigned long long)s->box->told));
 }
 
-enum err imap_remove_marked(struct imap_session *s, const struct runs *uids,
-	struct imap_removed *out)
+enum err imap_remove_marked(struct imap_session *s, const struct runs *uids, uint32_t *out_count)
 {
 	struct message_expunge args = {
 		.account = s->account, .mailbox = s->box->view->watch.mailbox, .uids = uids
@@ -43,8 +42,7 @@ enum err imap_remove_marked(struct imap_session *s, const struct runs *uids,
 		if (!err && gone.count) {
 			imap_wrote(s, result.pos);
 			imap_view_gone(s, &gone);
-			out->pos = result.pos;
-			out->count += gone.count;
+			*out_count += gone.count;
 		}
 		more = result.more;
 		runs_done(&gone);
@@ -56,7 +54,7 @@ enum verdict imap_do_expunge(struct imap_session *s, const union imap_args *args
 {
 	struct runs uids = { 0 };
 	struct run_list list;
-	struct imap_removed removed = { 0 };
+	uint32_t removed = 0;
 	enum err err = OK;
 
 	if (s->run->uid) {
@@ -68,5 +66,5 @@ enum verdict imap_do_expunge(struct imap_session *s, const union imap_args *args
 	runs_done(&uids);
 	if (err)
 		return imap_no_err(s, err);
-	return removed.count ? imap_ok_expunged(s) : imap_ok(s);
+	return removed ? imap_ok_expunged(s) : imap_ok(s);
 }

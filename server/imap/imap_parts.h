@@ -72,14 +72,9 @@ enum verdict imap_do_store(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_copy(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_move(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_expunge(struct imap_session *s, const union imap_args *args);
-/* Expunge of `uids`, or of all (NULL), as far as they are marked \Deleted; `out`, zeroed before, tells how
- * many went, and when. */
-struct imap_removed {
-	modseq pos;
-	uint32_t count;
-};
-enum err imap_remove_marked(struct imap_session *s, const struct runs *uids,
-	struct imap_removed *out);
+/* Expunge of `uids`, or of all (NULL), as far as they are marked \Deleted; `out_count`, zeroed before, tells
+ * how many went. */
+enum err imap_remove_marked(struct imap_session *s, const struct runs *uids, uint32_t *out_count);
 enum verdict imap_do_append(struct imap_session *s, const union imap_args *args);
 /* imap_store.c: keywords as the store takes them, each ended by NUL, in s->arena. Of $Junk and
  * $NotJunk the one named last stays. */

@@ -176,7 +176,7 @@ static enum verdict open_mailbox(struct imap_session *s, const struct imap_selec
 
 	if (args->qresync && !imap_is(s, IMAP_EN_QRESYNC))
 		return imap_bad(s, "QRESYNC was not enabled");
-	if (s->box && imap_is(s, IMAP_EN_REV2 | IMAP_EN_QRESYNC)) /* RFC 7162 3.2.11 */
+	if (s->box) /* RFC 7162 3.2.11: whatever was enabled */
 		out_str(imap_out(s), "* OK [CLOSED] The mailbox before is closed\r\n");
 	imap_deselect(s);
 	err = open_box(s, args->mailbox, &m);
@@ -208,37 +208,16 @@ enum verdict imap_do_examine(struct imap_session *s, const union imap_args *args
 
 /* --- CLOSE --------------------------------------------------------------------------------------------- */
 
-/* Nothing that others did is still to be told, `own` expunges apart. */
-static enum err is_current(struct imap_session *s, uint32_t own, bool *out)
-{
-	struct imap_box *box = s->box;
-	enum err err = store_sync(imap_store_of(s), s->account, s->written);
-
-	box->view->stale = true; /* a notice may still be on its way */
-	if (!err)
-		err = imap_view_refresh(box->view, false);
-	*out = !err && !box->dirty && box->pending.count == own &&
-		runs_last(&box->view->uids) <= box->told_uid;
-	return err == ERR_NOT_FOUND ? OK : err;
-}
-
-/* What is marked is removed without a word (RFC 9051 6.4.1). */
+/* What is marked is removed without a word (RFC 9051 6.4.1). No HIGHESTMODSEQ either: who has not been
+ * told of every change of others' would take it for known (RFC 7162 3.2.8). */
 enum verdict imap_do_close(struct imap_session *s, const union imap_args *args)
 {
-	bool current = false;
-	struct imap_removed own = { 0 };
-	enum err err = s->box->read_only ? OK : imap_remove_marked(s, NULL, &own);
+	uint32_t removed = 0;
+	enum err err = s->box->read_only ? OK : imap_remove_marked(s, NULL, &removed);
 
 	if (err && err != ERR_NOT_FOUND)
 		return imap_no_err(s, err);
-	err = own.count && imap_is(s, IMAP_EN_CONDSTORE) ? is_current(s, own.count, &current) : OK;
 	imap_deselect(s);
-	if (err)
-		return imap_no_err(s, err);
-	/* RFC 7162 3.2.8; who has not been told of others' changes may not claim to be up to date. */
-	if (current)
-		return imap_ok_code(s,
-			arena_printf(&s->arena, "HIGHESTMODSEQ %llu", (unsigned long long)own.pos));
 	return imap_ok(s);
 }
 
