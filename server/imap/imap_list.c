@@ -203,7 +203,8 @@ static enum err match_all(struct listing *l)
 
 enum what {
 	EXISTS,
-	CHOSEN, /* selected, and not to be told itself (RFC 9051 6.3.9.6) */
+	SELECTED,
+	UNTOLD, /* selected, and no pattern matches it */
 };
 
 static bool selected(const struct listing *l, const struct name *n);
@@ -212,15 +213,18 @@ static bool selected(const struct listing *l, const struct name *n);
 static bool any_below(const struct listing *l, const struct name *n, enum what what)
 {
 	const struct names *names = &l->names;
+	bool found = false;
 
 	for (size_t i = lower_bound(names, names->len, n->text, true);
-		i < names->len && below(names->items[i].text, n->text); i++) {
+		!found && i < names->len && below(names->items[i].text, n->text); i++) {
 		const struct name *at = &names->items[i];
 
-		if (what == EXISTS ? exists(at) : at->row && selected(l, at) && !at->matches)
-			return true;
+		if (what == EXISTS)
+			found = exists(at);
+		else
+			found = at->row && selected(l, at) && !(what == UNTOLD && at->matches);
 	}
-	return false;
+	return found;
 }
 
 /* The selection options of RFC 5258 3.1: what is told answers to all of them. */
@@ -277,21 +281,24 @@ static enum err put_name(struct listing *l, const struct name *n, bool childinfo
 		out_printf(o, " (\"CHILDINFO\" (\"%s\"))",
 			l->args->select & IMAP_LIST_SUBSCRIBED ? "SUBSCRIBED" : "SPECIAL-USE");
 	out_str(o, "\r\n");
-	if ((l->args->ret & IMAP_RETURN_STATUS) && exists(n))
+	/* Not for names that are only told for what is below them (RFC 5819 3). */
+	if ((l->args->ret & IMAP_RETURN_STATUS) && exists(n) && selected(l, n))
 		err = imap_tell_status(s, n->row, l->args->status);
 	return err ? err : imap_out_wait(s);
 }
 
-/* RECURSIVEMATCH (RFC 5258 3.5): also names above chosen ones, which say so. */
+/* RECURSIVEMATCH (RFC 5258 3.5): a name says when there are selected ones below it; one that is not selected
+ * itself is told only for those that no pattern tells. */
 static enum err list_name(struct listing *l, const struct name *n)
 {
 	bool recursive = l->args->select & IMAP_LIST_RECURSIVEMATCH;
-	bool info;
+	bool info, own;
 
 	if (!n->matches)
 		return OK;
-	info = recursive && any_below(l, n, CHOSEN);
-	return info || selected(l, n) ? put_name(l, n, info) : OK;
+	own = selected(l, n);
+	info = recursive && any_below(l, n, own ? SELECTED : UNTOLD);
+	return info || own ? put_name(l, n, info) : OK;
 }
 
 /* `%` shows a name above subscribed ones too (RFC 3501 6.3.9). */
@@ -299,7 +306,7 @@ static enum err lsub_name(struct listing *l, const struct name *n)
 {
 	if (!n->matches)
 		return OK;
-	return subscribed(n) || any_below(l, n, CHOSEN) ? put_name(l, n, false) : OK;
+	return subscribed(n) || any_below(l, n, UNTOLD) ? put_name(l, n, false) : OK;
 }
 
 static void join_patterns(struct listing *l)
