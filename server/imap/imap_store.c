@@ -217,6 +217,19 @@ static enum err see(struct imap_session *s)
 	return err;
 }
 
+/* SEARCH KEYWORD asks the view which bit it is: the session knows what it has stored. */
+static bool names_new_keyword(const struct storing *st)
+{
+	const struct mailbox_keywords *known = st->s->box->view->keywords;
+	const struct imap_slices *words = &st->args->flags.keywords;
+	size_t found = 0;
+
+	for (size_t i = 0; i < words->len; i++)
+		for (size_t n = 0; known && n < known->len; n++)
+			found += slice_eq_nocase(known->names[n], words->items[i]);
+	return found < words->len;
+}
+
 static enum err tell(struct storing *st, struct run_list list)
 {
 	struct imap_session *s = st->s;
@@ -313,7 +326,9 @@ static enum err store_set(struct storing *st, struct run_list list)
 	/* What was done before an error is told all the same. */
 	if (st->own_len && says_something(st))
 		told = tell(st, list);
-	return err ? err : told;
+	else if (st->own_len && names_new_keyword(st))
+		told = see(st->s);
+	return err ? err : told == ERR_NOT_FOUND ? OK : told;
 }
 
 enum verdict imap_do_store(struct imap_session *s, const union imap_args *args)
