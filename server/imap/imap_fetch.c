@@ -307,5 +307,8 @@ enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 	runs_done(&job.uids);
 	runs_done(&job.seqs);
 	arena_done(&job.arena);
+	/* Those told may be later than what the view knows of expunges (RFC 7162 3.2). */
+	if (job.items & IMAP_FETCH_MODSEQ && imap_is(s, IMAP_EN_QRESYNC))
+		s->box->view->stale = true;
 	return err ? imap_no_err(s, err) : answer(s, &job, gone);
 }

@@ -131,6 +131,7 @@ struct row {
 /* Filled on a helper thread, told on the worker. */
 struct gather {
 	const struct imap_changed *what;
+	modseq highest; /* what is later is told later, when the expunges before it are known */
 	struct row *rows;
 	size_t len;
 };
@@ -142,7 +143,8 @@ static bool gather_row(void *arg, const struct message_row *row)
 
 	if (g->len == ROWS_A_TIME)
 		return false;
-	if (m->uid > g->what->upto || (g->what->only && !run_list_has(*g->what->only, m->uid)))
+	if (m->uid > g->what->upto || m->changed > g->highest ||
+		(g->what->only && !run_list_has(*g->what->only, m->uid)))
 		return true;
 	g->rows[g->len++] = (struct row){
 		.uid = m->uid, .flags = m->flags, .keywords = m->keywords, .changed = m->changed
@@ -175,7 +177,9 @@ static void put_row(struct imap_session *s, const struct row *row)
 
 enum err imap_put_changed(struct imap_session *s, const struct imap_changed *what)
 {
-	struct gather g = { .what = what, .rows = calloc(ROWS_A_TIME, sizeof(struct row)) };
+	struct gather g = { .what = what,
+		.highest = s->box->view->highest,
+		.rows = calloc(ROWS_A_TIME, sizeof(struct row)) };
 	struct message_scan scan = { .account = s->account,
 		.mailbox = s->box->view->watch.mailbox,
 		.changed_since = what->since,
@@ -271,11 +275,30 @@ static enum err tell_changed(struct imap_session *s, uint32_t upto)
 	return err;
 }
 
+/* RFC 7162 3.2 and 6: mod-sequences that the client sees must not hide an expunge below them which it may
+ * not be told yet. A client that loses its connection now comes back with `known`. */
+static void tell_known(struct imap_session *s, bool expunges)
+{
+	struct imap_box *box = s->box;
+	bool late = box->pending.count > 0;
+
+	if (!late)
+		box->known = box->told;
+	if (imap_is(s, IMAP_EN_QRESYNC) && (late ? !expunges : box->behind)) {
+		out_printf(imap_out(s), "* OK [HIGHESTMODSEQ %llu] %s\r\n",
+			(unsigned long long)box->known,
+			late ? "Not all that is gone can be told yet" : "All is told");
+		box->behind = late;
+	}
+}
+
 enum err imap_view_sync(struct imap_session *s, bool expunges)
 {
 	struct imap_box *box = s->box;
-	/* Somebody else may be at it: what he finds is for us too. */
-	bool old = box->view->stale || box->view->refreshing.held;
+	/* Somebody else may be at it: what he finds is for us too. The mod-sequence of a change of ours was
+	 * told: what is gone before it must be known (see tell_known). */
+	bool old = box->view->stale || box->view->refreshing.held ||
+		(imap_is(s, IMAP_EN_QRESYNC) && s->written > box->view->as_of);
 	enum err err = old ? imap_view_refresh(box->view, false) : OK;
 	uint32_t upto = box->told_uid;
 
@@ -290,5 +313,9 @@ enum err imap_view_sync(struct imap_session *s, bool expunges)
 		err = imap_is(s, IMAP_EN_QRESYNC) ? tell_vanished(s) : tell_expunged(s);
 	if (!err)
 		tell_new(s);
-	return err ? err : tell_changed(s, upto);
+	if (!err)
+		err = tell_changed(s, upto);
+	if (!err)
+		tell_known(s, expunges);
+	return err;
 }

@@ -300,7 +300,7 @@ struct imap_box *imap_box_new(struct imap_session *s, struct imap_view *view)
 	box->session = s;
 	box->view = view;
 	box->told_uid = view->uid_next - 1;
-	box->told = view->highest;
+	box->told = box->known = view->highest;
 	box->told_keywords = (uint8_t)(view->keywords ? view->keywords->len : 0);
 	list_push(&view->boxes, &box->link);
 	return box;

@@ -47,8 +47,10 @@ struct imap_box {
 	struct runs pending;    /* gone from the view, and not told */
 	uint32_t told_uid;      /* larger ones were not told */
 	modseq told;            /* flag changes up to here were told */
+	modseq known;           /* and of expunges all up to here */
 	uint8_t told_keywords;  /* so many of them */
 	bool read_only;
+	bool behind;       /* the client was told to take no more than `known` for known */
 	bool dirty;        /* flags of messages it knows have changed since */
 	bool broken;       /* memory ran out: pending is not complete */
 	struct run *saved; /* SEARCHRES: uids, on the heap; saved_len runs */
