@@ -194,7 +194,9 @@ enum verdict imap_do_compress(struct imap_session *s, const union imap_args *arg
 {
 	if (conn_is_deflated(s->head.conn))
 		return imap_no(s, IMAP_CODE_COMPRESSIONACTIVE, "DEFLATE is active already");
-	if (!imap_may_compress(s) || !slice_eq_nocase(args->words.words.items[0], SLICE("DEFLATE")))
+	if (!slice_eq_nocase(args->words.words.items[0], SLICE("DEFLATE")))
+		return imap_bad(s, "The only mechanism is DEFLATE");
+	if (!imap_may_compress(s))
 		return imap_no(s, IMAP_CODE_CANNOT, "Not offered here");
 	s->run->compress = true;
 	return imap_ok(s);

@@ -161,6 +161,8 @@ enum verdict imap_do_search(struct imap_session *s, const union imap_args *args)
 	enum find_fault fault;
 	enum err err;
 
+	if (search->charset.len && imap_is(s, IMAP_EN_UTF8)) /* RFC 6855 3 */
+		return imap_bad(s, "No charset behind ENABLE UTF8=ACCEPT: all is UTF-8");
 	if (search->modseq)
 		imap_enable_condstore(s);
 	fault = find_plan_make(s, search, &plan);
