@@ -164,12 +164,14 @@ void house_send(slice bytes)
 slice house_replies(void)
 {
 	if (conn) {
+		size_t len = conn->out.len;
+
 		free(replies);
-		replies = malloc(conn->out.len + 1);
-		memcpy(replies, conn->out.buf ? conn->out.buf : "", conn->out.len);
-		replies[conn->out.len] = '\0';
+		replies = malloc(len + 1);
+		memcpy(replies, conn->out.buf ? conn->out.buf : "", len);
+		replies[len] = '\0';
 		conn->out.len = 0;
-		return slice_str(replies);
+		return slice_of(replies, len); /* a literal may hold NULs */
 	}
 	static char *last;
 

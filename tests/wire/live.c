@@ -21,6 +21,7 @@
 
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
+#include <zlib.h>
 
 #include "core/base/text.h"
 #include "tests/support/tmpdir.h"
@@ -28,14 +29,24 @@
 
 enum { PATIENCE_MS = 60000, PATH_BYTES = 512 };
 
+/* A connection of the client's; compressed (RFC 4978) inside TLS, if both are there. */
+struct client {
+	int fd;
+	WOLFSSL *ssl;
+	bool packed;
+	z_stream deflate, inflate;
+	size_t input_len;
+	char input[1 << 18];
+};
+
 static struct tmpdir place;
 static char binary[PATH_MAX], config[PATH_BYTES], service_now[32];
 static pid_t server = -1;
-static int log_fd = -1, conn = -1;
-static char log_text[1 << 20], input[1 << 18], bound[32];
-static size_t log_len, input_len;
+static int log_fd = -1;
+static struct client clients[WIRE_SESSIONS], *me = clients;
+static char log_text[1 << 20], bound[32];
+static size_t log_len;
 static WOLFSSL_CTX *ctx;
-static WOLFSSL *ssl;
 
 static const char base[] =
 	"hostname: mx.test\ndata: data\ncontrol: control.sock\nworkers: 1\n"
@@ -190,24 +201,43 @@ static bool start(const char *service, const char *yaml)
 
 static void hangup(void)
 {
-	if (ssl)
-		wolfSSL_free(ssl);
-	ssl = NULL;
-	if (conn >= 0)
-		close(conn);
-	conn = -1;
+	if (me->packed) {
+		deflateEnd(&me->deflate);
+		inflateEnd(&me->inflate);
+	}
+	me->packed = false;
+	if (me->ssl)
+		wolfSSL_free(me->ssl);
+	me->ssl = NULL;
+	if (me->fd >= 0)
+		close(me->fd);
+	me->fd = -1;
+}
+
+static void session(unsigned n)
+{
+	me = &clients[n];
+}
+
+static void hang_up_all(void)
+{
+	for (unsigned i = 0; i < WIRE_SESSIONS; i++) {
+		session(i);
+		hangup();
+	}
+	session(0);
 }
 
 static void stop(void)
 {
-	hangup();
+	hang_up_all();
 	if (!end_server())
 		abort();
 }
 
 static bool restart(void)
 {
-	hangup();
+	hang_up_all();
 	return end_server() && run_server();
 }
 
@@ -221,20 +251,20 @@ static bool connect_it(void)
 	int on = 1;
 
 	hangup();
-	input_len = 0;
+	me->input_len = 0;
 	if (!line)
 		return false;
 	at.sin_port = htons((uint16_t)strtoul(line + 5, NULL, 10));
-	conn = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	setsockopt(conn, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	return connect(conn, (struct sockaddr *)&at, sizeof(at)) == 0;
+	me->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(me->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return connect(me->fd, (struct sockaddr *)&at, sizeof(at)) == 0;
 }
 
-static void send_it(slice bytes)
+static void send_plain(slice bytes)
 {
-	while (bytes.len && conn >= 0) {
-		ssize_t sent = ssl ? wolfSSL_write(ssl, bytes.ptr, (int)bytes.len) :
-				     send(conn, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+	while (bytes.len && me->fd >= 0) {
+		ssize_t sent = me->ssl ? wolfSSL_write(me->ssl, bytes.ptr, (int)bytes.len) :
+					 send(me->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
 
 		if (sent <= 0)
 			return; /* the server closed; what it said is still to be read */
@@ -242,62 +272,111 @@ static void send_it(slice bytes)
 	}
 }
 
+static void send_it(slice bytes)
+{
+	char packed[8192];
+
+	if (!me->packed) {
+		send_plain(bytes);
+		return;
+	}
+	me->deflate.next_in = (unsigned char *)bytes.ptr;
+	me->deflate.avail_in = (unsigned)bytes.len;
+	do {
+		me->deflate.next_out = (unsigned char *)packed;
+		me->deflate.avail_out = sizeof(packed);
+		deflate(&me->deflate, Z_SYNC_FLUSH);
+		send_plain(slice_of(packed, sizeof(packed) - me->deflate.avail_out));
+	} while (me->deflate.avail_out == 0);
+}
+
+/* As many bytes as are there; 0 at the end or after a long silence. */
+static size_t receive(char *to, size_t room)
+{
+	struct pollfd p = { .fd = me->fd, .events = POLLIN };
+	ssize_t got;
+
+	if (me->fd < 0 || !room)
+		return 0;
+	if (!(me->ssl && wolfSSL_pending(me->ssl)) && poll(&p, 1, PATIENCE_MS) != 1)
+		return 0;
+	got = me->ssl ? wolfSSL_read(me->ssl, to, (int)room) : recv(me->fd, to, room, 0);
+	return got > 0 ? (size_t)got : 0;
+}
+
+/* A block of 4 KiB never inflates to more than the room there is in a dialogue. */
+static bool unpack(void)
+{
+	char packed[4096];
+	size_t got = receive(packed, sizeof(packed));
+
+	me->inflate.next_in = (unsigned char *)packed;
+	me->inflate.avail_in = (unsigned)got;
+	me->inflate.next_out = (unsigned char *)me->input + me->input_len;
+	me->inflate.avail_out = (unsigned)(sizeof(me->input) - me->input_len);
+	if (!got || inflate(&me->inflate, Z_SYNC_FLUSH) != Z_OK || me->inflate.avail_in)
+		return false;
+	me->input_len = sizeof(me->input) - me->inflate.avail_out;
+	return true;
+}
+
 /* More input; false at the end or after a long silence. */
 static bool more(void)
 {
-	struct pollfd p = { .fd = conn, .events = POLLIN };
-	size_t room = sizeof(input) - input_len;
-	ssize_t got;
+	size_t got;
 
-	if (conn < 0 || !room)
-		return false;
-	if (!(ssl && wolfSSL_pending(ssl)) && poll(&p, 1, PATIENCE_MS) != 1)
-		return false;
-	got = ssl ? wolfSSL_read(ssl, input + input_len, (int)room) :
-		    recv(conn, input + input_len, room, 0);
-	if (got <= 0)
-		return false;
-	input_len += (size_t)got;
-	return true;
+	if (me->packed)
+		return unpack();
+	got = receive(me->input + me->input_len, sizeof(me->input) - me->input_len);
+	me->input_len += got;
+	return got > 0;
 }
 
 static bool line(struct out *o)
 {
 	ptrdiff_t end;
 
-	while ((end = slice_search(slice_of(input, input_len), SLICE("\r\n"))) < 0)
+	while ((end = slice_search(slice_of(me->input, me->input_len), SLICE("\r\n"))) < 0)
 		if (!more())
 			return false;
-	out_slice(o, slice_of(input, (size_t)end));
-	input_len -= (size_t)end + 2;
-	memmove(input, input + end + 2, input_len);
+	out_slice(o, slice_of(me->input, (size_t)end));
+	me->input_len -= (size_t)end + 2;
+	memmove(me->input, me->input + end + 2, me->input_len);
 	return true;
 }
 
 static bool closed(void)
 {
 	while (more())
-		input_len = 0;
+		me->input_len = 0;
 	return true;
+}
+
+static bool deflate_it(void)
+{
+	me->packed = deflateInit2(&me->deflate, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -MAX_WBITS, 8,
+			     Z_DEFAULT_STRATEGY) == Z_OK &&
+		inflateInit2(&me->inflate, -MAX_WBITS) == Z_OK;
+	return me->packed;
 }
 
 static bool tls(void)
 {
 	static const char label[] = "EXPORTER-Channel-Binding";
 
-	if (ssl)
+	if (me->ssl)
 		return true;
 	if (!ctx) {
 		wolfSSL_Init();
 		ctx = wolfSSL_CTX_new(wolfTLSv1_3_client_method());
 		wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL);
 	}
-	ssl = wolfSSL_new(ctx);
-	wolfSSL_KeepArrays(ssl);
-	wolfSSL_set_fd(ssl, conn);
-	if (wolfSSL_connect(ssl) != WOLFSSL_SUCCESS)
+	me->ssl = wolfSSL_new(ctx);
+	wolfSSL_KeepArrays(me->ssl);
+	wolfSSL_set_fd(me->ssl, me->fd);
+	if (wolfSSL_connect(me->ssl) != WOLFSSL_SUCCESS)
 		return false;
-	return wolfSSL_export_keying_material(ssl, (unsigned char *)bound, sizeof(bound), label,
+	return wolfSSL_export_keying_material(me->ssl, (unsigned char *)bound, sizeof(bound), label,
 		       sizeof(label) - 1, NULL, 0, 0) == WOLFSSL_SUCCESS;
 }
 
@@ -349,7 +428,9 @@ static const struct wire_transport transport = { .name = "live",
 	.restart = restart,
 	.messages = messages,
 	.mail = mail,
-	.binding = binding };
+	.binding = binding,
+	.session = session,
+	.deflate = deflate_it };
 
 int main(int argc, char **argv)
 {
@@ -358,6 +439,8 @@ int main(int argc, char **argv)
 	if (argc != 3 || !realpath(argv[2], binary))
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
+	for (unsigned i = 0; i < WIRE_SESSIONS; i++)
+		clients[i].fd = -1;
 	tmpdir_make(&place);
 	if (make_template())
 		status = wire_play_all(&transport, argv[1]);

@@ -10,14 +10,23 @@
 #include "core/base/text.h"
 #include "proto/sasl/sasl.h"
 
-enum { YAML_MAX = 4096, FILE_MAX = 1 << 20, NAMES_MAX = 512 };
+enum { YAML_MAX = 4096, FILE_MAX = 1 << 20, NAMES_MAX = 512, WORDS_MAX = 64 };
+
+/* What a name in a pattern stood for. */
+struct word {
+	slice name;
+	char value[128];
+	size_t len;
+};
 
 struct play {
 	const struct wire_transport *t;
 	struct out *why;
 	char yaml[YAML_MAX], service[32];
-	bool bytewise, started, connected, skip;
-	unsigned line;
+	bool bytewise, started, skip, connected[WIRE_SESSIONS];
+	unsigned line, session;
+	struct word words[WORDS_MAX];
+	size_t word_count;
 	const char *path;
 };
 
@@ -27,30 +36,94 @@ static bool fail(struct play *p, const char *what, slice detail)
 	return false;
 }
 
-/* `*` is any run of bytes. */
-static bool glob(slice pattern, slice text)
+/* "$(name)" at the start; its length, 0: there is none. */
+static size_t name_at(slice text, slice *out_name)
 {
-	ptrdiff_t star = slice_find(pattern, '*');
-	slice head, rest;
+	ptrdiff_t end = slice_starts(text, SLICE("$(")) ? slice_find(text, ')') : -1;
 
-	if (star < 0)
-		return slice_eq(pattern, text);
-	head = slice_sub(pattern, 0, (size_t)star);
-	rest = slice_skip(pattern, (size_t)star + 1);
-	if (!slice_starts(text, head))
-		return false;
-	for (size_t i = head.len; i <= text.len; i++)
-		if (glob(rest, slice_skip(text, i)))
+	if (end < 0)
+		return 0;
+	*out_name = slice_sub(text, 2, (size_t)end);
+	return (size_t)end + 1;
+}
+
+static const struct word *word_of(const struct play *p, slice name)
+{
+	for (size_t i = 0; i < p->word_count; i++)
+		if (slice_eq(p->words[i].name, name))
+			return &p->words[i];
+	return NULL;
+}
+
+static bool in_word(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		c == '-' || c == '_';
+}
+
+static bool glob(struct play *p, slice pattern, slice text);
+
+/* A name that stands for nothing yet takes as much of a word as lets the rest match. */
+static bool glob_name(struct play *p, slice name, slice rest, slice text)
+{
+	const struct word *known = word_of(p, name);
+	struct word *fresh;
+
+	if (known)
+		return slice_starts(text, slice_of(known->value, known->len)) &&
+			glob(p, rest, slice_skip(text, known->len));
+	must(p->word_count < WORDS_MAX);
+	fresh = &p->words[p->word_count++];
+	*fresh = (struct word){ .name = name };
+	while (fresh->len < text.len && fresh->len < sizeof(fresh->value) &&
+		in_word(text.ptr[fresh->len])) {
+		fresh->value[fresh->len] = text.ptr[fresh->len];
+		fresh->len++;
+	}
+	for (; fresh->len; fresh->len--)
+		if (glob(p, rest, slice_skip(text, fresh->len)))
+			return true;
+	p->word_count = (size_t)(fresh - p->words);
+	return false;
+}
+
+/* `*` is any run of bytes. */
+static bool glob(struct play *p, slice pattern, slice text)
+{
+	slice name;
+	size_t len;
+
+	while (pattern.len && pattern.ptr[0] != '*') {
+		len = name_at(pattern, &name);
+		if (len)
+			return glob_name(p, name, slice_skip(pattern, len), text);
+		if (!text.len || text.ptr[0] != pattern.ptr[0])
+			return false;
+		pattern = slice_skip(pattern, 1);
+		text = slice_skip(text, 1);
+	}
+	if (!pattern.len)
+		return !text.len;
+	pattern = slice_skip(pattern, 1);
+	for (size_t i = 0; i <= text.len; i++)
+		if (glob(p, pattern, slice_skip(text, i)))
 			return true;
 	return false;
 }
 
-static void unescape(slice in, struct out *o)
+static void unescape(const struct play *p, slice in, struct out *o)
 {
 	for (size_t i = 0; i < in.len; i++) {
 		unsigned char byte = 0;
-		size_t len;
+		slice name;
+		size_t len = name_at(slice_skip(in, i), &name);
+		const struct word *word = len ? word_of(p, name) : NULL;
 
+		if (word) {
+			out_bytes(o, word->value, word->len);
+			i += len - 1;
+			continue;
+		}
 		if (in.ptr[i] != '\\' || i + 1 == in.len) {
 			out_char(o, in.ptr[i]);
 			continue;
@@ -91,9 +164,9 @@ static bool ready(struct play *p)
 {
 	if (!up(p))
 		return false;
-	if (!p->connected && !p->t->connect())
+	if (!p->connected[p->session] && !p->t->connect())
 		return fail(p, "no connection", SLICE(""));
-	p->connected = true;
+	p->connected[p->session] = true;
 	return true;
 }
 
@@ -116,7 +189,7 @@ static bool client(struct play *p, char kind, slice text)
 	if (kind == '^' && (!slice_cut(&text, ' ', &count) || !text_parse_uint(count, 4 << 20, &n)))
 		return fail(p, "C^ needs a count", text);
 	for (uint64_t i = 0; i < n; i++)
-		unescape(text, &o);
+		unescape(p, text, &o);
 	if (kind == ':')
 		out_str(&o, "\r\n");
 	send_bytes(p, out_written(&o));
@@ -132,7 +205,7 @@ static bool server(struct play *p, char kind, slice pattern)
 	while (good && !found) {
 		line.len = 0;
 		good = p->t->line(&line);
-		found = good && glob(pattern, out_written(&line));
+		found = good && glob(p, pattern, out_written(&line));
 		if (good && !found && kind == ':')
 			good = false;
 	}
@@ -155,7 +228,7 @@ static bool stored_has(struct play *p, slice pattern)
 	while (slice_cut(&all, '\n', &line)) {
 		if (line.len && line.ptr[line.len - 1] == '\r')
 			line.len--;
-		if (glob(pattern, line))
+		if (glob(p, pattern, line))
 			return true;
 	}
 	return false;
@@ -249,11 +322,25 @@ static bool mail(struct play *p, slice text)
 {
 	struct out message = out_heap(1 << 20);
 
-	unescape(text, &message);
+	unescape(p, text, &message);
 	bool good = p->t->mail && p->t->mail(out_written(&message));
 
 	out_heap_done(&message);
 	return good ? true : fail(p, "not delivered: ", text);
+}
+
+static bool do_session(struct play *p, slice arg)
+{
+	uint64_t n;
+
+	p->skip = !p->t->session;
+	if (p->skip)
+		return true;
+	if (!text_parse_uint(arg, WIRE_SESSIONS, &n) || n == 0)
+		return fail(p, "bad session ", arg);
+	p->session = (unsigned)n - 1;
+	p->t->session(p->session);
+	return true;
 }
 
 static bool action(struct play *p, slice text)
@@ -280,15 +367,22 @@ static bool action(struct play *p, slice text)
 		return !p->t->stored || !stored_has(p, text) ? true : fail(p, "stored: ", text);
 	if (slice_eq(name, SLICE("hangup"))) {
 		p->t->hangup();
-		p->connected = false;
+		p->connected[p->session] = false;
 		return true;
 	}
 	if (slice_eq(name, SLICE("connect")))
-		return p->connected = p->t->connect();
+		return p->connected[p->session] = p->t->connect();
 	if (slice_eq(name, SLICE("restart"))) {
-		p->connected = false;
+		memset(p->connected, 0, sizeof(p->connected));
+		p->session = 0;
 		p->skip = !p->t->restart;
 		return p->skip || p->t->restart();
+	}
+	if (slice_eq(name, SLICE("session")))
+		return do_session(p, text);
+	if (slice_eq(name, SLICE("deflate"))) {
+		p->skip = !p->t->deflate;
+		return p->skip || p->t->deflate() ? true : fail(p, "no DEFLATE", SLICE(""));
 	}
 	return fail(p, "unknown action ", name);
 }
@@ -359,7 +453,7 @@ enum wire_result wire_play(const struct wire_transport *t, const char *path, boo
 		p.line++;
 		good = play_line(&p, line);
 	}
-	if (p.connected)
+	if (p.connected[p.session])
 		t->hangup();
 	if (p.started)
 		t->stop();

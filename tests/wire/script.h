@@ -10,18 +10,24 @@
  *	C^ 1200 x                   1200 times the text
  *	S: 250-*                    the next line of the server; `*` is anything
  *	S~ 250 *                    skip lines up to this one
+ *	S: * OK [UIDNEXT $(n)] *    a name is a word (letters, digits, - and _), the same one wherever it
+ *	C: b UID FETCH $(n) FLAGS   stands again, in what either side says
  *	*connect* *hangup* *close* *open* *tls* *clock +5m* *restart* *reload*
  *	*messages 1*                so many were accepted on this connection's server
  *	*stored Received: from*     how a line of the last stored message begins (memory only)
  *	*not-stored Bcc:*
  *	*mail Subject: x\r\n\r\ny\r\n*   stands in alice@own.test's INBOX from now on
  *	*scram alice@own.test secret [plus]*   in the service's words
+ *	*session 2*                 what follows is another connection's; the first is 1 (live only)
+ *	*deflate*                   the client compresses from now on, and expects it (live only)
  *
  * A transport hides what the server is made of. Results: true, or a line in `why`. */
 #ifndef TESTS_WIRE_SCRIPT_H
 #define TESTS_WIRE_SCRIPT_H
 
 #include "core/base/base.h"
+
+enum { WIRE_SESSIONS = 4 };
 
 struct wire_transport {
 	const char *name;                    /* "memory", "live" */
@@ -41,7 +47,9 @@ struct wire_transport {
 	unsigned (*messages)(void);
 	slice (*stored)(void);
 	bool (*mail)(slice message);
-	slice (*binding)(void); /* channel binding of the client's TLS */
+	slice (*binding)(void);      /* channel binding of the client's TLS */
+	void (*session)(unsigned n); /* counted from 0; what follows is for that connection */
+	bool (*deflate)(void);
 };
 
 /* Elsewhere: the script is for another transport, or another house, which plays it. */
