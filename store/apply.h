@@ -31,9 +31,9 @@ void apply_seek_done(struct index_cursor *c);
 
 /* --- What comes of it --- */
 /* The outcome of the record at hand, for whoever waits with index_outcome: an error, and at most
- * INDEX_OUTCOME_MAX bytes (longer ones are cut away: then the reader looks at rows). The last call
- * counts. That of a message is kept only if its record has JOURNAL_OUTCOME. */
-enum { INDEX_OUTCOME_MAX = 64 * 1024 };
+ * INDEX_OUTCOME_MAX bytes, or INDEX_OUTCOME_WIDE of a record that says so. The last call counts. That
+ * of a message is kept only if its record has JOURNAL_OUTCOME. */
+enum { INDEX_OUTCOME_MAX = 64 * 1024, INDEX_OUTCOME_WIDE = 20 * 1024 * 1024 };
 void apply_outcome(struct apply *ap, enum err err, slice bytes);
 /* A mailbox changed (0: the account's list of them): told to watches at the commit. */
 void apply_touched(struct apply *ap, uint64_t account, uint32_t mailbox);

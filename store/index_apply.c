@@ -127,7 +127,7 @@ void apply_outcome(struct apply *ap, enum err err, slice bytes)
 {
 	if (!outcome_wanted(ap))
 		return;
-	bytes = slice_sub(bytes, 0, INDEX_OUTCOME_MAX);
+	must(bytes.len <= INDEX_OUTCOME_WIDE);
 	struct outcome *o = malloc(sizeof(*o) + bytes.len);
 	if (!o) {
 		ap->failed = ERR_NOMEM;

@@ -10,7 +10,7 @@
 
 enum { RECORD_VERSION = 1, KEYWORD_BYTES_MAX = KEYS_ROW_BYTES - 16 };
 
-enum change_bits { CONDITIONAL = 1 << 0, ALL = 1 << 1 };
+enum change_bits { CONDITIONAL = 1 << 0, ALL = 1 << 1, WIDE = 1 << 2 };
 
 static void put_wall(struct out *o, wall_ms at)
 {
@@ -155,7 +155,9 @@ void mailbox_put_change(struct out *o, const struct mailbox_change *change)
 {
 	out_u8(o, RECORD_VERSION);
 	out_u8(o, change->kind);
-	out_u8(o, (change->conditional ? CONDITIONAL : 0) | (change->all ? ALL : 0));
+	out_u8(o,
+		(change->conditional ? CONDITIONAL : 0) | (change->all ? ALL : 0) |
+			(change->wide ? WIDE : 0));
 	out_u8(o, change->mode);
 	out_u64(o, change->account);
 	out_varint(o, change->mailbox);
@@ -200,8 +202,9 @@ bool mailbox_get_change(slice in, struct mailbox_change *out)
 		return false;
 	out->conditional = bits & CONDITIONAL;
 	out->all = bits & ALL;
+	out->wide = bits & WIDE;
 	out->runs = in;
-	return out->kind && out->kind < CHANGE_END && !(bits & ~(CONDITIONAL | ALL)) &&
+	return out->kind && out->kind < CHANGE_END && !(bits & ~(CONDITIONAL | ALL | WIDE)) &&
 		out->name.len <= MAILBOX_NAME_MAX && !memchr(out->name.ptr, 0, out->name.len) &&
 		parts_ok(out);
 }

@@ -161,6 +161,7 @@ enum err message_copy(struct store *st, const struct message_copy *args, struct 
 		.mailbox = args->from,
 		.to = args->to,
 		.mode = args->move,
+		.wide = true,
 		.at = mailbox_clock() };
 	enum err err = run_set(st, &c, args->uids, &a, &ran);
 

@@ -484,7 +484,10 @@ struct copying {
 	uint64_t map[MAILBOX_KEYWORDS_MAX]; /* theirs, as bits of the other; 0: no room */
 	struct logging lg;
 	struct picking p;
+	uint32_t count, runs; /* of what is there */
 };
+
+enum { RUN_BYTES = 10, WIDE_RUNS = INDEX_OUTCOME_WIDE / RUN_BYTES - 1 };
 
 /* Keyword bits mean something within one mailbox only. */
 static uint64_t map_keywords(struct copying *cp, uint64_t bits)
@@ -536,34 +539,43 @@ static void begin_pick(struct copying *cp)
 }
 
 /* Which there are, so that an outcome too long to tell is refused before anything is done. */
-static enum err list_source(struct copying *cp, struct out *o, uint32_t *out_count)
+static enum err list_source(struct copying *cp, struct out *o)
 {
 	struct run run = { 0 };
 	uint32_t last = 0, max = cp->c->flags ? cp->c->flags : UINT32_MAX;
 	enum err err;
 
-	*out_count = 0;
 	begin_pick(cp);
 	do {
 		err = pick(&cp->p);
-		for (size_t i = 0; !err && i < cp->p.len && *out_count < max; i++) {
+		for (size_t i = 0; !err && i < cp->p.len && cp->count < max; i++) {
 			uint32_t uid = cp->p.rows[i].m.uid;
 
+			cp->count++;
+			cp->runs += uid != run.last + 1 || !run.first;
 			if (run.first && uid != run.last + 1)
 				keys_put_run(o, &last, &run);
 			if (!run.first || uid != run.last + 1)
 				run.first = uid;
 			run.last = uid;
-			++*out_count;
 		}
-	} while (!err && cp->p.len && *out_count < max);
+	} while (!err && cp->p.len && cp->count < max);
 	if (run.first)
 		keys_put_run(o, &last, &run);
 	return err;
 }
 
-static enum err copy_all(struct copying *cp, uint32_t count)
+/* Whatever the memory, it is refused at every replay or at none. */
+static bool too_many(const struct copying *cp, const struct out *o)
 {
+	bool long_outcome = cp->c->wide ? cp->runs > WIDE_RUNS : !out_ok(o);
+
+	return long_outcome || cp->count > UINT32_MAX - cp->to->row.uid_next;
+}
+
+static enum err copy_all(struct copying *cp)
+{
+	uint32_t count = cp->count;
 	enum err err = OK;
 
 	begin_pick(cp);
@@ -608,7 +620,6 @@ static enum err save_both(struct copying *cp)
 static enum err copy_boxes(struct copying *cp, struct out *o)
 {
 	struct changing *ch = cp->ch;
-	uint32_t count;
 	enum err err = load_both(cp);
 
 	if (err) {
@@ -617,16 +628,18 @@ static enum err copy_boxes(struct copying *cp, struct out *o)
 	}
 	out_u32(o, cp->to->row.uid_validity);
 	out_u32(o, cp->to->row.uid_next);
-	err = list_source(cp, o, &count);
-	if (err || !count)
+	err = list_source(cp, o);
+	if (err || !cp->count)
 		return err;
-	if (!out_ok(o) || count > UINT32_MAX - cp->to->row.uid_next) {
+	if (too_many(cp, o)) {
 		ch->outcome = ERR_LIMIT;
 		return OK;
 	}
+	if (!out_ok(o))
+		return ERR_NOMEM;
 	cp->lg = (struct logging){ .ch = ch, .box = &cp->source, .kind = KEYS_LOG_GONE };
 	log_begin(&cp->lg);
-	err = copy_all(cp, count);
+	err = copy_all(cp);
 	return err ? err : save_both(cp);
 }
 
@@ -645,7 +658,15 @@ static enum err copy(struct changing *ch, const struct mailbox_change *c, struct
 
 enum err apply_copy(struct changing *ch, const struct mailbox_change *c)
 {
-	return with_outcome(ch, c, copy);
+	struct out o = out_heap(INDEX_OUTCOME_WIDE);
+
+	if (!c->wide)
+		return with_outcome(ch, c, copy);
+	enum err err = copy(ch, c, &o);
+	if (!err && !ch->outcome)
+		apply_outcome(ch->ap, OK, out_written(&o));
+	out_heap_done(&o);
+	return err;
 }
 
 /* --- Purge of what was dropped --- */

@@ -51,7 +51,7 @@ enum mailbox_change_kind {
 	CHANGE_SUBSCRIBE, /* name, mode: on, to: how many */
 	CHANGE_STORE,     /* mailbox, runs, mode, flags, other: keywords, since if conditional */
 	CHANGE_EXPUNGE,   /* mailbox, runs or all, mode: any */
-	CHANGE_COPY,      /* mailbox, to, runs, mode: move, flags: at most so many (0: all) */
+	CHANGE_COPY,      /* mailbox, to, runs, mode: move, flags: at most so many (0: all), wide */
 	CHANGE_DELIVER,   /* mailbox, runs: deliveries, each a field */
 	CHANGE_PURGE,     /* mailbox, flags: how many rows */
 	CHANGE_RENEW,     /* what was uid so far is not any more: every mailbox's validity */
@@ -60,6 +60,7 @@ enum mailbox_change_kind {
 struct mailbox_change {
 	uint8_t kind, mode;
 	bool conditional, all;
+	bool wide; /* its outcome may be long; records of before have it not, and are refused alike */
 	uint64_t account;
 	uint32_t mailbox, to, flags;
 	modseq since;

@@ -70,6 +70,9 @@ enum err imap_came(struct imap_session *s, uint32_t mailbox, modseq pos)
 
 /* --- COPY and MOVE -------------------------------------------------------------------------------- */
 
+/* A longer code is left out, which RFC 4315 3 allows: it does no client any good. */
+enum { COPYUID_MAX = 1024 * 1024 };
+
 static slice copyuid(struct imap_session *s, const struct message_copied *done)
 {
 	struct out o = out_arena(&s->arena);
@@ -81,13 +84,16 @@ static slice copyuid(struct imap_session *s, const struct message_copied *done)
 	out_printf(&o, " %u", done->first_uid);
 	if (done->source->count > 1)
 		out_printf(&o, ":%u", done->first_uid + done->source->count - 1);
-	return out_written(&o);
+	return o.len <= COPYUID_MAX ? out_written(&o) : SLICE("");
 }
 
 /* RFC 6851 4.3: COPYUID before the first message goes. */
 static enum verdict moved(struct imap_session *s, const struct message_copied *done)
 {
-	out_printf(imap_out(s), "* OK [%.*s] Moved\r\n", SLICE_ARG(copyuid(s, done)));
+	slice code = copyuid(s, done);
+
+	if (code.len)
+		out_printf(imap_out(s), "* OK [%.*s] Moved\r\n", SLICE_ARG(code));
 	imap_view_gone(s, done->source);
 	return imap_ok_expunged(s);
 }

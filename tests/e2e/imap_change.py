@@ -395,6 +395,33 @@ def a_hundred_thousand_are_copied(st):
 
 
 @suite.test
+def sets_full_of_holes(st):
+    """Every second of a hundred thousand is gone: one command reaches all that are left, or none."""
+    name = st.account()
+    with st.imap(name, "INBOX") as a:
+        for i in range(0, 100, 2):
+            a.append("INBOX", mail(f"h{i}"))
+            a.append("INBOX", mail(f"h{i + 1}"), more="(\\Deleted) ")
+        while (have := a.status("INBOX")) < 100000:
+            a.ok(f"COPY 1:{min(have, 100000 - have)} INBOX")
+        a.ok("EXPUNGE")
+        odd = ",".join(str(uid) for uid in range(1, 100000, 2))
+        end = a.end("COPY 1:* Archive")
+        assert re.match(rf"OK \[COPYUID \d+ {odd} 1:50000\]", end), end[:200]
+        assert a.status("INBOX") == a.status("Archive") == 50000
+        lines = [l for l in a.ok("STORE 1:* +FLAGS (\\Flagged)") if "FETCH" in l]
+        assert len(lines) == 50000 and lines[-1] == "* 50000 FETCH (UID 99999 FLAGS (\\Flagged))", lines[-1]
+        a.ok("UID STORE 1:100000 +FLAGS.SILENT (\\Seen)")
+        assert a.ok("SEARCH RETURN (COUNT) SEEN FLAGGED")[0].endswith("COUNT 50000")
+        told, end = a.ask("UID MOVE 1:100000 Trash")
+        assert end.startswith("OK") and told.count("* 1 EXPUNGE") == 50000, (told[0][:200], end[:200])
+        assert re.match(rf"\* OK \[COPYUID \d+ {odd} 1:50000\]", told[0]), told[0][:200]
+        assert a.status("INBOX") == 0 and a.status("Trash") == 50000
+    assert st.server.cli_json("quota", "show", name)["messages"] == 100000
+    st.server.cli("account", "remove", name)
+
+
+@suite.test
 def quotas_hold(st):
     name = st.account()
     st.server.cli("account", "set", name, "--quota-messages", "3")
