@@ -217,6 +217,7 @@ bool worker_turn(struct worker *w, msec timeout)
 	}
 	ring_backend->turn(w, timeout);
 	stat_add(w, turns, 1);
+	w->cached_bytes = 0;
 	post_run(w);
 	timer_wheel_run(&w->wheel, w->now);
 	fiber_run_ready(w);

@@ -133,6 +133,7 @@ struct worker {
 	struct list hooks;
 	struct list conns, conns_dirty, listeners;
 	unsigned conn_count, listener_conns, jobs_in_flight;
+	size_t cached_bytes;          /* read from the page cache in this turn (file.c) */
 	unsigned packers;             /* compressors in use by connections */
 	struct conn_state *states[2]; /* conn_deflate.c's: blocks to be used again */
 	unsigned states_len[2];

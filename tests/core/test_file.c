@@ -164,3 +164,66 @@ Test(file, callback_form, .init = setup, .fini = teardown)
 {
 	run_on_workers(1, body_callback);
 }
+
+/* --- What the page cache has costs no turn of the loop, up to an amount --- */
+
+enum { BIG = 3 << 20, STEP = 4096 };
+
+static void fill_big(struct file *f)
+{
+	char block[STEP];
+
+	for (unsigned i = 0; i < BIG / STEP; i++) {
+		memset(block, 'a' + (int)(i % 26), sizeof(block));
+		check(file_write(f, slice_of(block, sizeof(block)), (uint64_t)i * STEP, 0) == OK);
+	}
+}
+
+static bool read_step(struct file *f, unsigned i)
+{
+	char block[STEP];
+
+	return file_read(f, block, sizeof(block), (uint64_t)i * STEP, NULL) == OK &&
+		block[0] == 'a' + (int)(i % 26) && block[STEP - 1] == block[0];
+}
+
+static uint64_t turns_of(struct worker *w)
+{
+	struct worker_stats stats;
+
+	worker_stats(w, &stats);
+	return stats.turns;
+}
+
+static void body_cached(struct worker *w)
+{
+	struct file *f;
+	size_t len;
+
+	check(file_open(path, FILE_READ | FILE_WRITE | FILE_CREATE, &f) == OK);
+	fill_big(f);
+	check(fiber_sleep(1) == OK);
+	uint64_t before = turns_of(w);
+
+	for (unsigned i = 0; i < 50; i++)
+		check(read_step(f, i));
+	check(turns_of(w) == before);
+	/* Others get their turn all the same. */
+	for (unsigned i = 0; i < BIG / STEP; i++)
+		check(read_step(f, i));
+	check(turns_of(w) > before);
+	/* In parts, across the end, and beyond it. */
+	char *all = malloc(2 * BIG);
+
+	check(file_read(f, all, 2 * BIG, STEP, &len) == OK && len == BIG - STEP);
+	check(all[0] == 'b' && all[BIG - STEP - 1] == 'a' + (BIG / STEP - 1) % 26);
+	check(file_read(f, all, 100, BIG, &len) == OK && len == 0);
+	check(file_read(f, all, 100, BIG - 50, NULL) == ERR_CORRUPT);
+	free(all);
+	file_close(f);
+}
+
+Test(file, the_page_cache_is_read_at_once, .init = setup, .fini = teardown)
+{
+	run_on_workers(1, body_cached);
+}
