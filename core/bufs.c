@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Two free lists of byte buffers. A free buffer's first word links to the next. */
+/* Free lists of byte buffers. A free buffer's first word links to the next. */
 #include "core/bufs.h"
 
 #include "core/worker_int.h"
 
 #include <stdlib.h>
 
-static const size_t class_bytes[] = { BUFS_SMALL, BUFS_LARGE };
+static const size_t class_bytes[] = { BUFS_SMALL, BUFS_LARGE, BUFS_PIECE };
 
 static bool fault(struct worker *w)
 {
@@ -30,14 +30,24 @@ static void *pop(struct bufs_class *c)
 	return buf;
 }
 
+/* The class that fits without much waste; none: NULL. */
+static struct bufs_class *class_for(struct worker *w, size_t want, size_t *out_cap)
+{
+	size_t at = want <= BUFS_SMALL ? 0 : want <= BUFS_LARGE ? 1 : 2;
+	bool fits = at < 2 || (want > BUFS_PIECE / 2 && want <= BUFS_PIECE);
+
+	*out_cap = fits ? class_bytes[at] : want;
+	return fits ? &w->bufs.classes[at] : NULL;
+}
+
 void *bufs_get(struct worker *w, size_t want, size_t *out_cap)
 {
-	size_t at = want <= BUFS_SMALL ? 0 : 1;
-	size_t cap = MAX(want, class_bytes[at]);
+	size_t cap;
 
 	if (fault(w))
 		return NULL;
-	void *buf = want <= BUFS_LARGE ? pop(&w->bufs.classes[at]) : NULL;
+	struct bufs_class *class = class_for(w, want, &cap);
+	void *buf = class ? pop(class) : NULL;
 
 	if (!buf)
 		buf = malloc(cap);

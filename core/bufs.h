@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* bufs.h - a worker's pools of byte buffers, and the account of memory behind admission control.
  *
- * Two classes are pooled, small and large; anything bigger comes from the heap and goes back
- * to it. Contents are not zeroed. Buffers are got and put on the same worker. bufs_get may
+ * Three classes are pooled: small, large, and pieces of big answers; anything else comes from the heap
+ * and goes back to it. Contents are not zeroed. Buffers are got and put on the same worker. bufs_get may
  * fail: NULL when the memory is gone (never because of the limit, which only stops accepting). */
 #ifndef CORE_BUFS_H
 #define CORE_BUFS_H
@@ -11,7 +11,7 @@
 
 struct worker;
 
-enum { BUFS_SMALL = 2048, BUFS_LARGE = 16384 + 512 };
+enum { BUFS_SMALL = 2048, BUFS_LARGE = 16384 + 512, BUFS_PIECE = 192 * 1024 };
 
 /* At least `want` bytes; *out_cap says how many. */
 void *bufs_get(struct worker *w, size_t want, size_t *out_cap) must_use;

@@ -83,6 +83,17 @@ void conn_set_water(struct conn *c, size_t low, size_t high);
 /* Send now what is written (it happens by itself at the end of the turn). */
 void conn_flush(struct conn *c);
 
+/* Large output without a copy: write to `out`, then the bytes are sent from where they stand. Every
+ * piece that was opened is sent or dropped, on the conn's worker, also when the conn is closing. */
+struct conn_piece {
+	struct out out; /* has room for some 190 KB, grows up to max_bytes; stays where it is */
+	struct conn *conn;
+	size_t max_bytes;
+};
+enum err conn_piece_open(struct conn *c, size_t max_bytes, struct conn_piece *p) must_use;
+void conn_piece_send(struct conn_piece *p);
+void conn_piece_drop(struct conn_piece *p); /* harmless after either */
+
 /* --- Time --- */
 /* Move the deadline to `ms` from now; 0: none. */
 void conn_deadline(struct conn *c, msec ms);

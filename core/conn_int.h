@@ -114,6 +114,10 @@ bool conn_wants_read(const struct conn *c);
 void conn_out_init(struct conn *c);
 void conn_out_flush(struct conn *c);
 void conn_out_free(struct conn *c);
+/* A chunk that was filled elsewhere, behind all that was written. */
+void conn_out_link(struct conn *c, struct conn_chunk *chunk, size_t len);
+/* What is written next to the wire stands in one chunk. Without memory it does not. */
+void conn_out_room(struct conn *c, size_t bytes);
 void conn_sent(struct op *op, int res);
 
 /* conn_deflate.c: only when there is one, but conn_deflate_free. */
@@ -129,6 +133,8 @@ void conn_deflate_free(struct conn *c);
 /* conn_tls.c */
 struct out *conn_tls_out(struct conn *c);
 void conn_tls_flush(struct conn *c);
+/* Records of all of it, behind what was written. */
+void conn_tls_put(struct conn *c, slice bytes);
 void conn_tls_feed(struct conn *c, slice raw);
 /* Go on decrypting what was kept. */
 void conn_tls_offer(struct conn *c);

@@ -15,32 +15,50 @@ static void count_tail(struct conn *c)
 	}
 }
 
+void conn_out_link(struct conn *c, struct conn_chunk *chunk, size_t len)
+{
+	count_tail(c);
+	if (c->tail)
+		c->tail->next = chunk;
+	else
+		c->head = chunk;
+	c->tail = chunk;
+	chunk->len = len;
+	c->queued += len;
+	c->wire.buf = chunk->bytes;
+	c->wire.len = len;
+	c->wire.cap = chunk->cap - sizeof(*chunk);
+}
+
+static bool add_chunk(struct conn *c, size_t bytes)
+{
+	size_t cap;
+	struct conn_chunk *chunk = bufs_get(c->w, bytes, &cap);
+
+	if (!chunk)
+		return false;
+	*chunk = (struct conn_chunk){ .cap = cap };
+	conn_out_link(c, chunk, 0);
+	return true;
+}
+
+void conn_out_room(struct conn *c, size_t bytes)
+{
+	if (c->wire.cap - c->wire.len < bytes)
+		(void)add_chunk(c, bytes + sizeof(struct conn_chunk));
+}
+
 static bool more_room(struct out *o, size_t want)
 {
 	struct conn *c = o->owner;
-	size_t cap;
 
 	count_tail(c);
 	if (c->queued > MAX((size_t)OUT_MAX, (size_t)c->high * 4))
 		return false;
 	/* A lone short reply is the usual case; whoever needs a second chunk needs a large
 	 * one. */
-	size_t bytes =
-		c->tail || want > BUFS_SMALL - sizeof(struct conn_chunk) ? BUFS_LARGE : BUFS_SMALL;
-	struct conn_chunk *chunk = bufs_get(c->w, bytes, &cap);
-
-	if (!chunk)
-		return false;
-	*chunk = (struct conn_chunk){ .cap = cap };
-	if (c->tail)
-		c->tail->next = chunk;
-	else
-		c->head = chunk;
-	c->tail = chunk;
-	o->buf = chunk->bytes;
-	o->len = 0;
-	o->cap = cap - sizeof(*chunk);
-	return true;
+	return add_chunk(c,
+		c->tail || want > BUFS_SMALL - sizeof(struct conn_chunk) ? BUFS_LARGE : BUFS_SMALL);
 }
 
 void conn_out_init(struct conn *c)

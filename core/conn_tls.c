@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { RECORD_MAX = 16384 };
+enum { RECORD_MAX = 16384, RECORD_MORE = 64 }; /* of a record: what is not plaintext */
 
 /* --- Out --- */
 
@@ -19,6 +19,20 @@ static void encrypt(struct conn *c)
 	enum err err = tls->session->ops->write(tls->session, out_written(&tls->plain), &c->wire);
 
 	tls->plain.len = 0;
+	if (err)
+		conn_fail(c, err);
+}
+
+void conn_tls_put(struct conn *c, slice bytes)
+{
+	struct tls_session *t = c->tls->session;
+
+	encrypt(c);
+	if (conn_dead(c))
+		return;
+	conn_out_room(c, bytes.len + (bytes.len / RECORD_MAX + 1) * RECORD_MORE);
+	enum err err = t->ops->write(t, bytes, &c->wire);
+
 	if (err)
 		conn_fail(c, err);
 }

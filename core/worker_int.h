@@ -106,7 +106,7 @@ struct bufs_class {
 	unsigned free_count, low_count; /* low: fewest free since the last trim */
 };
 struct bufs {
-	struct bufs_class classes[2];
+	struct bufs_class classes[3];
 	size_t used_bytes, max_bytes;
 };
 void bufs_done(struct worker *w);

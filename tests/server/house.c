@@ -261,6 +261,23 @@ struct out *conn_out(struct conn *c)
 	return &c->out;
 }
 
+enum err conn_piece_open(struct conn *c, size_t max_bytes, struct conn_piece *p)
+{
+	*p = (struct conn_piece){ .out = out_heap(max_bytes), .conn = c, .max_bytes = max_bytes };
+	return OK;
+}
+
+void conn_piece_send(struct conn_piece *p)
+{
+	out_slice(&p->conn->out, out_written(&p->out));
+	conn_piece_drop(p);
+}
+
+void conn_piece_drop(struct conn_piece *p)
+{
+	out_heap_done(&p->out);
+}
+
 bool conn_closing(const struct conn *c)
 {
 	return c->closing;
@@ -375,6 +392,11 @@ struct fiber *fiber_self(void)
 enum err fiber_start(struct worker *w, void (*fn)(void *arg), void *arg)
 {
 	fn(arg);
+	return OK;
+}
+
+enum err fiber_sleep(msec ms)
+{
 	return OK;
 }
 
