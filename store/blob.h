@@ -54,8 +54,22 @@ void blob_drop(struct blob_writer *b);
 /* The bytes still in RAM, block by block; false when some were spilled already. */
 bool blob_peek(const struct blob_writer *b, void (*each)(void *arg, slice bytes), void *arg);
 
+/* Small bodies that lie side by side in the journal, fetched with one read, for who reads many in a
+ * row. The memory is the caller's and stays while readers use it; zeroed is empty. */
+struct blob_ahead {
+	char *buf;
+	size_t cap;
+	journal_pos from; /* of buf[0] */
+	size_t len;
+	uint64_t last; /* the last body that lies in it as a whole */
+};
+struct blob_coming {
+	uint64_t id, size;
+};
+
 struct blob_reader {
 	struct store *store;
+	const struct blob_ahead *ahead; /* NULL: none */
 	struct blob_ref ref;
 	wall_ms at;      /* when it was stored */
 	uint64_t offset; /* of the next byte */
@@ -74,6 +88,19 @@ struct blob_reader {
 /* May wait. The caller keeps the blob alive (a hold, or an index row) until it stops reading.
  * ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. A reader needs no close. r->ref says its size. */
 enum err blob_open(struct blob_reader *r, struct store *st, uint64_t id) must_use;
+/* The same, of a body that may lie in `ahead`, which must not change before the last blob_read. */
+enum err blob_open_near(struct blob_reader *r, struct store *st, uint64_t id,
+	const struct blob_ahead *ahead) must_use;
+/* Before the first of some bodies that are going to be read in this order: has it and those behind it
+ * in `ahead`, if that is worth it. May wait. Nothing depends on it. */
+void blob_read_ahead(struct blob_ahead *ahead, struct store *st, const struct blob_coming *coming,
+	size_t count);
+static inline bool blob_is_ahead(const struct blob_ahead *ahead, uint64_t id)
+{
+	return ahead->len && id >= ahead->from && id <= ahead->last;
+}
+/* It is not in the journal any more: opening it reads an index, which may block. */
+bool blob_is_archived(const struct store *st, uint64_t id);
 /* Next bytes of the body into caller's memory; *out_len 0 at its end. From RAM it does not wait. A
  * read from begin to end has every checksum checked: ERR_CORRUPT comes at the latest with the end. A
  * small body costs one read when the buffer has room for what stands before it too (some 2 KB). */

@@ -56,12 +56,33 @@ static enum err sum_front(struct blob_reader *r)
 	return OK;
 }
 
+/* Bytes at a position, when they were read ahead. */
+static const char *ahead_at(const struct blob_reader *r, journal_pos pos, size_t len)
+{
+	const struct blob_ahead *ah = r->ahead;
+
+	if (!ah || pos < ah->from || pos + len > ah->from + ah->len)
+		return NULL;
+	return ah->buf + (pos - ah->from);
+}
+
+static enum err read_message_head(struct blob_reader *r, char head[FRAME_MESSAGE_HEAD])
+{
+	const size_t len = JOURNAL_RECORD_HEAD + FRAME_MESSAGE_HEAD;
+	const char *here = ahead_at(r, r->ref.id, len);
+	struct iovec begin = { .iov_base = head, .iov_len = FRAME_MESSAGE_HEAD };
+
+	if (!here)
+		return journal_read_begin(r->store->journal, r->ref.id, &r->record, begin);
+	memcpy(head, here + JOURNAL_RECORD_HEAD, FRAME_MESSAGE_HEAD);
+	return journal_take_begin(r->store->journal, r->ref.id, slice_of(here, len), &r->record);
+}
+
 static enum err open_journal(struct blob_reader *r)
 {
 	char head[FRAME_MESSAGE_HEAD];
-	struct iovec begin = { .iov_base = head, .iov_len = sizeof(head) };
 	struct frame_message m;
-	enum err err = journal_read_begin(r->store->journal, r->ref.id, &r->record, begin);
+	enum err err = read_message_head(r, head);
 
 	if (err)
 		return err;
@@ -80,12 +101,62 @@ static enum err open_journal(struct blob_reader *r)
 	return OK;
 }
 
-enum err blob_open(struct blob_reader *r, struct store *st, uint64_t id)
+enum err blob_open_near(struct blob_reader *r, struct store *st, uint64_t id,
+	const struct blob_ahead *ahead)
 {
-	*r = (struct blob_reader){ .store = st, .ref.id = id };
+	*r = (struct blob_reader){ .store = st, .ref.id = id, .ahead = ahead };
 	enum err err = open_journal(r);
 
 	return err == ERR_NOT_FOUND ? open_archive(r) : err;
+}
+
+enum err blob_open(struct blob_reader *r, struct store *st, uint64_t id)
+{
+	return blob_open_near(r, st, id, NULL);
+}
+
+/* --- Many bodies in a row --- */
+
+enum { AHEAD_BODY_MAX = 16 * 1024, AHEAD_FRONT = 2048 };
+
+/* A copy costs less than the reads it saves only of small bodies; and they must fill most of what is
+ * read. *out_last: the last of them that is known to lie there as a whole. */
+static size_t plan_ahead(const struct blob_coming *coming, size_t count, size_t cap,
+	uint64_t *out_last)
+{
+	uint64_t from = coming[0].id, wanted = 0;
+	size_t len = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t end = coming[i].id + coming[i].size + AHEAD_FRONT;
+
+		if (coming[i].size > AHEAD_BODY_MAX || coming[i].id < from || end - from > cap)
+			break;
+		wanted += coming[i].size;
+		if (wanted < (end - from) / 2)
+			break;
+		len = (size_t)(end - from);
+		*out_last = coming[i].id;
+	}
+	return *out_last == from ? 0 : len; /* one alone is read without this */
+}
+
+void blob_read_ahead(struct blob_ahead *ahead, struct store *st, const struct blob_coming *coming,
+	size_t count)
+{
+	uint64_t last = coming[0].id;
+	size_t len = plan_ahead(coming, count, ahead->cap, &last);
+
+	ahead->len = 0;
+	if (!len || journal_read_raw(st->journal, coming[0].id, ahead->buf, len, &ahead->len))
+		return;
+	ahead->from = coming[0].id;
+	ahead->last = last;
+}
+
+bool blob_is_archived(const struct store *st, uint64_t id)
+{
+	return !journal_has(st->journal, id);
 }
 
 /* --- Journal --- */
@@ -155,6 +226,14 @@ static enum err read_chunk(struct blob_reader *r, void *buf, size_t cap, size_t 
 static enum err read_with_front(struct blob_reader *r, struct iovec to)
 {
 	struct journal_span span = { .len = r->inline_at + (uint32_t)to.iov_len };
+	const char *here = ahead_at(r, r->record.pos + JOURNAL_RECORD_HEAD, span.len);
+
+	if (here) {
+		r->crc = codec_crc32c(0, here, span.len);
+		r->front_summed = true;
+		memcpy(to.iov_base, here + r->inline_at, to.iov_len);
+		return OK;
+	}
 	enum err err = journal_read(r->store->journal, &r->record, span, to.iov_base);
 
 	if (err)
@@ -189,7 +268,10 @@ static enum err read_journal(struct blob_reader *r, void *buf, size_t cap, size_
 	struct iovec to = { .iov_base = buf, .iov_len = cap };
 
 	if (r->offset < r->head_len) {
-		*out_len = to.iov_len = MIN(cap, (size_t)(r->head_len - r->offset));
+		to.iov_len = MIN(cap, (size_t)(r->head_len - r->offset));
+		if (!r->offset && cap > 2 * (size_t)r->inline_at) /* room for the front too */
+			to.iov_len = MIN(to.iov_len, cap - r->inline_at);
+		*out_len = to.iov_len;
 		return read_inline(r, r->offset, to, cap);
 	}
 	enum err err = find_chunk(r);

@@ -82,6 +82,8 @@ void journal_submit(struct journal *j, struct journal_op *op);
 /* Fiber form: waits, uninterruptibly, until durable. op->pos says where. */
 enum err journal_append(struct journal *j, struct journal_op *op) must_use;
 
+/* The segment of this position was not freed yet. Any thread. */
+bool journal_has(const struct journal *j, journal_pos pos);
 /* Everything before this is durable. Any thread. */
 journal_pos journal_durable(const struct journal *j);
 
@@ -101,6 +103,12 @@ enum { JOURNAL_BEGIN_MAX = 64 };
 struct iovec;
 enum err journal_read_begin(struct journal *j, journal_pos pos, struct journal_record *out,
 	struct iovec begin) must_use;
+/* Many records at once: up to `len` bytes of the segment from `pos` on, fewer where what is durable ends.
+ * And the head of a record of which `bytes` are the begin. */
+enum err journal_read_raw(struct journal *j, journal_pos pos, void *buf, size_t len,
+	size_t *out_len) must_use;
+enum err journal_take_begin(struct journal *j, journal_pos pos, slice bytes,
+	struct journal_record *out) must_use;
 struct journal_span {
 	uint32_t offset, len; /* within the payload */
 };

@@ -110,6 +110,11 @@ static enum err read_aligned(struct seg *s, uint64_t offset, void *buf, size_t l
 	return err;
 }
 
+bool journal_has(const struct journal *j, journal_pos pos)
+{
+	return seg_find(j, journal_segment_of(pos)) != NULL;
+}
+
 /* Bytes at a position, wherever they are now. */
 static enum err read_bytes(struct journal *j, journal_pos pos, void *buf, size_t len)
 {
@@ -128,6 +133,40 @@ static enum err read_bytes(struct journal *j, journal_pos pos, void *buf, size_t
 	return atomic_load(&s->number) == number ? err : ERR_NOT_FOUND;
 }
 
+enum err journal_read_raw(struct journal *j, journal_pos pos, void *buf, size_t len,
+	size_t *out_len)
+{
+	const struct seg *s = seg_find(j, journal_segment_of(pos));
+	journal_pos durable = journal_durable(j);
+	uint64_t end;
+
+	if (!s)
+		return ERR_NOT_FOUND;
+	end = journal_segment_of(pos) == journal_segment_of(durable) ? (uint32_t)durable :
+								       s->at.bytes;
+	if ((uint32_t)pos >= end || pos >= durable)
+		return ERR_CORRUPT;
+	len = (size_t)MIN((uint64_t)len, end - (uint32_t)pos);
+	enum err err = read_bytes(j, pos, buf, len);
+
+	if (!err)
+		*out_len = len;
+	return err;
+}
+
+enum err journal_take_begin(struct journal *j, journal_pos pos, slice bytes,
+	struct journal_record *out)
+{
+	struct journal_record rec;
+
+	if (!frame_get_record(bytes, &rec) || rec.len > j->record_max ||
+		rec.len < bytes.len - JOURNAL_RECORD_HEAD)
+		return ERR_CORRUPT;
+	*out = rec;
+	out->pos = pos;
+	return OK;
+}
+
 enum err journal_read_begin(struct journal *j, journal_pos pos, struct journal_record *out,
 	struct iovec begin)
 {
@@ -137,15 +176,11 @@ enum err journal_read_begin(struct journal *j, journal_pos pos, struct journal_r
 	must(begin.iov_len <= JOURNAL_BEGIN_MAX);
 	enum err err = read_bytes(j, pos, head, len);
 
-	if (err)
-		return err;
-	if (!frame_get_record(slice_of(head, len), out) || out->len > j->record_max ||
-		out->len < begin.iov_len)
-		return ERR_CORRUPT;
-	out->pos = pos;
-	if (begin.iov_len)
+	if (!err)
+		err = journal_take_begin(j, pos, slice_of(head, len), out);
+	if (!err && begin.iov_len)
 		memcpy(begin.iov_base, head + JOURNAL_RECORD_HEAD, begin.iov_len);
-	return OK;
+	return err;
 }
 
 enum err journal_read_head(struct journal *j, journal_pos pos, struct journal_record *out)
