@@ -2,15 +2,25 @@
 /* imap_fetch.c - FETCH (RFC 9051 6.4.5): which messages, which flags change by it, and the flow.
  *
  * Without sections each row is rendered where the index shows it, without a copy. With sections rows
- * are read a batch at a time, so that no transaction is open while bodies are read. */
+ * are read a batch at a time, so that no transaction is open while bodies are read; those are read on
+ * the session's fiber, unless they are to be decoded. */
 #include "server/imap/imap_fetch.h"
 
+#include "core/job.h"
 #include "proto/imap/flags.h"
 #include "server/imap/imap_int.h"
 
-enum { WARM_ROWS = 300, BATCH_ROWS = 64, BATCH_BYTES = 256 * 1024 };
+#include <stdlib.h>
 
-/* --- Rendering: on a helper thread ---------------------------------------------------------------- */
+enum {
+	WARM_ROWS = 300,
+	BATCH_ROWS = 64, /* with their summaries they are large */
+	BATCH_BARE_ROWS = 512,
+	BATCH_BYTES = 256 * 1024,
+	AHEAD_BYTES = 64 * 1024,
+};
+
+/* --- Rendering rows: on a helper thread ------------------------------------------------------------ */
 
 static bool put_row(void *arg, const struct message_row *row)
 {
@@ -45,7 +55,7 @@ static bool collect(void *arg, const struct message_row *row)
 	struct fetch_job *job = arg;
 	struct fetch_row *r = &job->rows[job->len];
 
-	if (job->len == BATCH_ROWS || job->arena.used_bytes > BATCH_BYTES)
+	if (job->len == job->cap || job->arena.used_bytes > BATCH_BYTES)
 		return false;
 	*r = (struct fetch_row){ .m = row->m, .splice = arena_dup(&job->arena, row->splice) };
 	if (job->wants_summary)
@@ -54,19 +64,42 @@ static bool collect(void *arg, const struct message_row *row)
 	return true;
 }
 
-static enum err next_batch(struct fetch_job *job)
+/* Bodies in the archive are found by its index, which is not to be read on a worker. */
+static void find_archived(struct fetch_job *job)
 {
-	enum err err;
+	for (size_t i = 0; i < job->len; i++) {
+		struct fetch_row *row = &job->rows[i];
+		struct blob_reader r;
+
+		if (!blob_is_archived(job->store, row->m.blob) ||
+			blob_open(&r, job->store, row->m.blob))
+			continue;
+		row->reader = arena_alloc(&job->arena, sizeof(r));
+		*row->reader = r;
+	}
+}
+
+static void read_batch(void *arg)
+{
+	struct fetch_job *job = arg;
 
 	arena_reset(&job->arena);
-	job->rows = arena_array(&job->arena, struct fetch_row, BATCH_ROWS);
+	job->cap = job->wants_summary ? BATCH_ROWS : BATCH_BARE_ROWS;
+	job->rows = arena_array(&job->arena, struct fetch_row, job->cap);
 	job->len = job->at = 0;
 	job->scan.each = collect;
-	err = message_scan_here(job->store, &job->scan);
+	job->batch_err = message_scan_here(job->store, &job->scan);
 	job->scan.from = job->scan.next;
 	job->last_batch = job->scan.next == 0;
-	return err;
+	find_archived(job);
+	/* Without the memory each body is read by itself. */
+	if (job->len > 1 && !job->ahead.buf) {
+		job->ahead.buf = malloc(AHEAD_BYTES);
+		job->ahead.cap = job->ahead.buf ? AHEAD_BYTES : 0;
+	}
 }
+
+/* --- Rendering sections ------------------------------------------------------------------------------ */
 
 /* What is left of the message at hand, as far as the piece has room. */
 static enum err render_message(struct fetch_job *job)
@@ -115,7 +148,8 @@ static enum err render_sections(struct imap_flow *flow, struct out *o, bool *mor
 			*more = false;
 			return OK;
 		} else {
-			err = next_batch(job);
+			job_run(read_batch, job);
+			err = job->batch_err;
 		}
 	}
 	return err;
@@ -234,6 +268,15 @@ enum err fetch_take_copies(struct imap_session *s, struct fetch_job *job, struct
 	return OK;
 }
 
+/* Decoding takes its time, and memory of the stack. */
+static bool decodes(const struct imap_fetch *fetch)
+{
+	for (const struct imap_section *s = fetch->sections; s; s = s->next)
+		if (fetch_section_is_decoded(s))
+			return true;
+	return false;
+}
+
 static enum err flow(struct imap_session *s, struct fetch_job *job)
 {
 	const struct imap_fetch *args = job->args;
@@ -294,6 +337,7 @@ enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 		job.items |= IMAP_FETCH_MODSEQ;
 	job.wants_summary = wants_summary(fetch, job.items);
 	job.flow.render = sections ? render_sections : render_rows;
+	job.flow.on_fiber = sections && !decodes(fetch);
 	job.scan = (struct message_scan){ .account = s->account,
 		.mailbox = s->box->view->watch.mailbox,
 		.uids = &job.uids,
@@ -304,6 +348,7 @@ enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 	enum err err = fetch_take_copies(s, &job, uids);
 	if (!err)
 		err = flow(s, &job);
+	free(job.ahead.buf);
 	runs_done(&job.uids);
 	runs_done(&job.seqs);
 	arena_done(&job.arena);

@@ -2,8 +2,8 @@
 /* imap_fetch.h - a FETCH under way; for imap_fetch*.c, and imap_store.c, which answers as FETCH does.
  *
  * imap_fetch.c settles what is asked and lets it flow; imap_fetch_items.c writes a message's items,
- * imap_fetch_body.c its sections. All rendering happens on helper threads, on copies of what the
- * session knew when the command began, so nothing of the session is touched there. */
+ * imap_fetch_body.c its sections. Rows are looked up on helper threads and most is rendered there, on
+ * copies of what the session knew when the command began, so nothing of the session is touched. */
 #ifndef SERVER_IMAP_IMAP_FETCH_H
 #define SERVER_IMAP_IMAP_FETCH_H
 
@@ -20,6 +20,7 @@ struct fetch_row {
 	slice splice;
 	struct summary summary;
 	bool has_summary;
+	struct blob_reader *reader; /* opened already; NULL: not */
 };
 
 /* The section at hand: bytes of the message as it was delivered, splice first, or of `bytes`. */
@@ -49,9 +50,11 @@ struct fetch_job {
 	struct arena arena;
 	struct arena_mark row_mark; /* what one message's sections took goes with it */
 	struct fetch_row *rows;
-	size_t len, at;
+	size_t len, cap, at;
+	enum err batch_err;
 	struct fetch_body body;
 	struct blob_reader reader;
+	struct blob_ahead ahead;
 	bool row_begun, reader_open;
 	bool last_batch;
 	/* What the tagged line has to say. */
@@ -77,6 +80,8 @@ void fetch_open_summary(struct fetch_job *job, slice stored, struct arena *a,
 /* --- imap_fetch_body.c --- */
 /* All of the message as it is: nothing must be known of its parts. */
 bool fetch_section_is_whole(const struct imap_section *section);
+/* BINARY: not as it is stored. */
+bool fetch_section_is_decoded(const struct imap_section *section);
 /* The name of the section and, when it is short, all of it; job->body.section is set while bytes are to
  * come. */
 void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,

@@ -12,6 +12,8 @@
 enum {
 	READ_BYTES = 16 * 1024,
 	FRONT_BYTES = 4 * 1024,
+	AHEAD_ROWS = 32,
+	ROOM_MIN = 32 * 1024, /* in less of a piece nothing is read, if there is more */
 	DECODE_BYTES = 2 * READ_BYTES,
 	HEADER_MAX = 2 * SUMMARY_HEADERS_MAX
 };
@@ -24,12 +26,32 @@ struct span {
 
 /* --- Reading ----------------------------------------------------------------------------------------- */
 
+/* Neighbours in the mailbox are mostly neighbours on the disk. Nothing is gained where the next body
+ * is not in the journal. */
+static void look_ahead(struct fetch_job *job)
+{
+	struct blob_coming coming[AHEAD_ROWS];
+	size_t len = 0;
+
+	for (size_t i = job->at; i < job->len && len < AHEAD_ROWS && !job->rows[i].reader; i++)
+		coming[len++] = (struct blob_coming){ job->rows[i].m.blob, job->rows[i].m.size };
+	if (len > 1)
+		blob_read_ahead(&job->ahead, job->store, coming, len);
+}
+
 static enum err open_reader(struct fetch_job *job, const struct fetch_row *row)
 {
 	enum err err = OK;
 
-	if (!job->reader_open)
-		err = blob_open(&job->reader, job->store, row->m.blob);
+	if (job->reader_open)
+		return OK;
+	if (row->reader) {
+		job->reader = *row->reader;
+	} else {
+		if (job->ahead.buf && !blob_is_ahead(&job->ahead, row->m.blob))
+			look_ahead(job);
+		err = blob_open_near(&job->reader, job->store, row->m.blob, &job->ahead);
+	}
 	job->reader_open = !err;
 	return err;
 }
@@ -314,14 +336,15 @@ static void begin_decoded(struct fetch_job *job, const struct fetch_row *row,
 		job->body.section = NULL;
 }
 
-static bool is_binary(const struct imap_section *section)
+bool fetch_section_is_decoded(const struct imap_section *section)
 {
 	return section->kind == IMAP_BINARY || section->kind == IMAP_BINARY_SIZE;
 }
 
 bool fetch_section_is_whole(const struct imap_section *section)
 {
-	return !section->part_len && !is_binary(section) && what_of_kind(section) == SECTION_ALL;
+	return !section->part_len && !fetch_section_is_decoded(section) &&
+		what_of_kind(section) == SECTION_ALL;
 }
 
 void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
@@ -339,7 +362,7 @@ void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
 	} else if (open_reader(job, row)) {
 		job->unreadable = true;
 		put_nothing(job, section->kind == IMAP_BINARY_SIZE ? "0" : "NIL");
-	} else if (is_binary(section)) {
+	} else if (fetch_section_is_decoded(section)) {
 		begin_decoded(job, row, section, &span);
 	} else if (section->text == IMAP_TEXT_FIELDS || section->text == IMAP_TEXT_FIELDS_NOT) {
 		begin_subset(job, row, section, &span);
@@ -356,9 +379,11 @@ static enum err more_span(struct fetch_job *job, const struct fetch_row *row)
 {
 	struct fetch_body *b = &job->body;
 	struct out *o = job->out;
+	size_t room = o->cap - o->len;
 	size_t want = (size_t)MIN(b->left, (uint64_t)IMAP_OUT_CHUNK) + FRONT_BYTES;
 
-	if (o->cap - o->len < want && !o->more(o, want))
+	want = room < ROOM_MIN ? want : MIN(room, want);
+	if (room < want && !o->more(o, want))
 		return ERR_NOMEM;
 	struct out to = out_fixed(o->buf + o->len, want);
 	enum err err = read_at(job, row, b->at, &to);

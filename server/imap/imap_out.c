@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* imap_out.c - pieces: rendered off the worker, sent, waited for. */
+/* imap_out.c - pieces: rendered, sent, waited for. */
 #include "server/imap/imap_out.h"
 
+#include "core/fiber.h"
 #include "core/job.h"
 #include "core/metric.h"
 #include "server/imap/imap_int.h"
@@ -47,7 +48,7 @@ enum err imap_out_bytes(struct imap_session *s, slice bytes)
 	return imap_out_wait(s);
 }
 
-enum err imap_out_flow(struct imap_session *s, struct imap_flow *flow)
+static enum err flow_by_jobs(struct imap_session *s, struct imap_flow *flow)
 {
 	struct piece p = { .flow = flow, .out = out_heap(IMAP_OUT_CHUNK_MAX) };
 	enum err err;
@@ -60,5 +61,39 @@ enum err imap_out_flow(struct imap_session *s, struct imap_flow *flow)
 		err = p.err ? p.err : err;
 	} while (!err && p.more);
 	out_heap_done(&p.out);
+	return err;
+}
+
+static enum err send_piece(struct imap_session *s, struct imap_flow *flow, bool *more)
+{
+	struct conn_piece p;
+	enum err err = conn_piece_open(s->head.conn, IMAP_OUT_CHUNK_MAX, &p);
+
+	if (err)
+		return err;
+	*more = false;
+	err = flow->render(flow, &p.out, more);
+	if (!out_ok(&p.out)) {
+		conn_piece_drop(&p);
+		return err ? err : ERR_TOO_LARGE;
+	}
+	metric_add(&imap_metrics, IMAP_METRIC_BYTES_OUT, (int64_t)p.out.len);
+	conn_piece_send(&p);
+	enum err sent = imap_out_wait(s);
+	/* What was compressed well does not congest. */
+	if (!sent && *more)
+		sent = fiber_sleep(0);
+	return err ? err : sent;
+}
+
+enum err imap_out_flow(struct imap_session *s, struct imap_flow *flow)
+{
+	bool more = true;
+	enum err err = OK;
+
+	if (!flow->on_fiber)
+		return flow_by_jobs(s, flow);
+	while (!err && more)
+		err = send_piece(s, flow, &more);
 	return err;
 }

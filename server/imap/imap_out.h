@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* imap_out.h - big answers, a piece at a time.
  *
- * A piece is rendered on a helper thread into a buffer that lives for the call, sent, and the next is
- * begun when the client has taken most of it: so an answer of any size needs a fixed amount of
- * memory, and a slow reader costs only himself and, in the end, his connection (option imap.send). */
+ * A piece is rendered, sent, and the next is begun when the client has taken most of it: so an
+ * answer of any size needs a fixed amount of memory, and a slow reader costs only himself and, in
+ * the end, his connection (option imap.send). What costs time to find or to make is rendered on a helper
+ * thread; what is mostly read from files (bodies) on the session's fiber, straight into the memory
+ * it is sent from: a change of threads and a copy cost more than the reading. */
 #ifndef SERVER_IMAP_IMAP_OUT_H
 #define SERVER_IMAP_IMAP_OUT_H
 
@@ -17,11 +19,12 @@ enum {
 };
 
 struct imap_flow {
-	/* On a helper thread: writes to `o`, which is empty, until it is full enough (imap_flow_full)
-	 * or nothing is left. *more: call again. May call what waits elsewhere (message_scan_here);
-	 * must not touch the session. */
+	/* Writes to `o`, which is empty, until it is full enough (imap_flow_full) or nothing is
+	 * left. *more: call again. On a helper thread, where it may call what waits elsewhere
+	 * (message_scan_here); must not touch the session. */
 	enum err (*render)(struct imap_flow *flow, struct out *o, bool *more);
-	void *arg;
+	/* Render on the session's fiber: what waits elsewhere goes through job_run. */
+	bool on_fiber;
 };
 static inline bool imap_flow_full(const struct out *o)
 {
