@@ -59,7 +59,7 @@ static void fail_list(struct journal *j, struct list *ops, enum err err, bool al
 	for (struct list_link *link; (link = list_pop(&fail));) {
 		struct journal_op *op = container_of(link, struct journal_op, link);
 
-		if (ops == &j->pending)
+		if (ops != &j->batch)
 			j->pending_bytes -= op_bytes(op);
 		finish(j, op, err, true);
 	}
@@ -216,11 +216,50 @@ static bool has_reason(const struct journal *j)
 	return j->publish || (!list_empty(&j->pending) && (j->urgent || j->stopping || !j->home));
 }
 
-/* Nothing can be written: who may not wait is told. */
+/* What is not the reserve's stands aside until a segment is freed. */
+static bool put_aside(struct journal *j)
+{
+	bool any = false;
+
+	list_each(&j->pending, link)
+	{
+		if (reserved(container_of(link, struct journal_op, link)))
+			continue;
+		list_remove(link);
+		list_push(&j->waiting, link);
+		any = true;
+	}
+	return any;
+}
+
+/* One was freed, or can be made: they go first, as they came first. */
+static void bring_back(struct journal *j)
+{
+	struct list_link *link = list_first(&j->waiting);
+
+	if (!link || j->failing ||
+		!seg_takes(j,
+			frame_round(FRAME_HEAD +
+				op_bytes(container_of(link, struct journal_op, link))) +
+				FRAME_ALIGN))
+		return;
+	while (!list_empty(&j->waiting)) {
+		link = j->waiting.head.prev;
+		list_remove(link);
+		list_push_front(&j->pending, link);
+	}
+	j->urgent = true;
+}
+
+/* Nothing can be written: who may not wait is told; if there is hope, all may. */
 static void refuse(struct journal *j, enum err err)
 {
-	fail_list(j, &j->pending, err, j->stopping);
-	j->urgent = false;
+	if (err == ERR_NOSPACE && seg_hopeful(j)) {
+		j->urgent = put_aside(j) && !list_empty(&j->pending);
+	} else {
+		fail_list(j, &j->pending, err, j->stopping);
+		j->urgent = false;
+	}
 	j->publish = false;
 }
 
@@ -229,6 +268,8 @@ void journal_turn(struct journal *j)
 	if (j->in_turn)
 		return; /* inline completions: the loop below goes on */
 	j->in_turn = true;
+	if (!j->writing)
+		bring_back(j);
 	while (!j->writing && has_reason(j)) {
 		enum err err = have_segment(j);
 
@@ -236,7 +277,9 @@ void journal_turn(struct journal *j)
 			break; /* a slot is being made, its end comes back here */
 		if (err) {
 			refuse(j, err);
-			break;
+			if (!j->urgent)
+				break;
+			continue; /* the reserve's are left */
 		}
 		if (!have_window(j)) {
 			/* All are being read just now: that takes as long as copying does. */
@@ -460,6 +503,8 @@ static void tick(struct timer *t)
 	struct journal *j = container_of(t, struct journal, tick_timer);
 
 	seg_tick(j);
+	if (!list_empty(&j->waiting) && !seg_hopeful(j))
+		fail_list(j, &j->waiting, ERR_NOSPACE, true);
 	timer_arm_in(j->home, t, TICK_MS);
 }
 
@@ -481,6 +526,7 @@ void journal_close(struct journal *j)
 		return;
 	j->stopping = true;
 	if (j->home && !j->stopped) {
+		fail_list(j, &j->waiting, ERR_STOPPED, true);
 		j->urgent = true;
 		while (j->writing || !list_empty(&j->pending) || j->making || j->spacing ||
 			j->refilling) {

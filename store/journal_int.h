@@ -30,7 +30,8 @@ enum {
 	PENDING_MAX = 256 * 1024 * 1024,
 	TICK_MS = 1000,
 	WINDOW_MS = 1,
-	REPLAY_EVERY = 64, /* frames between looks for the replay point */
+	REPLAY_EVERY = 64,   /* frames between looks for the replay point */
+	PATIENCE_MS = 10000, /* of a message, for a segment to be freed */
 };
 
 struct seg {
@@ -75,10 +76,13 @@ struct journal {
 	struct segment made;
 	enum err make_err;
 	bool making, disk_full, active_reserved;
+	bool full; /* since: */
+	msec full_since, freed_at;
 
 	/* Batches. */
 	struct list pending, batch;
-	size_t pending_bytes;
+	struct list waiting;  /* for a segment to be freed; none of the reserve's */
+	size_t pending_bytes; /* of both */
 	bool urgent, writing, failing, publish, stopping, stopped, in_turn;
 	unsigned attempts;
 	struct segment_op write;
@@ -137,6 +141,10 @@ void seg_fail(struct journal *j);
 void seg_spare(struct journal *j);
 enum err seg_make_now(struct journal *j);
 bool seg_room_ahead(const struct journal *j);
+/* Can so many bytes for others than the reserve's be written now, or once a slot is made? */
+bool seg_takes(const struct journal *j, size_t bytes);
+/* There is no room, but what stands first may be freed, and such things happen. */
+bool seg_hopeful(struct journal *j);
 /* Numbers others look at: where a replay begins, pressure, whether messages are refused. */
 void seg_publish(struct journal *j);
 /* Once a second: that, and try again what failed. */

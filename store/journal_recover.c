@@ -317,6 +317,7 @@ static enum err init(struct journal *j, const struct journal_open *args)
 	list_init(&j->free);
 	list_init(&j->dead);
 	list_init(&j->pending);
+	list_init(&j->waiting);
 	list_init(&j->batch);
 	if (segment % WINDOW_BYTES_MIN || segment < WINDOW_BYTES_MIN || segment > UINT32_MAX)
 		return ERR_INVALID;

@@ -137,7 +137,7 @@ void seg_spare(struct journal *j)
 
 /* --- The active one --- */
 
-static struct seg *pick_free(struct journal *j)
+static struct seg *pick_free(const struct journal *j)
 {
 	list_each(&j->free, link)
 	{
@@ -188,6 +188,27 @@ enum err seg_switch(struct journal *j, bool use_reserve)
 		return ERR_NOSPACE;
 	activate(j, s);
 	return OK;
+}
+
+bool seg_takes(const struct journal *j, size_t bytes)
+{
+	if (j->active && !j->active_reserved && j->active->at.bytes - j->active->used >= bytes)
+		return true;
+	return numbers_left(j) &&
+		((j->free_count > RESERVED_SEGMENTS && pick_free(j)) || can_make(j));
+}
+
+bool seg_hopeful(struct journal *j)
+{
+	uint32_t first;
+
+	if (!j->home || j->stopping || j->failing || j->disk_full)
+		return false;
+	if (!j->full)
+		j->full_since = worker_now(j->home);
+	j->full = true;
+	return journal_oldest(j, &first) &&
+		worker_now(j->home) - MAX(j->full_since, j->freed_at) < PATIENCE_MS;
 }
 
 void seg_fail(struct journal *j)
@@ -264,6 +285,8 @@ void journal_free_oldest(struct journal *j, uint32_t segment)
 	must(s && atomic_load(&s->number) == segment && s != j->active);
 	unnumber(j, s);
 	atomic_fetch_add(&j->freed, 1);
+	if (j->home)
+		j->freed_at = worker_now(j->home);
 	s->free_after = j->writing ? j->write_seq + 1 : j->next_seq;
 	if (s->failed || s->at.bytes != (uint64_t)j->opt->segment_bytes)
 		list_push(&j->dead, &s->link);
@@ -303,9 +326,11 @@ static void publish_refusing(struct journal *j)
 		why = ERR_STOPPED;
 	else if (j->failing)
 		why = ERR_IO;
-	else if (!seg_room_ahead(j) && !active_room)
+	else if (seg_room_ahead(j) || active_room)
+		j->full = false;
+	else if (!seg_hopeful(j))
 		why = ERR_NOSPACE;
-	else if (j->space.total_bytes && j->space.free_bytes < (uint64_t)j->opt->reserve_bytes)
+	if (!why && j->space.total_bytes && j->space.free_bytes < (uint64_t)j->opt->reserve_bytes)
 		why = ERR_NOSPACE;
 	atomic_store(&j->refusing, (int)why);
 	atomic_store(&j->crowded,
