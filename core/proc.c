@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,9 @@
 #include <unistd.h>
 
 enum { PASSED_FIRST = 3, PASSED_MAX = 256 };
+/* Of the heap: larger blocks go back to the system by themselves; more than this is not kept free at
+ * the end of an arena. */
+enum { HEAP_MAP_BYTES = 1024 * 1024, HEAP_KEEP_BYTES = 2 * 1024 * 1024 };
 
 static struct {
 	struct {
@@ -106,10 +110,21 @@ static void note_all_passed(void)
 	unsetenv("LISTEN_FDNAMES");
 }
 
+/* Left to itself glibc learns from the first large block that was freed to keep up to 64 MB of free
+ * memory in each arena, and there is one for almost every thread. */
+static void bound_heap(void)
+{
+#ifdef __GLIBC__
+	mallopt(M_MMAP_THRESHOLD, HEAP_MAP_BYTES);
+	mallopt(M_TRIM_THRESHOLD, HEAP_KEEP_BYTES);
+#endif
+}
+
 void proc_start(void)
 {
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 
+	bound_heap();
 	open_standard();
 	raise_files();
 	umask(027);

@@ -13,7 +13,7 @@
 enum { PROC_WHY = 256 };
 
 /* RLIMIT_NOFILE to its hard limit, SIGPIPE ignored, umask 027, descriptors of systemd noted,
- * stdin/out/err open. */
+ * stdin/out/err open; memory that was freed goes back to the system. */
 void proc_start(void);
 /* The limit that proc_start reached. */
 unsigned proc_files_max(void);

@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,47 @@ static void write_file(const char *text)
 	fputs(text, f);
 	fclose(f);
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+enum { BLOCKS = 2048, BLOCK_BYTES = 16 * 1024 };
+
+static size_t resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long all = 0, here = 0;
+
+	cr_assert(f && fscanf(f, "%lu %lu", &all, &here) == 2);
+	fclose(f);
+	return here * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* A large block first: from it glibc learns what to keep. */
+static void *use_and_free(void *arg)
+{
+	static char *blocks[BLOCKS];
+	size_t large = 24 * 1024 * 1024;
+
+	for (unsigned i = 0; i < 2; i++)
+		free(memset(malloc(large), 1, large));
+	for (unsigned i = 0; i < BLOCKS; i++)
+		blocks[i] = memset(malloc(BLOCK_BYTES), 1, BLOCK_BYTES);
+	*(size_t *)arg = resident();
+	for (unsigned i = BLOCKS; i-- > 0;)
+		free(blocks[i]);
+	return NULL;
+}
+
+Test(proc, what_was_freed_goes_back)
+{
+	pthread_t thread;
+	size_t most = 0;
+
+	proc_start();
+	pthread_create(&thread, NULL, use_and_free, &most);
+	pthread_join(thread, NULL);
+	cr_expect_lt(resident(), most - (size_t)BLOCKS * BLOCK_BYTES / 4 * 3);
+}
+#endif
 
 Test(proc, one_process_has_the_folder)
 {
