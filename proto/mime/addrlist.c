@@ -326,6 +326,25 @@ static enum found skip_to_item(struct addrlist *l, struct scan *s, struct addrli
 	}
 }
 
+/* "a@x <b@y>", where somebody forgot the quotes: what stands in front of the angle is the name, as
+ * everybody means it who writes so. `begin` is its first byte. */
+static bool read_named(struct addrlist *l, const char *begin, struct addrlist_item *out)
+{
+	struct scan s = { 0 };
+	slice name;
+
+	while (starts_with(l, '@') && !s.bad) {
+		l->rest = slice_skip(l->rest, 1);
+		s = scan(&l->rest);
+	}
+	if (s.bad || !starts_with(l, '<'))
+		return false;
+	name = slice_trim(slice_of(begin, (size_t)(l->rest.ptr - begin)));
+	l->rest = slice_skip(l->rest, 1);
+	*out = (struct addrlist_item){ .name = text_of(name, true, l->arena), .group = l->group };
+	return read_angle(l, out);
+}
+
 /* Nothing but comments stand between a whole address and the next. */
 static bool ends_well(struct addrlist *l)
 {
@@ -352,6 +371,11 @@ bool addrlist_next(struct addrlist *l, struct addrlist_item *out)
 		if (whole && ends_well(l))
 			return true;
 		l->bad = true;
+		if (l->salvage && s.raw.len && !angle && !s.bad &&
+			read_named(l, s.raw.ptr, &item)) {
+			*out = item;
+			angle = whole = true;
+		}
 		ptrdiff_t comma = slice_find(l->rest, ',');
 
 		l->rest = slice_skip(l->rest, comma < 0 ? l->rest.len : (size_t)comma + 1);

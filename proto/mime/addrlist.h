@@ -15,7 +15,8 @@ struct addrlist {
 	slice rest;
 	struct arena *arena;
 	bool marks;      /* set it first: the begin and the end of a group are items too */
-	bool salvage;    /* set it first: of "A <a@x> B <b@y>" the first address is kept */
+	bool salvage;    /* set it first: of "A <a@x> B <b@y>" the first address is
+			* kept, and "a@x <b@y>" is b@y by the name of a@x */
 	bool bad;        /* something was no address */
 	slice group;     /* display name of the group we are in; ptr NULL outside of groups */
 	unsigned groups; /* groups begun so far, empty ones too */

@@ -158,15 +158,15 @@ static void put_percent(struct out *o, slice s)
 }
 
 /* charset'language'text */
-static slice cut_charset(slice *value)
+static void cut_charset(slice *value, struct ctype_param *param)
 {
-	slice rest = *value, charset, language;
+	slice rest = *value, charset;
 
 	if (!slice_cut(&rest, '\'', &charset) || slice_find(rest, '\'') < 0)
-		return (slice){ 0 };
-	slice_cut(&rest, '\'', &language);
+		return;
+	param->charset = charset;
+	slice_cut(&rest, '\'', &param->language);
 	*value = rest;
-	return charset;
 }
 
 static const struct piece *find_section(const struct piece *pieces, size_t count, slice name,
@@ -190,7 +190,7 @@ static struct ctype_param join(const struct piece *first, const struct piece *pi
 	if (!first->extended && first->section < 0)
 		return param;
 	if (first->extended)
-		param.charset = cut_charset(&text);
+		cut_charset(&text, &param);
 	o = out_arena(a);
 	for (int section = 1; piece; section++) {
 		if (piece->extended)

@@ -27,7 +27,8 @@ bool summary_open(slice row, struct summary *out)
 	uint64_t refs, key, preview, envelope, parts;
 	unsigned flags;
 
-	if (row.len < QUICK_LEN || row.ptr[QUICK_VERSION] != SUMMARY_VERSION)
+	if (row.len < QUICK_LEN || row.ptr[QUICK_VERSION] < SUMMARY_VERSION_FIRST ||
+		row.ptr[QUICK_VERSION] > SUMMARY_VERSION)
 		return false;
 	refs = get_be(row, QUICK_REFS, 1);
 	key = get_be(row, QUICK_KEY, 1);
@@ -56,6 +57,21 @@ bool summary_open(slice row, struct summary *out)
 	s.parts = cut(&rest, parts);
 	*out = s;
 	return true;
+}
+
+bool summary_agrees(slice stored, slice made)
+{
+	struct summary old, now;
+
+	if (slice_eq(stored, made))
+		return true;
+	if (!summary_open(stored, &old) || !summary_open(made, &now) ||
+		stored.ptr[QUICK_VERSION] == made.ptr[QUICK_VERSION])
+		return false;
+	/* Behind the version stand the numbers, up to the lengths of what is behind them. */
+	return slice_eq(slice_sub(stored, 1, QUICK_PREVIEW), slice_sub(made, 1, QUICK_PREVIEW)) &&
+		slice_eq(old.ref_bytes, now.ref_bytes) && slice_eq(old.base_key, now.base_key) &&
+		slice_eq(old.preview, now.preview);
 }
 
 uint64_t summary_ref(const struct summary *s, unsigned i)

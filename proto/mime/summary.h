@@ -15,7 +15,9 @@
 #include "proto/mime/part.h"
 
 enum {
-	SUMMARY_VERSION = 1,
+	/* 2: a parameter's language tag; "a@x <b@y>" is an address with a name */
+	SUMMARY_VERSION = 2,
+	SUMMARY_VERSION_FIRST = 1,      /* read all the same: the layout never changed */
 	SUMMARY_HEADER_MAX = 256 << 10, /* header block of one part */
 	SUMMARY_HEADERS_MAX = 1 << 20,  /* all header blocks together */
 	SUMMARY_DEPTH_MAX = 50,         /* open parts */
@@ -77,8 +79,11 @@ struct summary {
 	slice ref_bytes, envelope, parts;
 };
 
-/* Constant time. False: not a row, damaged, or of another version (build it again). */
+/* Constant time. False: not a row, damaged, or of an unknown version (build it again). */
 bool summary_open(slice row, struct summary *out) must_use;
+/* `stored` is what `made`, just built of the same message, says; of a row of an older version, whose
+ * texts may say less, the numbers, the sort key and the preview. */
+bool summary_agrees(slice stored, slice made);
 
 uint64_t summary_ref(const struct summary *s, unsigned i);
 /* The hash that id_hash and summary_ref hold: of "<id>" with its angles, as written. */

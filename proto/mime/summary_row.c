@@ -232,14 +232,16 @@ void summary_put_envelope(struct out *o, const struct summary_fields *f, struct 
 
 /* Parts --------------------------------------------------------------------------------------- */
 
-/* RFC 2231 4: charset''bytes, percent-encoded. */
+/* RFC 2231 4: charset'language'bytes, percent-encoded. */
 static slice extended_value(const struct ctype_param *param, struct arena *a)
 {
 	static const char hex[] = "0123456789ABCDEF";
 	struct out o = out_arena(a);
 
 	out_slice(&o, param->charset);
-	out_str(&o, "''");
+	out_char(&o, '\'');
+	out_slice(&o, param->language);
+	out_char(&o, '\'');
 	for (size_t i = 0; i < param->value.len && o.len < SUMMARY_TEXT_MAX; i++) {
 		unsigned char c = (unsigned char)param->value.ptr[i];
 
@@ -261,7 +263,7 @@ static void put_params(struct out *o, const struct ctype *t, struct arena *a)
 	for (size_t i = 0; i < t->count; i++) {
 		const struct ctype_param *param = &t->params[i];
 
-		if (param->charset.len) {
+		if (param->charset.len || param->language.len) {
 			put_exact(&list, arena_printf(a, "%.*s*", SLICE_ARG(param->name)), a);
 			put_exact(&list, extended_value(param, a), a);
 		} else {

@@ -97,6 +97,15 @@ Test(mime_addrlist, salvage_keeps_the_first)
 		{ "junk in the angle", "<a b@x> c", "BAD", "BAD" },
 		{ "no angle", "a@x b@y", "BAD", "BAD" },
 		{ "two at", "a@b@c", "BAD", "BAD" },
+		{ "address as name", "a@x <b@y>, c@z", "|c|z|;BAD", "a@x|b|y|;|c|z|;BAD" },
+		{ "words and an address as name", "\"q, r\" a@x (c) <b@y>", "BAD",
+			"q, r a@x|b|y|;BAD" },
+		{ "two addresses as name", "a@x b@y <c@z> d", "BAD", "a@x b@y|c|z|;BAD" },
+		{ "literal as name, no blank", "a@[1.2.3.4]<b@y>", "BAD", "a@[1.2.3.4]|b|y|;BAD" },
+		{ "in a group", "g: a@x <b@y>;", "BAD", "a@x|b|y|g;BAD" },
+		{ "junk in its angle", "a@x <b y>", "BAD", "BAD" },
+		{ "comma before the angle", "a@x b, <c@z>", "|c|z|;BAD", "|c|z|;BAD" },
+		{ "nothing before the at", "@x <b@y>", "BAD", "BAD" },
 		{ "nothing wrong", "A <a@x> (c), b@y", "A|a|x|;|b|y|;", "A|a|x|;|b|y|;" },
 	};
 	struct arena a = { 0 };

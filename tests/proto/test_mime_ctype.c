@@ -20,11 +20,12 @@ static const struct {
 	{ "open quote", "a/b; x=\"abc", "a/b;x=abc" },
 	{ "first of two counts", "a/b; x=1; x=2", "a/b;x=1" },
 	{ "RFC 2231 4", "a/b; title*=us-ascii'en-us'This%20is%20%2A%2A%2Afun%2A%2A%2A",
-		"a/b;title=This is ***fun***(us-ascii)" },
+		"a/b;title=This is ***fun***(us-ascii)[en-us]" },
 	{ "RFC 2231 3", "a/b; URL*0=\"ftp://\"; URL*1=\"cs.utk.edu\"", "a/b;URL=ftp://cs.utk.edu" },
 	{ "RFC 2231 4.1",
 		"a/b; t*0*=us-ascii'en'This%20is%20even%20; t*1*=%2A%2A; t*2=\"isn't it!\"",
-		"a/b;t=This is even **isn't it!(us-ascii)" },
+		"a/b;t=This is even **isn't it!(us-ascii)[en]" },
+	{ "language alone", "a/b; t*0*='en'x; t*1=\"'y\"", "a/b;t=x'y[en]" },
 	{ "sections out of order", "a/b; t*1=b; t*0=a", "a/b;t=ab" },
 	{ "extended beats plain", "a/b; n=x; n*=utf-8''%C3%A4", "a/b;n=\303\244(utf-8)" },
 	{ "bad percent", "a/b; n*=utf-8''%zz%4", "a/b;n=%zz%4(utf-8)" },
@@ -50,6 +51,8 @@ Test(mime_ctype, types_by_table)
 				SLICE_ARG(t.params[k].value));
 			if (t.params[k].charset.len)
 				out_printf(&o, "(%.*s)", SLICE_ARG(t.params[k].charset));
+			if (t.params[k].language.len)
+				out_printf(&o, "[%.*s]", SLICE_ARG(t.params[k].language));
 		}
 		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s",
 			rows[i].why, SLICE_ARG(out_written(&o)));

@@ -379,7 +379,7 @@ Test(mime_summary, all_that_a_part_says)
 	expect_text(&text, "a \"b\".png");
 	cr_expect_eq(text.safe, SUMMARY_ESCAPED);
 	cr_assert(summary_param(p.params, SLICE("x"), &text));
-	expect_text(&text, "utf-8''%C3%A4");
+	expect_text(&text, "utf-8'de'%C3%A4");
 	cr_assert(summary_param(p.disposition_params, SLICE("filename"), &text));
 	cr_expect_not(summary_param(p.params, SLICE("y"), &text));
 	cr_assert(summary_text_next(&p.languages, &text));
@@ -532,15 +532,34 @@ Test(mime_summary, damaged_rows_are_never_overread)
 	done(&m);
 }
 
-Test(mime_summary, another_version_is_no_row)
+/* A row of an older version is read, and right if its numbers are; one of a newer is no row. */
+Test(mime_summary, versions)
 {
 	struct made m = { 0 };
-	struct out row = out_arena(&m.a);
+	struct out row = out_arena(&m.a), same = out_arena(&m.a);
+	slice mail = SLICE("Subject: s\r\nMessage-ID: <i@x>\r\nTo: a@x <b@y>\r\n"
+			   "Content-Type: a/b; c*=utf-8'en'd\r\n\r\nbody\r\n");
 
-	summary_make(&m.a, SLICE("A: b\r\n\r\n"), &row);
-	cr_expect(summary_open(out_written(&row), &m.s));
-	row.buf[0]++;
+	summary_make(&m.a, mail, &same);
+	summary_make(&m.a, mail, &row);
+	cr_expect(summary_agrees(out_written(&row), out_written(&same)));
+	row.buf[row.len - 1] ^= 1;
+	cr_expect_not(summary_agrees(out_written(&row), out_written(&same)));
+	for (row.buf[0] = SUMMARY_VERSION_FIRST; row.buf[0] < SUMMARY_VERSION; row.buf[0]++) {
+		cr_expect(summary_open(out_written(&row), &m.s));
+		cr_expect_eq(m.s.size, mail.len);
+		cr_expect(summary_agrees(out_written(&row), out_written(&same)));
+		for (size_t at = 8; at < 32; at += 8) { /* header and its end, date, size */
+			row.buf[at - 1] ^= 1;
+			cr_expect_not(summary_agrees(out_written(&row), out_written(&same)));
+			row.buf[at - 1] ^= 1;
+		}
+	}
+	row.buf[0] = 0;
 	cr_expect_not(summary_open(out_written(&row), &m.s));
+	row.buf[0] = SUMMARY_VERSION + 1;
+	cr_expect_not(summary_open(out_written(&row), &m.s));
+	cr_expect_not(summary_agrees(out_written(&row), out_written(&same)));
 	done(&m);
 }
 
