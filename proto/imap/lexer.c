@@ -300,6 +300,8 @@ static bool take_mailbox(struct imap_lex *x, bool create, slice *out)
 		name.len--;
 	const char *why = imap_name_wrong(name);
 
+	if (!why && create && !imap_name_is_normal(name))
+		why = "the mailbox name is not in Unicode's normal form C"; /* RFC 9051 6.3.4 */
 	if (why) {
 		x->no_name = true;
 		return imap_lex_fail(x, why);

@@ -3,6 +3,8 @@
  * spelling in it, and only that is accepted: two spellings would be two mailboxes to a client. */
 #include "proto/imap/mutf7.h"
 
+#include <utf8proc.h>
+
 #include "core/base/text.h"
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
@@ -198,6 +200,22 @@ const char *imap_name_wrong(slice name)
 			return "a wildcard in the mailbox name";
 	}
 	return levels > IMAP_LEVELS_MAX ? "the mailbox name has too many levels" : NULL;
+}
+
+bool imap_name_is_normal(slice name)
+{
+	const utf8proc_option_t form = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
+	const utf8proc_uint8_t *bytes = (const utf8proc_uint8_t *)name.ptr;
+	utf8proc_int32_t composed[4 * IMAP_NAME_MAX];
+	utf8proc_ssize_t len = (utf8proc_ssize_t)name.len, count;
+
+	if (text_is_ascii(name))
+		return true;
+	count = utf8proc_decompose(bytes, len, composed, array_len(composed), form);
+	if (count < 0 || count >= (utf8proc_ssize_t)array_len(composed))
+		return false;
+	count = utf8proc_reencode(composed, count, form); /* in place, and a NUL behind it */
+	return count >= 0 && slice_eq(slice_of((const char *)composed, (size_t)count), name);
 }
 
 bool imap_name_is_inbox(slice name)

@@ -20,6 +20,9 @@ bool imap_mutf7_encode(struct out *o, slice in) must_use;
 /* Well-formed UTF-8 without control characters, line separators or `*` and `%`, no empty level, not
  * too long or deep (RFC 9051 5.1, RFC 5198). NULL, or what is wrong. */
 const char *imap_name_wrong(slice name);
+/* In normal form C, as Net-Unicode is (RFC 5198 3): what a new name must be, so that no two look the same. The
+ * name is not wrong otherwise. */
+bool imap_name_is_normal(slice name);
 /* INBOX in any case as the whole name or its first level becomes upper case (in the arena). */
 slice imap_name_canon(struct arena *a, slice name);
 bool imap_name_is_inbox(slice name);

@@ -105,6 +105,26 @@ Test(imap_mutf7, what_a_name_may_be)
 	cr_assert(imap_name_wrong(slice_of(longest, IMAP_NAME_MAX + 1)));
 }
 
+Test(imap_mutf7, what_a_new_name_must_be)
+{
+	static const struct {
+		const char *name;
+		bool normal;
+	} rows[] = {
+		{ "plain/ASCII", true },
+		{ "Caf\xc3\xa9", true },
+		{ "Cafe\xcc\x81", false },
+		{ "\xe6\x97\xa5\xe6\x9c\xac", true },
+		{ "\xe2\x84\xaa", false },             /* the Kelvin sign is a K */
+		{ "\xe1\x84\x80\xe1\x85\xa1", false }, /* Hangul in its letters */
+		{ "\xea\xb0\x80", true },
+	};
+
+	for (size_t i = 0; i < array_len(rows); i++)
+		cr_assert_eq(imap_name_is_normal(slice_str(rows[i].name)), rows[i].normal, "%s",
+			rows[i].name);
+}
+
 Test(imap_mutf7, patterns)
 {
 	static const struct {
