@@ -135,7 +135,8 @@ enum err mailbox_create(struct store *st, const struct mailbox_create *args, uin
 	modseq *out_pos) must_use;
 /* Inferior ones stay. INBOX: ERR_DENIED. */
 enum err mailbox_delete(struct store *st, uint64_t account, slice name, modseq *out_pos) must_use;
-/* With all inferior ones. INBOX: its messages move to the new name. */
+/* With all inferior ones, also those of a name that is no mailbox itself. INBOX: its messages move to the
+ * new name. */
 struct mailbox_rename {
 	uint64_t account;
 	slice from, to;

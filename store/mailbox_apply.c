@@ -319,18 +319,30 @@ static bool is_below(slice name, slice superior)
 		name.ptr[superior.len] == '/';
 }
 
+/* Names that are there only for what is below them are renamed too (RFC 9051 6.3.6, its example). */
+static enum err is_name(struct changing *ch, slice name, uint32_t id, bool *out)
+{
+	struct keys_text below;
+	enum err err = id ? OK : next_inferior(ch, name, SLICE(""), &below);
+
+	*out = !err;
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
 static enum err apply_rename(struct changing *ch, const struct mailbox_change *c)
 {
 	uint32_t from = 0, to = 0;
-	bool room = false;
+	bool room = false, there = false;
 	enum err err = find(ch, c->name, &from);
 
 	if (!err)
 		err = find(ch, c->other, &to);
+	if (!err)
+		err = is_name(ch, c->name, from, &there);
 	if (err)
 		return err;
-	if (!from || to || is_below(c->other, c->name)) {
-		ch->outcome = !from ? ERR_NOT_FOUND : to ? ERR_EXISTS : ERR_INVALID;
+	if (!there || to || is_below(c->other, c->name)) {
+		ch->outcome = !there ? ERR_NOT_FOUND : to ? ERR_EXISTS : ERR_INVALID;
 		return OK;
 	}
 	/* RFC 9051 6.3.6: INBOX stays, empty, its inferiors too; the caller moves its messages. */
@@ -344,7 +356,7 @@ static enum err apply_rename(struct changing *ch, const struct mailbox_change *c
 	if (err || ch->outcome)
 		return err;
 	err = make_superiors(ch, c->other);
-	if (!err)
+	if (!err && from)
 		err = rename_one(ch, c->name, c->other);
 	apply_touched(ch->ap, ch->account, 0);
 	tell_id(ch, from);

@@ -630,8 +630,8 @@ class Run:
         for command in self.maker.folder():
             words = re.match(rb'(\w+) ("[^"]*")(?: ("[^"]*"))?', command)
             if words and words[1] in (b"RENAME", b"SUBSCRIBE"):
-                # A mere level is renamed by Dovecot; a name without a mailbox is subscribed to by us
-                # (RFC 9051 6.3.7: the server MAY look).
+                # What is above a name is a mailbox here and a mere level there; a name without a mailbox is
+                # subscribed to by us (RFC 9051 6.3.7: the server MAY look).
                 there = self.both(who, b"STATUS " + words[2] + b" (MESSAGES)")
                 if not there[0].ok or (words[3] and not self.is_free(who, words[3])):
                     continue

@@ -122,6 +122,19 @@ Test(mailbox, renaming_takes_inferiors_along)
 	cr_expect_str_eq(names(SLICE("p"), false), "p p/q p/q/b p/q/b/c p/q/d");
 }
 
+Test(mailbox, a_mere_level_is_renamed)
+{
+	cr_assert_eq(create("a/b/c"), OK);
+	cr_assert_eq(create("a/d"), OK);
+	cr_assert_eq(mailbox_delete(box.st, ALICE, SLICE("a"), NULL), OK);
+	cr_expect_eq(rename_box("a", "a"), ERR_EXISTS);
+	cr_expect_eq(rename_box("a", "a/x"), ERR_INVALID);
+	cr_expect_eq(rename_box("a", "p/q"), OK);
+	cr_expect_str_eq(names(SLICE("a"), false), "");
+	cr_expect_str_eq(names(SLICE("p"), false), "p p/q/b p/q/b/c p/q/d");
+	cr_expect_eq(rename_box("a", "z"), ERR_NOT_FOUND);
+}
+
 Test(mailbox, a_name_used_again_has_another_validity)
 {
 	struct mailbox first, second;
