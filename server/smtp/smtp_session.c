@@ -76,8 +76,9 @@ static enum fault wrong_state(const struct smtp_session *s, const struct smtp_ve
 	case SMTP_BDAT:
 		return FAULT_BDAT_OPEN;
 	default:
-		if (verb->states & IN_RCPT)
-			return s->mail->rcpts_refused ? FAULT_NO_VALID_RCPT : FAULT_RCPT_FIRST;
+		if (verb->states & IN_RCPT) /* RFC 2033 4.2: in LMTP it is 503 always */
+			return s->mail->rcpts_refused && !smtp_is_lmtp(s) ? FAULT_NO_VALID_RCPT :
+									    FAULT_RCPT_FIRST;
 		return verb->run == smtp_do_mail ? FAULT_MAIL_NESTED : FAULT_IN_MAIL;
 	}
 }
