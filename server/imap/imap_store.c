@@ -281,7 +281,7 @@ static enum verdict answer(struct storing *st, bool gone)
 	struct imap_session *s = st->s;
 	slice code = st->args->conditional ? modified(st) : SLICE("");
 
-	gone = gone && !s->run->uid; /* RFC 2180 4.2 */
+	gone = gone && !s->run->uid && !st->args->silent; /* RFC 2180 4.2 */
 	if (gone)
 		imap_no(s, IMAP_CODE_EXPUNGEISSUED, "Some messages are not there any more");
 	else
