@@ -106,6 +106,17 @@ enum summary_list {
 	SUMMARY_LISTS,
 };
 
+/* In the order of the row. */
+enum summary_field {
+	SUMMARY_DATE,
+	SUMMARY_SUBJECT,
+	SUMMARY_MESSAGE_ID,
+	SUMMARY_IN_REPLY_TO,
+	SUMMARY_REFERENCES,
+	SUMMARY_LIST_ID,
+	SUMMARY_FIELDS,
+};
+
 /* Raw but unfolded: encoded words stay, word_decode reads them. */
 struct summary_envelope {
 	struct summary_text date, subject, message_id, in_reply_to, references, list_id;
@@ -122,6 +133,11 @@ struct summary_address {
 };
 
 bool summary_envelope(const struct summary *s, struct summary_envelope *out) must_use;
+/* One field of it alone: what stands behind is not looked at, so of a damaged row they may be true where
+ * summary_envelope is not. */
+bool summary_get_text(const struct summary *s, enum summary_field which,
+	struct summary_text *out) must_use;
+bool summary_get_list(const struct summary *s, enum summary_list which, slice *out) must_use;
 /* Cuts the next item off. False at the end, or where the row is damaged. */
 bool summary_address_next(slice *list, struct summary_address *out);
 

@@ -51,6 +51,20 @@ static void check_envelope(const struct summary_envelope *e, slice row, bool tru
 		check_text(&e->subject, row);
 }
 
+/* One field alone is what all together say it is. */
+static void check_fields(const struct summary *s, const struct summary_envelope *e, slice row)
+{
+	struct summary_text text;
+	slice list;
+	bool got = summary_get_text(s, SUMMARY_SUBJECT, &text);
+
+	must(got ? feed_inside(text.text, row) : !e);
+	must(!e || (text.text.ptr == e->subject.text.ptr && text.text.len == e->subject.text.len));
+	got = summary_get_list(s, SUMMARY_TO, &list);
+	must(got ? feed_inside(list, row) : !e);
+	must(!e || (list.ptr == e->lists[SUMMARY_TO].ptr && list.len == e->lists[SUMMARY_TO].len));
+}
+
 static void check_part(const struct summary_part *p, const struct summary *s, slice row)
 {
 	must(p->header_at <= p->body_at && p->body_at <= s->size);
@@ -75,10 +89,12 @@ static void read_row(slice row, bool trusted)
 	}
 	must(feed_inside(s.preview, row) && feed_inside(s.base_key, row));
 	must(!trusted || (text_is_utf8(s.preview) && s.header_len <= s.size && s.lines <= s.size));
-	if (summary_envelope(&s, &e))
+	bool whole = summary_envelope(&s, &e);
+
+	must(whole || !trusted);
+	if (whole)
 		check_envelope(&e, row, trusted);
-	else
-		must(!trusted);
+	check_fields(&s, whole ? &e : NULL, row);
 	for (parts = summary_parts(&s); summary_part_next(&parts, &p);) {
 		if (trusted)
 			check_part(&p, &s, row);

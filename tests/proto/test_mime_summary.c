@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* test_mime_summary.c - rows: what they say, whatever the cuts, and what damage does to readers. */
+#include "core/base/map.h"
 #include "core/base/text.h"
 #include "proto/mime/summary.h"
 #include "tests/support/proto_feeds.h"
@@ -482,6 +483,42 @@ Test(mime_summary, which_part_is_previewed)
 	}
 }
 
+static bool same_text(const struct summary_text *a, const struct summary_text *b)
+{
+	return a->text.ptr == b->text.ptr && a->text.len == b->text.len && a->safe == b->safe;
+}
+
+/* One field alone is what all of them together say it is; of a damaged row it lies inside at least. */
+static void read_fields(const struct summary *s, slice row)
+{
+	struct summary_envelope e;
+	bool good = summary_envelope(s, &e);
+	const struct summary_text *const texts[SUMMARY_FIELDS] = {
+		[SUMMARY_DATE] = &e.date,
+		[SUMMARY_SUBJECT] = &e.subject,
+		[SUMMARY_MESSAGE_ID] = &e.message_id,
+		[SUMMARY_IN_REPLY_TO] = &e.in_reply_to,
+		[SUMMARY_REFERENCES] = &e.references,
+		[SUMMARY_LIST_ID] = &e.list_id,
+	};
+	struct summary_text text;
+	slice list;
+
+	for (int i = 0; i < SUMMARY_FIELDS; i++) {
+		bool got = summary_get_text(s, (enum summary_field)i, &text);
+
+		cr_assert(got ? feed_inside(text.text, row) : !good, "field %d", i);
+		cr_assert(!good || same_text(&text, texts[i]), "field %d", i);
+	}
+	for (int i = 0; i < SUMMARY_LISTS; i++) {
+		bool got = summary_get_list(s, (enum summary_list)i, &list);
+
+		cr_assert(got ? feed_inside(list, row) : !good, "list %d", i);
+		cr_assert(!good || (list.ptr == e.lists[i].ptr && list.len == e.lists[i].len),
+			"list %d", i);
+	}
+}
+
 /* Every prefix, and every byte changed: never a read outside, and the end is always reached. */
 static void read_all(slice row)
 {
@@ -496,6 +533,7 @@ static void read_all(slice row)
 		return;
 	for (unsigned i = 0; i < s.refs; i++)
 		cr_assert(feed_inside(s.ref_bytes, row) && (summary_ref(&s, i) || true));
+	read_fields(&s, row);
 	if (summary_envelope(&s, &e))
 		while (summary_address_next(&e.lists[SUMMARY_TO], &item))
 			cr_assert(feed_inside(item.name.text, row));
@@ -530,6 +568,37 @@ Test(mime_summary, damaged_rows_are_never_overread)
 		}
 	}
 	done(&m);
+}
+
+/* Fields of any length, some missing: those whose length takes one byte, two and three. */
+Test(mime_summary, a_field_alone_is_as_in_the_envelope)
+{
+	static const char *const names[] = { "Date", "Subject", "Message-ID", "In-Reply-To",
+		"References", "List-Id", "From", "Sender", "Reply-To", "To", "Cc", "Bcc" };
+	static const size_t sizes[] = { 0, 1, 30, 31, 32, 62, 100, 4090, 4096, 8000 };
+	uint64_t seed = 7;
+
+	for (unsigned run = 0; run < 300; run++) {
+		struct made m = { 0 };
+		struct out head = out_arena(&m.a), row = out_arena(&m.a);
+		struct summary s;
+
+		for (size_t i = 0; i < array_len(names); i++) {
+			uint64_t dice = map_hash_u64(seed++);
+
+			if (dice % 3 == 0)
+				continue;
+			out_printf(&head, "%s: ", names[i]);
+			for (size_t n = sizes[dice / 3 % array_len(sizes)]; n; n--)
+				out_char(&head, i >= 6 && n % 9 == 0 ? ',' : 'x');
+			out_str(&head, "\r\n");
+		}
+		out_str(&head, "\r\nbody\r\n");
+		summary_make(&m.a, out_written(&head), &row);
+		cr_assert(summary_open(out_written(&row), &s));
+		read_fields(&s, out_written(&row));
+		done(&m);
+	}
 }
 
 /* A row of an older version is read, and right if its numbers are; one of a newer is no row. */
