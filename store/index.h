@@ -126,6 +126,8 @@ struct index_cursor {
 enum err index_seek(struct index_txn *txn, struct index_cursor *c, slice from,
 	slice prefix) must_use;
 enum err index_next(struct index_cursor *c) must_use;
+/* The same when many more will follow, in a read transaction only: rows ahead are on their way from memory. */
+enum err index_next_many(struct index_cursor *c) must_use;
 void index_cursor_done(struct index_cursor *c);
 
 /* --- Care --- */

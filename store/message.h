@@ -144,6 +144,9 @@ struct message_scan {
 	modseq changed_since; /* 0: all; only rows with changed above it, found by the change log */
 	unsigned want;
 	bool (*each)(void *arg, const struct message_row *row);
+	/* May be NULL. Told of each row one row before its turn, to have what `each` will read fetched
+	 * from memory meanwhile; of one more where `each` ends the scan. */
+	void (*ahead)(void *arg, const struct message_row *row);
 	void *arg;
 	uint32_t next; /* out: where to go on; 0: it came to the end */
 };

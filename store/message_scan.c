@@ -3,7 +3,7 @@
  *
  * A scan walks one cursor over message rows and, for summaries, a second one over the account's
  * bodies: both ascend together in most mailboxes, so the next body is mostly the next row. Nothing is
- * allocated per row. */
+ * allocated per row. With `ahead` a row waits until the next one was read. */
 #include "core/base/runs.h"
 #include "store/message.h"
 #include "store/message_int.h"
@@ -129,6 +129,8 @@ struct scanning {
 	struct message_row row;
 	struct keys_body parsed;
 	char *joined; /* a summary of several pieces */
+	struct message_row held;
+	bool holds, stopped;
 };
 
 /* A body of several pieces is put together in memory kept for the scan. */
@@ -160,7 +162,7 @@ static enum err find_body(struct scanning *sc)
 	slice want = keys_slice(&sc->body);
 
 	for (unsigned i = 0; sc->bodies.lmdb && i < NEXT_TRIES; i++) {
-		if (index_next(&sc->bodies))
+		if (index_next_many(&sc->bodies))
 			break;
 		int order = slice_cmp(sc->bodies.key, want);
 
@@ -193,8 +195,39 @@ static enum err read_body(struct scanning *sc)
 	return keys_body_pieces(&sc->parsed) ? join_pieces(sc) : OK;
 }
 
-/* The row at the cursor; *out_stop: the caller has enough. */
-static enum err take_row(struct scanning *sc, bool *out_stop)
+static void tell(struct scanning *sc, const struct message_row *row)
+{
+	struct message_scan *scan = sc->scan;
+
+	sc->stopped = !scan->each(scan->arg, row);
+	if (sc->stopped)
+		scan->next = row->m.uid;
+}
+
+static void tell_held(struct scanning *sc)
+{
+	if (sc->holds && !sc->stopped)
+		tell(sc, &sc->held);
+	sc->holds = false;
+}
+
+static void hold(struct scanning *sc)
+{
+	bool lasts = sc->row.summary.ptr != sc->joined || !sc->joined;
+
+	sc->scan->ahead(sc->scan->arg, &sc->row);
+	tell_held(sc);
+	if (sc->stopped)
+		return;
+	sc->holds = lasts;
+	if (lasts)
+		sc->held = sc->row;
+	else
+		tell(sc, &sc->row);
+}
+
+/* The row at the cursor. */
+static enum err take_row(struct scanning *sc)
 {
 	struct message_scan *scan = sc->scan;
 	struct message *m = &sc->row.m;
@@ -211,9 +244,10 @@ static enum err take_row(struct scanning *sc, bool *out_stop)
 		err = read_body(sc);
 	if (err)
 		return err;
-	*out_stop = !scan->each(scan->arg, &sc->row);
-	if (*out_stop)
-		scan->next = m->uid;
+	if (scan->ahead)
+		hold(sc);
+	else
+		tell(sc, &sc->row);
 	return OK;
 }
 
@@ -231,15 +265,15 @@ static enum err seek_row(struct scanning *sc, uint32_t uid)
 }
 
 /* ERR_NOT_FOUND: no row is behind. */
-static enum err scan_run(struct scanning *sc, const struct run *run, bool *out_stop)
+static enum err scan_run(struct scanning *sc, const struct run *run)
 {
 	enum err err = seek_row(sc, run->first);
 
 	while (!err && keys_last_u32(sc->rows.key) <= run->last) {
-		err = take_row(sc, out_stop);
-		if (err || *out_stop)
+		err = take_row(sc);
+		if (err || sc->stopped)
 			break;
-		err = index_next(&sc->rows);
+		err = index_next_many(&sc->rows);
 		sc->at_row = !err;
 	}
 	return err;
@@ -257,13 +291,14 @@ static enum err scan_runs(struct scanning *sc)
 {
 	uint32_t from = MAX(sc->scan->from, (uint32_t)1);
 	struct run run;
-	bool stop = false;
 	enum err err = OK;
 
-	while (!err && !stop && from && next_run(sc, from, &run)) {
-		err = scan_run(sc, &run, &stop);
+	while (!err && !sc->stopped && from && next_run(sc, from, &run)) {
+		err = scan_run(sc, &run);
 		from = run.last + 1;
 	}
+	if (!err || err == ERR_NOT_FOUND)
+		tell_held(sc);
 	return err == ERR_NOT_FOUND ? OK : err;
 }
 

@@ -166,6 +166,80 @@ Test(message, long_summaries_come_back_whole)
 	free(bytes);
 }
 
+/* --- Looking ahead --- */
+
+struct looking {
+	uint32_t announced, told; /* uids */
+	unsigned stop_at;         /* so many rows are taken, and the scan is ended */
+	unsigned taken;
+	size_t sizes[64];
+	char first[64]; /* bytes of the summaries */
+};
+
+static void look_ahead(void *arg, const struct message_row *row)
+{
+	struct looking *l = arg;
+
+	cr_assert(row->m.uid > l->announced);
+	cr_assert(l->announced <= l->told + 1, "one row ahead, not more");
+	l->announced = row->m.uid;
+}
+
+static bool look_at(void *arg, const struct message_row *row)
+{
+	struct looking *l = arg;
+
+	cr_assert_eq(row->m.uid, l->told + 1);
+	cr_assert(l->announced >= row->m.uid);
+	if (l->taken == l->stop_at)
+		return false;
+	l->taken++;
+	l->told = row->m.uid;
+	l->sizes[row->m.uid] = row->summary.len;
+	l->first[row->m.uid] = row->summary.len ? row->summary.ptr[row->summary.len - 1] : 0;
+	return true;
+}
+
+/* Summaries of one row and of several in turns; the scan is ended behind every row, and goes on. */
+Test(message, a_scan_that_looks_ahead_tells_the_same)
+{
+	enum { COUNT = 24 };
+	static char bytes[6000];
+
+	for (unsigned i = 1; i <= COUNT; i++) {
+		struct delivering d = { .account = ALICE,
+			.seed = i,
+			.size = i,
+			.summary = { bytes, i % 3 ? 10 + i : 1800 + 170 * i } };
+
+		memset(bytes, 'a' + (int)i, sizeof(bytes));
+		cr_assert_eq(deliver_one(box.st, &d), OK);
+	}
+	sync_all(box.st, ALICE);
+	for (unsigned step = 1; step <= COUNT + 1; step++) {
+		struct looking l = { .stop_at = step };
+		struct message_scan s = { .account = ALICE,
+			.mailbox = MAILBOX_INBOX,
+			.want = MESSAGE_WANT_SUMMARY,
+			.each = look_at,
+			.ahead = look_ahead,
+			.arg = &l };
+
+		do {
+			l.taken = 0;
+			l.announced = l.told;
+			cr_assert_eq(message_scan(box.st, &s), OK);
+			s.from = s.next;
+			cr_assert(!s.next || s.next == l.told + 1);
+		} while (s.next);
+		cr_assert_eq(l.told, (uint32_t)COUNT, "in steps of %u", step);
+		for (unsigned i = 1; i <= COUNT; i++) {
+			cr_expect_eq(l.sizes[i], i % 3 ? 10 + i : 1800 + 170 * i);
+			cr_expect_eq(l.first[i], (char)('a' + (int)i));
+		}
+	}
+}
+
 Test(message, flags_change_and_count)
 {
 	modseq first, second;
