@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* imap_find.c - a plan goes over the mailbox: in stretches, so that a client that left is noticed and
- * no transaction lasts long. */
+ * no transaction lasts long.
+ *
+ * A large mailbox is divided into lanes, one run of uids each, which helper threads go along at the same
+ * time: a scan mostly waits for memory, and of that two cores can do twice as much. A round is one stretch
+ * of every lane that has not ended. */
 #include "server/imap/imap_find.h"
 
 #include "core/job.h"
@@ -9,7 +13,14 @@
 #include "server/imap/imap_out.h"
 #include "server/imap/imap_summary.h"
 
-enum { WARM_ROWS = 300, STRETCH_ROWS = 20000, OPEN_ROWS = 256, OPEN_BYTES = 1 << 20 };
+enum {
+	WARM_ROWS = 300,
+	STRETCH_ROWS = 20000,
+	OPEN_ROWS = 256,
+	OPEN_BYTES = 1 << 20,
+	LANE_ROWS = 1000, /* fewer are not worth a change of threads */
+	LINE_BYTES = 64,
+};
 
 /* A row that needs bytes, kept until the transaction has ended. */
 struct open_row {
@@ -18,153 +29,319 @@ struct open_row {
 	slice splice, stored;
 };
 
-/* The helper's; the worker looks when it has ended. */
-struct stretch {
+/* The stretches that run at the same time; the worker's. */
+struct round {
+	struct fiber_wait wait;
+	unsigned left;
+};
+
+/* The helper's; the worker looks when its stretch has ended. */
+struct lane {
 	struct find_run *run;
 	struct store *store;
+	struct runs uids;
 	struct message_scan scan;
 	struct arena scratch, kept;
 	struct open_row *first, **end;
 	size_t rows, open;
 	struct find_eyes eyes;
 	struct charset_cache charsets;
+	unsigned number;
+	bool ended, failed;
 	enum err err;
+	struct job job;
+	struct round *round;
 };
 
-static void keep_open(struct stretch *st, const struct message_row *row)
+static void keep_open(struct lane *l, const struct message_row *row)
 {
-	struct open_row *o = arena_new(&st->kept, struct open_row);
+	struct open_row *o = arena_new(&l->kept, struct open_row);
 
 	*o = (struct open_row){ .m = row->m,
-		.splice = arena_dup(&st->kept, row->splice),
-		.stored = arena_dup(&st->kept, row->summary) };
-	*st->end = o;
-	st->end = &o->next;
-	st->open++;
+		.splice = arena_dup(&l->kept, row->splice),
+		.stored = arena_dup(&l->kept, row->summary) };
+	*l->end = o;
+	l->end = &o->next;
+	l->open++;
 }
 
 static bool look(void *arg, const struct message_row *row)
 {
-	struct stretch *st = arg;
+	struct lane *l = arg;
 	struct find_row r = { .m = row->m, .splice = row->splice };
 	enum find_answer answer;
 
-	if (st->rows == STRETCH_ROWS || st->open == OPEN_ROWS || st->kept.used_bytes > OPEN_BYTES)
+	if (l->rows == STRETCH_ROWS || l->open == OPEN_ROWS || l->kept.used_bytes > OPEN_BYTES)
 		return false;
-	st->rows++;
+	l->rows++;
 	r.has_summary = row->summary.len && summary_open(row->summary, &r.summary);
-	answer = find_match(st->run->plan->root, &r, &st->eyes);
+	answer = find_match(l->run->plan->root, &r, &l->eyes);
 	/* Hits keep their order: behind one that is open, all wait. */
 	if (answer == FIND_MAYBE ||
-		(answer == FIND_YES && (st->open || (st->run->wants_summary && !r.has_summary))))
-		keep_open(st, row);
+		(answer == FIND_YES && (l->open || (l->run->wants != FIND_ROW && !r.has_summary))))
+		keep_open(l, row);
 	else if (answer == FIND_YES)
-		st->run->hit(st->run, &r, &st->charsets);
-	if (st->scratch.used_bytes)
-		arena_reset(&st->scratch);
+		l->run->hit(l->run, l->number, &r, &l->charsets);
+	if (l->scratch.used_bytes)
+		arena_reset(&l->scratch);
 	return true;
 }
 
-static void look_inside(struct stretch *st, const struct open_row *o)
+static void look_inside(struct lane *l, const struct open_row *o)
 {
 	struct find_row r = { .m = o->m, .splice = o->splice };
-	struct find_bytes bytes = { .store = st->store, .arena = &st->scratch };
+	struct find_bytes bytes = { .store = l->store, .arena = &l->scratch };
 
-	r.has_summary =
-		!imap_summary_open(st->store, o->stored, o->m.blob, &st->scratch, &r.summary);
-	st->eyes.bytes = &bytes;
+	r.has_summary = !imap_summary_open(l->store, o->stored, o->m.blob, &l->scratch, &r.summary);
+	l->eyes.bytes = &bytes;
 	if (!r.has_summary)
-		st->run->failed = true;
-	else if (find_match(st->run->plan->root, &r, &st->eyes) == FIND_YES)
-		st->run->hit(st->run, &r, &st->charsets);
-	st->run->failed = st->run->failed || bytes.failed;
-	st->eyes.bytes = NULL;
-	arena_reset(&st->scratch);
+		l->failed = true;
+	else if (find_match(l->run->plan->root, &r, &l->eyes) == FIND_YES)
+		l->run->hit(l->run, l->number, &r, &l->charsets);
+	l->failed = l->failed || bytes.failed;
+	l->eyes.bytes = NULL;
+	arena_reset(&l->scratch);
+}
+
+/* The envelope stands some lines behind the quick part, which the matching of the row before gives memory
+ * the time for. */
+static void fetch_envelope(void *arg, const struct message_row *row)
+{
+	struct summary s;
+
+	(void)arg;
+	if (!row->summary.len || !summary_open(row->summary, &s))
+		return;
+	__builtin_prefetch(s.envelope.ptr);
+	__builtin_prefetch(s.envelope.ptr + LINE_BYTES);
 }
 
 static void search(void *arg)
 {
-	struct stretch *st = arg;
+	struct lane *l = arg;
 
-	st->rows = st->open = 0;
-	st->first = NULL;
-	st->end = &st->first;
-	st->err = message_scan_here(st->store, &st->scan);
-	st->scan.from = st->scan.next;
-	for (const struct open_row *o = st->first; !st->err && o; o = o->next)
-		look_inside(st, o);
-	arena_reset(&st->kept);
+	l->rows = l->open = 0;
+	l->first = NULL;
+	l->end = &l->first;
+	l->err = message_scan_here(l->store, &l->scan);
+	l->scan.from = l->scan.next;
+	l->ended = !l->scan.next;
+	for (const struct open_row *o = l->first; !l->err && o; o = o->next)
+		look_inside(l, o);
+	arena_reset(&l->kept);
 }
 
-static enum err run_all(struct imap_session *s, struct stretch *st)
+static void search_beside(struct job *job)
 {
-	do {
-		if (st->scan.want && st->scan.uids->count >= WARM_ROWS)
-			message_warm(st->store, &st->scan);
-		job_run(search, st);
-		if (st->err)
-			return st->err;
-		enum err err = imap_out_wait(s);
-		if (err)
-			return err;
-	} while (st->scan.next);
-	return OK;
+	search(container_of(job, struct lane, job));
+}
+
+static void searched(struct worker *w, struct job *job)
+{
+	struct round *r = container_of(job, struct lane, job)->round;
+
+	(void)w;
+	if (--r->left == 0)
+		fiber_wake(&r->wait, OK);
+}
+
+/* --- Lanes --------------------------------------------------------------------------------------------- */
+
+static void search_side_by_side(struct lane *lanes, unsigned count)
+{
+	struct round round = { .left = 0 };
+
+	for (unsigned i = 0; i < count; i++)
+		round.left += !lanes[i].ended;
+	for (unsigned i = 0; i < count; i++) {
+		if (lanes[i].ended)
+			continue;
+		lanes[i].round = &round;
+		job_send(&lanes[i].job, NULL);
+	}
+	(void)!fiber_wait_through(&round.wait);
+}
+
+static enum err run_round(struct lane *lanes, unsigned count)
+{
+	enum err err = OK;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct lane *l = &lanes[i];
+
+		if (!l->ended && l->scan.want && l->uids.count >= WARM_ROWS)
+			message_warm(l->store, &l->scan);
+	}
+	if (count > 1)
+		search_side_by_side(lanes, count);
+	else
+		job_run(search, lanes);
+	for (unsigned i = 0; i < count && !err; i++)
+		err = lanes[i].err;
+	return err;
+}
+
+static bool all_ended(const struct lane *lanes, unsigned count)
+{
+	while (count && lanes[count - 1].ended)
+		count--;
+	return count == 0;
+}
+
+static enum err run_all(struct imap_session *s, struct lane *lanes, unsigned count)
+{
+	enum err err = OK;
+
+	while (!err && !all_ended(lanes, count)) {
+		err = run_round(lanes, count);
+		if (!err)
+			err = imap_out_wait(s);
+	}
+	return err;
+}
+
+/* As many to each, in order. False: no memory. */
+static bool share(struct run_list list, struct lane *lanes, unsigned count)
+{
+	uint64_t each = (run_list_count(list) + count - 1) / count, room = each;
+
+	for (size_t i = 0; i < list.len; i++) {
+		uint64_t first = list.runs[i].first, last = list.runs[i].last;
+
+		while (first <= last) {
+			uint64_t n = MIN(last - first + 1, room);
+
+			if (!runs_add_range(&lanes->uids, (uint32_t)first,
+				    (uint32_t)(first + n - 1)))
+				return false;
+			first += n;
+			room -= n;
+			lanes += !room;
+			room = room ? room : each;
+		}
+	}
+	return true;
+}
+
+static void lane_init(struct imap_session *s, struct find_run *run, struct lane *l)
+{
+	bool summary = run->wants != FIND_ROW || run->plan->wants != FIND_ROW;
+	bool envelope = run->wants == FIND_ENVELOPE || run->plan->wants == FIND_ENVELOPE;
+
+	l->run = run;
+	l->store = imap_store_of(s);
+	l->job = (struct job){ .run = search_beside, .done = searched };
+	l->eyes = (struct find_eyes){ .scratch = &l->scratch,
+		.charsets = &l->charsets,
+		.now = worker_wall(s->head.door->w) };
+	l->scan = (struct message_scan){ .account = s->account,
+		.mailbox = s->box->view->watch.mailbox,
+		.uids = &l->uids,
+		.want = summary ? MESSAGE_WANT_SUMMARY : 0,
+		.each = look,
+		.ahead = envelope ? fetch_envelope : NULL,
+		.arg = l };
+	l->ended = !l->uids.count;
+}
+
+static void lane_done(struct lane *l)
+{
+	runs_done(&l->uids);
+	arena_done(&l->scratch);
+	arena_done(&l->kept);
+	charset_cache_done(&l->charsets);
 }
 
 enum err find_run(struct imap_session *s, struct find_run *run)
 {
-	struct runs uids = { 0 };
-	struct stretch st = { .run = run, .store = imap_store_of(s) };
+	uint64_t worth = run_list_count(run->plan->uids) / LANE_ROWS;
+	unsigned most = worker_self() ? MIN(workers_count(), (unsigned)FIND_LANES) : 1;
+	unsigned count = (unsigned)MAX(MIN(worth, (uint64_t)most), UINT64_C(1));
+	struct lane *lanes;
 
 	if (!run->plan->uids.len)
 		return OK;
-	st.eyes = (struct find_eyes){ .scratch = &st.scratch,
-		.charsets = &st.charsets,
-		.now = worker_wall(s->head.door->w) };
-	st.scan = (struct message_scan){ .account = s->account,
-		.mailbox = s->box->view->watch.mailbox,
-		.uids = &uids,
-		.want = run->wants_summary || run->plan->wants_summary ? MESSAGE_WANT_SUMMARY : 0,
-		.each = look,
-		.arg = &st };
-	enum err err = imap_runs_of(run->plan->uids, &uids) ? run_all(s, &st) : ERR_NOMEM;
-	runs_done(&uids);
-	arena_done(&st.scratch);
-	arena_done(&st.kept);
-	charset_cache_done(&st.charsets);
+	lanes = arena_array(&s->arena, struct lane, count);
+	enum err err = share(run->plan->uids, lanes, count) ? OK : ERR_NOMEM;
+	for (unsigned i = 0; i < count; i++) {
+		lanes[i].number = i;
+		lane_init(s, run, &lanes[i]);
+	}
+	if (!err)
+		err = run_all(s, lanes, count);
+	for (unsigned i = 0; i < count; i++) {
+		run->failed = run->failed || lanes[i].failed;
+		lane_done(&lanes[i]);
+	}
 	return err;
 }
 
 /* --- Only the uids ------------------------------------------------------------------------------------- */
 
-struct uid_run {
-	struct find_run run;
-	struct find_found *found;
+/* What one lane found. */
+struct lane_found {
+	struct arena arena;
 	struct run_builder uids;
+	modseq highest, first_changed, last_changed;
 };
 
-static void take_uid(struct find_run *run, const struct find_row *row,
+struct uid_run {
+	struct find_run run;
+	struct lane_found found[FIND_LANES];
+};
+
+static void take_uid(struct find_run *run, unsigned lane, const struct find_row *row,
 	struct charset_cache *charsets)
 {
-	struct uid_run *u = container_of(run, struct uid_run, run);
+	struct lane_found *f = &container_of(run, struct uid_run, run)->found[lane];
 
-	run_builder_add(&u->uids, row->m.uid, row->m.uid);
-	if (!u->found->first_changed)
-		u->found->first_changed = row->m.changed;
-	u->found->last_changed = row->m.changed;
-	u->found->highest = MAX(u->found->highest, row->m.changed);
+	(void)charsets;
+	if (!f->first_changed)
+		f->first_changed = row->m.changed;
+	f->last_changed = row->m.changed;
+	f->highest = MAX(f->highest, row->m.changed);
+	run_builder_add(&f->uids, row->m.uid, row->m.uid);
+}
+
+static void put_together(struct uid_run *u, struct run_builder *uids, struct find_found *out)
+{
+	for (size_t i = 0; i < FIND_LANES; i++) {
+		const struct lane_found *f = &u->found[i];
+		struct run_list list = run_builder_list(&f->uids);
+
+		for (size_t at = 0; at < list.len; at++)
+			run_builder_add(uids, list.runs[at].first, list.runs[at].last);
+		out->highest = MAX(out->highest, f->highest);
+		if (!out->first_changed)
+			out->first_changed = f->first_changed;
+		if (list.len)
+			out->last_changed = f->last_changed;
+	}
 }
 
 enum err find_uids(struct imap_session *s, const struct find_plan *plan, struct find_found *out)
 {
-	struct uid_run u = {
-		.run = { .plan = plan, .hit = take_uid }, .found = out, .uids = { .a = &s->arena }
-	};
-	enum err err;
+	struct uid_run *u = arena_new(&s->arena, struct uid_run);
+	struct run_builder uids = { .a = &s->arena };
 
-	*out = (struct find_found){ .failed = false };
-	err = find_run(s, &u.run);
-	out->uids = run_builder_list(&u.uids);
-	out->failed = u.run.failed;
+	*u = (struct uid_run){ .run = { .plan = plan, .hit = take_uid } };
+	for (size_t i = 0; i < FIND_LANES; i++)
+		u->found[i].uids.a = &u->found[i].arena;
+	enum err err = find_run(s, &u->run);
+	*out = (struct find_found){ .failed = u->run.failed };
+	put_together(u, &uids, out);
+	out->uids = run_builder_list(&uids);
+	for (size_t i = 0; i < FIND_LANES; i++)
+		arena_done(&u->found[i].arena);
 	return err;
+}
+
+uint32_t find_seq(struct imap_session *s, struct find_seq *at, uint32_t uid)
+{
+	/* Of two uids side by side, both known, so are the numbers. */
+	bool beside = at->seq && uid == at->uid + 1;
+
+	at->seq = beside ? at->seq + 1 : imap_uid_to_seq(s, uid);
+	at->uid = uid;
+	return at->seq;
 }

@@ -34,10 +34,12 @@ struct find_term {
 	struct collate_needle needle;
 	struct run_list uids; /* UID, SEQ */
 };
+/* What of a message is read. */
+enum find_wants { FIND_ROW, FIND_SUMMARY, FIND_ENVELOPE };
 struct find_plan {
 	const struct find_term *root;
 	struct run_list uids; /* no message outside can match */
-	bool wants_summary;
+	enum find_wants wants;
 };
 enum find_fault { FIND_OK, FIND_BAD_CHARSET, FIND_BAD_SET, FIND_BAD_TEXT };
 /* On the worker; everything lies in s->arena. */
@@ -80,12 +82,14 @@ bool find_in_body(const struct find_term *term, const struct find_row *row, stru
 bool find_in_text(const struct find_term *term, const struct find_row *row, struct find_eyes *eyes);
 
 /* --- imap_find.c --- */
-/* A run over the mailbox. `hit` is called on helper threads, in order of uid; slices of the row die with
- * the call. */
+/* A run over the mailbox, in lanes: all uids of one are before those of the next. `hit` is called on
+ * helper threads, for one lane after another in order of uid, for different lanes at the same time;
+ * slices of the row die with the call. */
+enum { FIND_LANES = 4 };
 struct find_run {
 	const struct find_plan *plan;
-	bool wants_summary; /* `hit` does, whatever the plan wants */
-	void (*hit)(struct find_run *run, const struct find_row *row,
+	enum find_wants wants; /* `hit` does, whatever the plan wants */
+	void (*hit)(struct find_run *run, unsigned lane, const struct find_row *row,
 		struct charset_cache *charsets);
 	bool failed; /* out: some body could not be read, and was taken for no match */
 };
@@ -99,6 +103,12 @@ struct find_found {
 };
 enum err find_uids(struct imap_session *s, const struct find_plan *plan,
 	struct find_found *out) must_use;
+/* imap_uid_to_seq of uids that ascend and were found: quick where they stand side by side. Not across a
+ * wait; begins zeroed. */
+struct find_seq {
+	uint32_t uid, seq;
+};
+uint32_t find_seq(struct imap_session *s, struct find_seq *at, uint32_t uid);
 /* What a handler does with a plan that cannot be: answers. */
 enum verdict find_refuse(struct imap_session *s, enum find_fault fault);
 

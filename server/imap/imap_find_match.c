@@ -71,33 +71,27 @@ static bool in_addresses(const struct find_term *t, slice list, struct find_eyes
 	return false;
 }
 
-static bool in_string(const struct find_term *t, const struct summary_text *text,
-	struct find_eyes *eyes)
+static bool in_string(const struct find_term *t, const struct find_row *row,
+	enum summary_field which, struct find_eyes *eyes)
 {
-	if (!text->text.ptr)
+	struct summary_text text;
+
+	if (!summary_get_text(&row->summary, which, &text) || !text.text.ptr)
 		return false;
-	return t->empty || collate_has(&t->needle, decoded(text->text, eyes));
+	return t->empty || collate_has(&t->needle, decoded(text.text, eyes));
 }
 
 static bool in_list(const struct find_term *t, const struct find_row *row, enum summary_list which,
 	struct find_eyes *eyes)
 {
-	struct summary_envelope env;
+	slice list;
 
-	return summary_envelope(&row->summary, &env) && in_addresses(t, env.lists[which], eyes);
+	return summary_get_list(&row->summary, which, &list) && in_addresses(t, list, eyes);
 }
 
 static enum find_answer yes_if(bool yes)
 {
 	return yes ? FIND_YES : FIND_NO;
-}
-
-static enum find_answer in_subject(const struct find_term *t, const struct find_row *row,
-	struct find_eyes *eyes)
-{
-	struct summary_envelope env;
-
-	return yes_if(summary_envelope(&row->summary, &env) && in_string(t, &env.subject, eyes));
 }
 
 /* --- HEADER ------------------------------------------------------------------------------------------ */
@@ -116,32 +110,27 @@ static const struct {
 
 static const struct {
 	enum header_id id;
-	size_t at;
+	enum summary_field field;
 } kept_strings[] = {
-	{ HEADER_SUBJECT, offsetof(struct summary_envelope, subject) },
-	{ HEADER_MESSAGE_ID, offsetof(struct summary_envelope, message_id) },
-	{ HEADER_IN_REPLY_TO, offsetof(struct summary_envelope, in_reply_to) },
-	{ HEADER_REFERENCES, offsetof(struct summary_envelope, references) },
-	{ HEADER_LIST_ID, offsetof(struct summary_envelope, list_id) },
-	{ HEADER_DATE, offsetof(struct summary_envelope, date) },
+	{ HEADER_SUBJECT, SUMMARY_SUBJECT },
+	{ HEADER_MESSAGE_ID, SUMMARY_MESSAGE_ID },
+	{ HEADER_IN_REPLY_TO, SUMMARY_IN_REPLY_TO },
+	{ HEADER_REFERENCES, SUMMARY_REFERENCES },
+	{ HEADER_LIST_ID, SUMMARY_LIST_ID },
+	{ HEADER_DATE, SUMMARY_DATE },
 };
 
 static enum find_answer in_header(const struct find_term *t, const struct find_row *row,
 	struct find_eyes *eyes)
 {
 	enum header_id id = header_id_of(t->name);
-	struct summary_envelope env;
 
 	for (size_t i = 0; i < array_len(kept_lists); i++)
 		if (kept_lists[i].id == id)
 			return yes_if(in_list(t, row, kept_lists[i].list, eyes));
 	for (size_t i = 0; i < array_len(kept_strings); i++)
-		if (kept_strings[i].id == id) {
-			const void *text = (const char *)&env + kept_strings[i].at;
-
-			return yes_if(summary_envelope(&row->summary, &env) &&
-				in_string(t, text, eyes));
-		}
+		if (kept_strings[i].id == id)
+			return yes_if(in_string(t, row, kept_strings[i].field, eyes));
 	if (!eyes->bytes)
 		return FIND_MAYBE;
 	return yes_if(find_in_header(t, row, eyes));
@@ -239,7 +228,7 @@ static enum find_answer of_summary(const struct find_term *t, const struct find_
 	case IMAP_KEY_BCC:
 		return yes_if(in_list(t, row, SUMMARY_BCC, eyes));
 	case IMAP_KEY_SUBJECT:
-		return in_subject(t, row, eyes);
+		return yes_if(in_string(t, row, SUMMARY_SUBJECT, eyes));
 	case IMAP_KEY_HEADER:
 		return in_header(t, row, eyes);
 	case IMAP_KEY_BODY:

@@ -8,7 +8,7 @@ struct maker {
 	struct imap_session *s;
 	slice charset;
 	enum find_fault fault;
-	bool wants_summary;
+	enum find_wants wants;
 };
 
 static bool is_utf8(slice charset)
@@ -52,8 +52,7 @@ static void take_set(struct maker *m, const struct imap_search_node *node, struc
 	s->run->uid = uid;
 }
 
-/* What the row alone does not answer. */
-static bool wants_summary(enum imap_key key)
+static enum find_wants wants_of(enum imap_key key)
 {
 	switch (key) {
 	case IMAP_KEY_BCC:
@@ -62,15 +61,23 @@ static bool wants_summary(enum imap_key key)
 	case IMAP_KEY_SUBJECT:
 	case IMAP_KEY_TO:
 	case IMAP_KEY_HEADER:
+		return FIND_ENVELOPE;
 	case IMAP_KEY_BODY:
 	case IMAP_KEY_TEXT:
 	case IMAP_KEY_SENTBEFORE:
 	case IMAP_KEY_SENTON:
 	case IMAP_KEY_SENTSINCE:
-		return true;
-	default:
-		return false;
+		return FIND_SUMMARY;
+	default: /* the row alone answers */
+		return FIND_ROW;
 	}
+}
+
+/* Of the keys that search a text. */
+static void take_text(struct maker *m, const struct imap_search_node *node, struct find_term *t)
+{
+	t->empty = node->text.len == 0;
+	collate_needle_init(&t->needle, to_utf8(m, node->text), &m->s->arena);
 }
 
 static struct find_term *term_of(struct maker *m, const struct imap_search_node *node)
@@ -90,11 +97,9 @@ static struct find_term *term_of(struct maker *m, const struct imap_search_node 
 		take_set(m, node, t);
 	else if (node->key == IMAP_KEY_EMAILID || node->key == IMAP_KEY_THREADID)
 		t->name = node->text;
-	else if (wants_summary(node->key)) {
-		m->wants_summary = true;
-		t->empty = node->text.len == 0;
-		collate_needle_init(&t->needle, to_utf8(m, node->text), &s->arena);
-	}
+	else if (wants_of(node->key) != FIND_ROW)
+		take_text(m, node, t);
+	m->wants = MAX(m->wants, wants_of(node->key));
 	return t;
 }
 
@@ -131,9 +136,7 @@ enum find_fault find_plan_make(struct imap_session *s, const struct imap_search 
 	struct find_term *root = make(&m, search->root);
 	if (m.fault)
 		return m.fault;
-	*out = (struct find_plan){
-		.root = root, .uids = narrow(s, root), .wants_summary = m.wants_summary
-	};
+	*out = (struct find_plan){ .root = root, .uids = narrow(s, root), .wants = m.wants };
 	return FIND_OK;
 }
 

@@ -1,96 +1,78 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* imap_sort.c - SORT (RFC 5256 3).
  *
- * The run notes a number for each key of each message: itself, or the first bytes of a text whose rest
- * is only looked at when those are the same. So most comparisons touch nothing but the row. */
-#include <stdlib.h>
-
+ * The run notes the keys of each message, a helper thread sorts them and writes the answer, a piece at a
+ * time. */
 #include "core/job.h"
 #include "server/imap/imap_find.h"
 #include "server/imap/imap_int.h"
+#include "server/imap/imap_order.h"
 #include "server/imap/imap_out.h"
 
-enum { NUMBERS_A_TIME = 4000, TEXT_MAX = 256, PREFIX = 8 };
+enum { TEXT_MAX = 256 };
 
-struct sort_key {
-	uint64_t first; /* number, or big-endian prefix */
-	slice rest;
-};
+_Static_assert((int)ORDER_LANES >= (int)FIND_LANES, "a lane of a run is one of the order");
 
-struct sort_row {
-	uint32_t uid;
-	struct sort_key keys[]; /* as many as the command has */
+/* Of one lane, alone on its cache lines. */
+struct sort_lane {
+	_Alignas(64) struct arena scratch;
+	modseq highest; /* change of those found */
 };
 
 struct sorting {
 	struct find_run run;
 	const struct imap_sort *args;
-	struct arena *arena; /* of the rows: the command's */
-	struct arena scratch;
-	struct sort_row **rows;
-	size_t len, cap;
-	modseq highest; /* change of those found */
-	bool full;      /* out of memory */
+	struct sort_lane lanes[FIND_LANES];
+	struct order order;
+	bool good;
+	struct imap_flow flow;
+	size_t written; /* rows */
 };
 
 /* --- Keys: on a helper thread ---------------------------------------------------------------------------- */
 
-static void set_text(struct sorting *so, struct sort_key *key, slice text)
-{
-	uint64_t first = 0;
-
-	for (size_t i = 0; i < PREFIX; i++)
-		first = first << 8 | (i < text.len ? (unsigned char)text.ptr[i] : 0);
-	key->first = first;
-	if (text.len > PREFIX)
-		key->rest = arena_dup(so->arena, slice_sub(slice_skip(text, PREFIX), 0, TEXT_MAX));
-}
-
 static bool first_address(const struct find_row *row, enum summary_list which,
 	struct summary_address *out)
 {
-	struct summary_envelope env;
+	slice list;
 
-	if (!row->has_summary || !summary_envelope(&row->summary, &env))
+	if (!row->has_summary || !summary_get_list(&row->summary, which, &list))
 		return false;
-	while (summary_address_next(&env.lists[which], out))
+	while (summary_address_next(&list, out))
 		if (out->kind != SUMMARY_GROUP_END)
 			return true;
 	return false;
 }
 
 /* RFC 5256 3: addr-mailbox of the first address. Of a group that is its name (RFC 9051 7.5.2). */
-static void set_address(struct sorting *so, struct sort_key *key, const struct find_row *row,
-	enum summary_list which)
+static slice mailbox_key(struct arena *a, const struct find_row *row, enum summary_list which)
 {
 	struct summary_address address;
-	char buf[TEXT_MAX];
-	struct out o = out_fixed(buf, sizeof(buf));
+	struct out o = out_arena(a);
 
 	if (first_address(row, which, &address))
 		collate_key(&o,
 			address.kind == SUMMARY_GROUP ? address.name.text : address.local.text);
-	set_text(so, key, out_written(&o));
+	return out_written(&o);
 }
 
 /* RFC 5957: the name, or else the whole address. */
-static void set_display(struct sorting *so, struct sort_key *key, const struct find_row *row,
-	enum summary_list which, struct charset_cache *charsets)
+static slice display_key(struct arena *a, const struct find_row *row, enum summary_list which,
+	struct charset_cache *charsets)
 {
 	struct summary_address address;
-	struct out text = out_arena(&so->scratch), o = out_arena(&so->scratch);
+	struct out text = out_arena(a), o = out_arena(a);
 
-	if (first_address(row, which, &address)) {
-		if (address.name.text.len)
-			address.local.text.ptr = NULL; /* the name alone */
-		find_put_address(&text, &address, charsets);
-		slice shown = out_written(&text);
-		if (!address.name.text.len && shown.len > 2)
-			shown = slice_sub(slice_skip(shown, 1), 0, shown.len - 2);
-		collate_key(&o, shown);
-	}
-	set_text(so, key, out_written(&o));
-	arena_reset(&so->scratch);
+	if (!first_address(row, which, &address))
+		return SLICE("");
+	if (address.name.text.len)
+		address.local.text.ptr = NULL; /* the name alone */
+	find_put_address(&text, &address, charsets);
+	slice shown = out_written(&text);
+	if (!address.name.text.len && shown.len > 2)
+		shown = slice_sub(slice_skip(shown, 1), 0, shown.len - 2);
+	collate_key(&o, shown);
+	return out_written(&o);
 }
 
 /* Numbers compare unsigned: dates before 1970 come first. */
@@ -99,149 +81,133 @@ static uint64_t time_key(wall_ms at)
 	return (uint64_t)at ^ UINT64_C(1) << 63;
 }
 
-static void set_key(struct sorting *so, enum imap_sort_key by, struct sort_key *key,
-	const struct find_row *row, struct charset_cache *charsets)
+static uint64_t number_key(enum imap_sort_key by, const struct find_row *row)
 {
 	bool dated = row->has_summary && row->summary.has_sent;
 
-	switch (by) {
-	case IMAP_SORT_ARRIVAL:
-		key->first = time_key(row->m.received);
-		break;
-	case IMAP_SORT_DATE: /* RFC 5256 2.2 */
-		key->first = time_key(dated ? row->summary.sent : row->m.received);
-		break;
-	case IMAP_SORT_SIZE:
-		key->first = row->m.size;
-		break;
-	case IMAP_SORT_SUBJECT:
-		set_text(so, key, row->has_summary ? row->summary.base_key : SLICE(""));
-		break;
-	case IMAP_SORT_FROM:
-		set_address(so, key, row, SUMMARY_FROM);
-		break;
-	case IMAP_SORT_TO:
-		set_address(so, key, row, SUMMARY_TO);
-		break;
-	case IMAP_SORT_CC:
-		set_address(so, key, row, SUMMARY_CC);
-		break;
-	case IMAP_SORT_DISPLAYFROM:
-		set_display(so, key, row, SUMMARY_FROM, charsets);
-		break;
-	case IMAP_SORT_DISPLAYTO:
-		set_display(so, key, row, SUMMARY_TO, charsets);
-		break;
-	}
+	if (by == IMAP_SORT_SIZE)
+		return row->m.size;
+	/* RFC 5256 2.2 */
+	return time_key(by == IMAP_SORT_DATE && dated ? row->summary.sent : row->m.received);
 }
 
-static bool grow(struct sorting *so)
+static slice text_key(struct arena *a, enum imap_sort_key by, const struct find_row *row,
+	struct charset_cache *charsets)
 {
-	size_t cap = so->cap ? so->cap * 2 : 1024;
-	struct sort_row **rows = realloc(so->rows, cap * sizeof(*rows));
-
-	if (!rows) {
-		so->full = true;
-		return false;
+	switch (by) {
+	case IMAP_SORT_FROM:
+		return mailbox_key(a, row, SUMMARY_FROM);
+	case IMAP_SORT_TO:
+		return mailbox_key(a, row, SUMMARY_TO);
+	case IMAP_SORT_CC:
+		return mailbox_key(a, row, SUMMARY_CC);
+	case IMAP_SORT_DISPLAYFROM:
+		return display_key(a, row, SUMMARY_FROM, charsets);
+	case IMAP_SORT_DISPLAYTO:
+		return display_key(a, row, SUMMARY_TO, charsets);
+	default:
+		return row->has_summary ? row->summary.base_key : SLICE("");
 	}
-	so->rows = rows;
-	so->cap = cap;
-	return true;
 }
 
-static void take_row(struct find_run *run, const struct find_row *found,
+static bool is_number(enum imap_sort_key by)
+{
+	return by == IMAP_SORT_ARRIVAL || by == IMAP_SORT_DATE || by == IMAP_SORT_SIZE;
+}
+
+static void take_row(struct find_run *run, unsigned lane, const struct find_row *row,
 	struct charset_cache *charsets)
 {
 	struct sorting *so = container_of(run, struct sorting, run);
-	struct sort_row *row;
+	struct order_lane *order = &so->order.lanes[lane];
+	struct sort_lane *l = &so->lanes[lane];
 
-	if (so->len == so->cap && !grow(so))
-		return;
-	row = arena_alloc(so->arena, sizeof(*row) + so->args->by_len * sizeof(row->keys[0]));
-	row->uid = found->m.uid;
-	so->highest = MAX(so->highest, found->m.changed);
-	for (size_t i = 0; i < so->args->by_len; i++)
-		set_key(so, so->args->by[i].key, &row->keys[i], found, charsets);
-	so->rows[so->len++] = row;
-}
+	l->highest = MAX(l->highest, row->m.changed);
+	order_begin(order, row->m.uid);
+	for (size_t i = 0; i < so->args->by_len; i++) {
+		enum imap_sort_key by = so->args->by[i].key;
+		bool reverse = so->args->by[i].reverse;
 
-/* --- Order ------------------------------------------------------------------------------------------------ */
-
-static int compare_key(const struct sort_key *a, const struct sort_key *b)
-{
-	if (a->first != b->first)
-		return a->first < b->first ? -1 : 1;
-	int order = a->rest.len && b->rest.len ?
-		memcmp(a->rest.ptr, b->rest.ptr, MIN(a->rest.len, b->rest.len)) :
-		0;
-	return order ? order : (a->rest.len > b->rest.len) - (a->rest.len < b->rest.len);
-}
-
-/* Ties go by sequence number, which ascends with the uid, whatever is reversed. */
-static int compare(const void *a, const void *b, void *arg)
-{
-	const struct sort_row *x = *(struct sort_row *const *)a;
-	const struct sort_row *y = *(struct sort_row *const *)b;
-	const struct imap_sort *args = arg;
-
-	for (size_t i = 0; i < args->by_len; i++) {
-		int order = compare_key(&x->keys[i], &y->keys[i]);
-
-		if (order)
-			return args->by[i].reverse ? -order : order;
+		if (is_number(by))
+			order_add_number(order, number_key(by, row), reverse);
+		else
+			order_add_text(order,
+				slice_sub(text_key(&l->scratch, by, row, charsets), 0, TEXT_MAX),
+				reverse);
 	}
-	return (x->uid > y->uid) - (x->uid < y->uid);
+	order_end(order);
+	if (l->scratch.used_bytes)
+		arena_reset(&l->scratch);
 }
+
+/* --- The command ------------------------------------------------------------------------------------------- */
 
 static void sort_job(void *arg)
 {
 	struct sorting *so = arg;
 
-	if (so->len)
-		qsort_r(so->rows, so->len, sizeof(struct sort_row *), compare,
-			(void *)(uintptr_t)so->args);
+	so->good = order_sort(&so->order);
 }
 
-/* --- The command ------------------------------------------------------------------------------------------- */
-
-static enum err answer(struct imap_session *s, const struct sorting *so)
+static enum err render(struct imap_flow *flow, struct out *o, bool *more)
 {
-	out_str(imap_out(s), "* SORT");
-	for (size_t i = 0; i < so->len; i++) {
-		uint32_t uid = so->rows[i]->uid;
+	struct sorting *so = container_of(flow, struct sorting, flow);
+	const struct order *order = &so->order;
 
-		out_char(imap_out(s), ' ');
-		out_uint(imap_out(s), s->run->uid ? uid : imap_uid_to_seq(s, uid));
-		if ((i + 1) % NUMBERS_A_TIME == 0) {
-			enum err err = imap_out_wait(s);
-
-			if (err)
-				return err;
-		}
+	while (so->written < order->len && !imap_flow_full(o)) {
+		out_char(o, ' ');
+		out_uint(o, order->items[so->written++].number);
 	}
-	if (so->args->search.modseq && so->len) /* RFC 7162 3.1.6 */
-		out_printf(imap_out(s), " (MODSEQ %llu)", (unsigned long long)so->highest);
-	out_str(imap_out(s), "\r\n");
+	*more = so->written < order->len;
 	return OK;
 }
 
-static bool of_summary(const struct imap_sort *args)
+static enum err answer(struct imap_session *s, struct sorting *so)
 {
-	for (size_t i = 0; i < args->by_len; i++)
-		if (args->by[i].key != IMAP_SORT_ARRIVAL && args->by[i].key != IMAP_SORT_SIZE)
-			return true;
-	return false;
+	modseq highest = 0;
+	enum err err = OK;
+
+	for (size_t i = 0; i < FIND_LANES; i++)
+		highest = MAX(highest, so->lanes[i].highest);
+	out_str(imap_out(s), "* SORT");
+	if (so->order.len)
+		err = imap_out_flow(s, &so->flow);
+	if (so->args->search.modseq && so->order.len) /* RFC 7162 3.1.6 */
+		out_printf(imap_out(s), " (MODSEQ %llu)", (unsigned long long)highest);
+	out_str(imap_out(s), "\r\n");
+	return err;
+}
+
+static enum find_wants wants_of(const struct imap_sort *args)
+{
+	enum find_wants wants = FIND_ROW;
+
+	for (size_t i = 0; i < args->by_len; i++) {
+		enum imap_sort_key by = args->by[i].key;
+
+		if (by == IMAP_SORT_DATE || by == IMAP_SORT_SUBJECT)
+			wants = MAX(wants, FIND_SUMMARY);
+		else if (!is_number(by))
+			wants = FIND_ENVELOPE;
+	}
+	return wants;
 }
 
 static enum verdict sort(struct imap_session *s, struct sorting *so)
 {
 	enum err err = find_run(s, &so->run);
 
-	if (!err && so->full)
-		err = ERR_NOMEM;
+	if (!err && !s->run->uid)
+		for (size_t i = 0; i < FIND_LANES; i++) {
+			struct order_lane *l = &so->order.lanes[i];
+			struct find_seq seq = { 0 };
+
+			for (size_t at = 0; at < l->len; at++)
+				l->items[at].number = find_seq(s, &seq, l->items[at].number);
+		}
 	if (!err) {
 		job_run(sort_job, so);
-		err = answer(s, so);
+		err = so->good ? answer(s, so) : ERR_NOMEM;
 	}
 	if (err)
 		return imap_no_err(s, err);
@@ -253,9 +219,7 @@ static enum verdict sort(struct imap_session *s, struct sorting *so)
 enum verdict imap_do_sort(struct imap_session *s, const union imap_args *args)
 {
 	struct find_plan plan;
-	struct sorting so = {
-		.run = { .plan = &plan, .hit = take_row }, .args = &args->sort, .arena = &s->arena
-	};
+	struct sorting so = { .args = &args->sort, .flow = { .render = render } };
 	enum find_fault fault;
 	enum verdict verdict;
 
@@ -266,9 +230,12 @@ enum verdict imap_do_sort(struct imap_session *s, const union imap_args *args)
 	fault = find_plan_make(s, &args->sort.search, &plan);
 	if (fault)
 		return find_refuse(s, fault);
-	so.run.wants_summary = of_summary(&args->sort);
+	so.run =
+		(struct find_run){ .plan = &plan, .wants = wants_of(&args->sort), .hit = take_row };
+	order_init(&so.order);
 	verdict = sort(s, &so);
-	arena_done(&so.scratch);
-	free(so.rows);
+	order_done(&so.order);
+	for (size_t i = 0; i < FIND_LANES; i++)
+		arena_done(&so.lanes[i].scratch);
 	return verdict;
 }

@@ -8,36 +8,50 @@
 #include "server/imap/imap_out.h"
 #include "server/imap/imap_threads.h"
 
-enum { TEXT_MAX = 256 << 20 };
+enum { TEXT_MAX = 256 << 20, FIRST = 1024 };
+
+/* Of one lane, alone on its cache lines. */
+struct thread_lane {
+	_Alignas(64) struct arena refs;
+	struct thread_message *messages;
+	size_t len, cap;
+	bool full; /* out of memory */
+};
 
 struct threading {
 	struct find_run run;
-	struct arena *arena;
-	struct thread_message *messages;
-	size_t len, cap;
-	bool by_subject, full;
+	struct thread_lane lanes[FIND_LANES];
+	struct thread_message *messages; /* of all lanes */
+	size_t len;
+	bool by_subject, good;
 	struct out text;
 };
 
+static bool grow(struct thread_lane *l)
+{
+	size_t cap = l->cap ? l->cap * 2 : FIRST;
+	struct thread_message *more = realloc(l->messages, cap * sizeof(*more));
+
+	l->full = l->full || !more;
+	if (!more)
+		return false;
+	l->messages = more;
+	l->cap = cap;
+	return true;
+}
+
 /* Until the end `number` is the uid. */
-static void take_row(struct find_run *run, const struct find_row *row,
+static void take_row(struct find_run *run, unsigned lane, const struct find_row *row,
 	struct charset_cache *charsets)
 {
 	struct threading *th = container_of(run, struct threading, run);
+	struct thread_lane *l = &th->lanes[lane];
 	const struct summary *s = &row->summary;
 	struct thread_message m = { .number = row->m.uid, .sent = row->m.received };
-	uint64_t *refs;
 
-	if (th->len == th->cap) {
-		size_t cap = th->cap ? th->cap * 2 : 1024;
-		struct thread_message *more = realloc(th->messages, cap * sizeof(*more));
-
-		th->full = th->full || !more;
-		if (!more)
-			return;
-		th->messages = more;
-		th->cap = cap;
-	}
+	(void)charsets;
+	if (l->len == l->cap && !grow(l))
+		return;
 	if (row->has_summary) {
 		m.sent = s->has_sent ? s->sent : row->m.received;
 		m.id = s->id_hash;
@@ -46,12 +60,34 @@ static void take_row(struct find_run *run, const struct find_row *row,
 		m.ref_count = th->by_subject ? 0 : s->refs;
 	}
 	if (m.ref_count) {
-		refs = arena_array(th->arena, uint64_t, m.ref_count);
+		uint64_t *refs = arena_array(&l->refs, uint64_t, m.ref_count);
+
 		for (unsigned i = 0; i < m.ref_count; i++)
 			refs[i] = summary_ref(s, i);
 		m.refs = refs;
 	}
-	th->messages[th->len++] = m;
+	l->messages[l->len++] = m;
+}
+
+/* Into the memory of the first lane. */
+static bool join(struct threading *th)
+{
+	struct thread_lane *first = &th->lanes[0];
+
+	for (size_t i = 1; i < FIND_LANES; i++) {
+		const struct thread_lane *l = &th->lanes[i];
+
+		while (first->cap - first->len < l->len)
+			if (!grow(first))
+				return false;
+		if (l->len)
+			memcpy(first->messages + first->len, l->messages,
+				l->len * sizeof(*l->messages));
+		first->len += l->len;
+	}
+	th->messages = first->messages;
+	th->len = first->len;
+	return true;
 }
 
 static void thread_job(void *arg)
@@ -59,9 +95,9 @@ static void thread_job(void *arg)
 	struct threading *th = arg;
 
 	if (th->by_subject)
-		threads_by_subject(th->arena, th->messages, th->len, &th->text);
+		th->good = threads_by_subject(th->messages, th->len, &th->text);
 	else
-		threads_by_references(th->arena, th->messages, th->len, &th->text);
+		th->good = threads_by_references(th->messages, th->len, &th->text);
 }
 
 static enum err answer(struct imap_session *s, slice text)
@@ -79,17 +115,27 @@ static enum err answer(struct imap_session *s, slice text)
 	return err;
 }
 
-static enum verdict thread(struct imap_session *s, struct threading *th)
+static enum err find(struct imap_session *s, struct threading *th)
 {
+	struct find_seq seq = { 0 };
 	enum err err = find_run(s, &th->run);
 
-	if (!err && th->full)
+	for (size_t i = 0; !err && i < FIND_LANES; i++)
+		err = th->lanes[i].full ? ERR_NOMEM : OK;
+	if (!err && !join(th))
 		err = ERR_NOMEM;
 	for (size_t i = 0; !err && !s->run->uid && i < th->len; i++)
-		th->messages[i].number = imap_uid_to_seq(s, th->messages[i].number);
+		th->messages[i].number = find_seq(s, &seq, th->messages[i].number);
+	return err;
+}
+
+static enum verdict thread(struct imap_session *s, struct threading *th)
+{
+	enum err err = find(s, th);
+
 	if (!err)
 		job_run(thread_job, th);
-	if (!err && !out_ok(&th->text))
+	if (!err && !(th->good && out_ok(&th->text)))
 		err = ERR_NOMEM;
 	if (!err)
 		err = answer(s, out_written(&th->text));
@@ -104,11 +150,8 @@ enum verdict imap_do_thread(struct imap_session *s, const union imap_args *args)
 {
 	slice name = args->thread.algorithm;
 	struct find_plan plan;
-	struct threading th = {
-		.run = { .plan = &plan, .wants_summary = true, .hit = take_row },
-		.arena = &s->arena,
-		.by_subject = slice_eq_nocase(name, SLICE("ORDEREDSUBJECT")),
-	};
+	struct threading th = { .run = { .plan = &plan, .wants = FIND_SUMMARY, .hit = take_row },
+		.by_subject = slice_eq_nocase(name, SLICE("ORDEREDSUBJECT")) };
 	enum find_fault fault;
 	enum verdict verdict;
 
@@ -120,6 +163,9 @@ enum verdict imap_do_thread(struct imap_session *s, const union imap_args *args)
 	th.text = out_heap(TEXT_MAX);
 	verdict = thread(s, &th);
 	out_heap_done(&th.text);
-	free(th.messages);
+	for (size_t i = 0; i < FIND_LANES; i++) {
+		arena_done(&th.lanes[i].refs);
+		free(th.lanes[i].messages);
+	}
 	return verdict;
 }

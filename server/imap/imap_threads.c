@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* imap_threads.c - RFC 5256 3, step by step.
  *
- * Containers stand in one array and name each other by index; 0 is none. The first `len` belong to the
+ * Containers stand in one array and name each other by index; 0 is none. The first `count` belong to the
  * messages, those behind to ids that were only mentioned. Whether a link would make a loop is asked of
  * a union-find structure: parents are only ever given to containers that have none, so two containers
- * are in one tree exactly when they have the same representative. */
+ * are in one tree exactly when they have the same representative.
+ *
+ * Of a hundred thousand messages each look at the table of ids waits for memory. So every reference is
+ * looked up once, and those to come are asked for some messages ahead. */
 #include "server/imap/imap_threads.h"
 
 #include <stdlib.h>
 
+enum { AHEAD = 8, SLOTS_LEAST = 16 };
+
 struct box {
-	uint32_t parent, child, last, next;   /* children in order */
-	uint32_t set;                         /* union-find */
-	const struct thread_message *message; /* NULL: only mentioned */
+	uint32_t parent, child, last, next; /* children in order */
+	uint32_t set;                       /* union-find */
 	wall_ms sent;
 };
 
@@ -21,44 +25,74 @@ struct slot {
 	uint32_t box;
 };
 
+/* To be sorted. */
+struct sibling {
+	wall_ms sent;
+	uint32_t number, box;
+};
+
 struct threads {
-	struct arena *a;
-	struct box *boxes; /* [0] is not used */
-	uint32_t len, cap;
+	const struct thread_message *messages;
+	uint32_t count;
+	struct box *boxes; /* [0]: its children are the roots */
+	uint32_t len;
 	struct slot *slots;
-	size_t slot_count; /* a power of two */
-	uint32_t *order;   /* room for sorting siblings */
+	size_t slot_count, slots_used; /* a power of two; at most half of it */
+	uint32_t *refs;                /* the box of every reference of every message */
+	uint32_t *order;               /* room for a walk */
+	struct sibling *siblings;      /* and for sorting */
 };
 
 /* --- Containers ---------------------------------------------------------------------------------------- */
 
-static struct slot *slot_of(struct threads *t, uint64_t key)
+static const struct thread_message *message_of(const struct threads *t, uint32_t n)
 {
-	size_t i = (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (t->slot_count - 1);
+	return n && n <= t->count ? &t->messages[n - 1] : NULL;
+}
+
+static size_t place_of(const struct threads *t, uint64_t key)
+{
+	return (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (t->slot_count - 1);
+}
+
+static struct slot *slot_of(const struct threads *t, uint64_t key)
+{
+	size_t i = place_of(t, key);
 
 	while (t->slots[i].box && t->slots[i].key != key)
 		i = (i + 1) & (t->slot_count - 1);
 	return &t->slots[i];
 }
 
-static uint32_t add_box(struct threads *t, const struct thread_message *m)
+static bool make_slots(struct threads *t, size_t least)
 {
-	uint32_t n = ++t->len;
+	size_t count = SLOTS_LEAST;
 
-	must(n < t->cap);
-	t->boxes[n] = (struct box){ .set = n, .message = m, .sent = m ? m->sent : 0 };
-	return n;
+	while (count < least)
+		count *= 2;
+	t->slots = calloc(count, sizeof(*t->slots));
+	t->slot_count = count;
+	return t->slots;
 }
 
-static uint32_t box_of(struct threads *t, uint64_t id)
+/* Half of the slots stay free. */
+static bool make_room(struct threads *t)
 {
-	struct slot *slot = slot_of(t, id);
+	struct slot *old = t->slots;
+	size_t count = t->slot_count;
 
-	if (!slot->box) {
-		slot->key = id;
-		slot->box = add_box(t, NULL);
+	if ((t->slots_used + 1) * 2 <= count)
+		return true;
+	if (!make_slots(t, count * 2)) {
+		t->slots = old;
+		t->slot_count = count;
+		return false;
 	}
-	return slot->box;
+	for (size_t i = 0; i < count; i++)
+		if (old[i].box)
+			*slot_of(t, old[i].key) = old[i];
+	free(old);
+	return true;
 }
 
 static uint32_t root_of(struct threads *t, uint32_t n)
@@ -86,9 +120,10 @@ static void append(struct threads *t, uint32_t parent, uint32_t child)
 /* Only if the child has no parent, and none that is below it. */
 static void link_to(struct threads *t, uint32_t parent, uint32_t child)
 {
+	if (t->boxes[child].parent)
+		return;
 	uint32_t a = root_of(t, parent), b = root_of(t, child);
-
-	if (t->boxes[child].parent || a == b)
+	if (a == b)
 		return;
 	t->boxes[b].set = a;
 	append(t, parent, child);
@@ -96,46 +131,100 @@ static void link_to(struct threads *t, uint32_t parent, uint32_t child)
 
 /* --- Step 1: links ----------------------------------------------------------------------------------------- */
 
-static void make_boxes(struct threads *t, const struct thread_message *messages, size_t len)
+static void note_ids(struct threads *t)
 {
-	for (size_t i = 0; i < len; i++) {
-		const struct thread_message *m = &messages[i];
-		struct slot *slot = m->id ? slot_of(t, m->id) : NULL;
-		uint32_t n = add_box(t, m);
+	for (uint32_t i = 0; i < t->count; i++) {
+		uint64_t id = t->messages[i].id;
 
+		if (i + AHEAD < t->count)
+			__builtin_prefetch(&t->slots[place_of(t, t->messages[i + AHEAD].id)], 1);
+		struct slot *slot = id ? slot_of(t, id) : NULL;
 		/* A second message with the same id stands for itself. */
-		if (slot && !slot->box)
-			*slot = (struct slot){ .key = m->id, .box = n };
+		if (!slot || slot->box)
+			continue;
+		*slot = (struct slot){ .key = id, .box = i + 1 };
+		t->slots_used++;
 	}
+	t->len = t->count;
+}
+
+static void ask_for_refs(const struct threads *t, uint32_t i)
+{
+	const struct thread_message *m = i < t->count ? &t->messages[i] : NULL;
+
+	for (unsigned r = 0; m && r < m->ref_count; r++)
+		__builtin_prefetch(&t->slots[place_of(t, m->refs[r])], 1);
+}
+
+/* Gives those that were only mentioned their numbers. */
+static bool note_refs(struct threads *t)
+{
+	uint32_t *to = t->refs;
+
+	for (uint32_t i = 0; i < t->count; i++) {
+		const struct thread_message *m = &t->messages[i];
+
+		ask_for_refs(t, i + AHEAD);
+		for (unsigned r = 0; r < m->ref_count; r++) {
+			if (!make_room(t))
+				return false;
+			struct slot *slot = slot_of(t, m->refs[r]);
+			if (!slot->box) {
+				*slot = (struct slot){ .key = m->refs[r], .box = ++t->len };
+				t->slots_used++;
+			}
+			*to++ = slot->box;
+		}
+	}
+	return true;
+}
+
+/* All that are known, and those that step 5 may add: one for two roots. */
+static bool make_boxes(struct threads *t)
+{
+	size_t most = (size_t)t->len + t->count + 1;
+
+	t->boxes = calloc(most, sizeof(*t->boxes));
+	t->order = malloc(most * sizeof(*t->order));
+	t->siblings = malloc(most * sizeof(*t->siblings));
+	if (!t->boxes || !t->order || !t->siblings)
+		return false;
+	for (uint32_t n = 1; n <= t->len; n++)
+		t->boxes[n].set = n;
+	for (uint32_t n = 1; n <= t->count; n++)
+		t->boxes[n].sent = t->messages[n - 1].sent;
+	return true;
 }
 
 /* RFC 5256 3 takes the messages in order, and one without references loses the parent that those before
  * it gave it (1.B): only what comes behind it may give it one. */
 static bool loses_it(const struct threads *t, uint32_t child, uint32_t by)
 {
-	const struct thread_message *m = t->boxes[child].message;
+	const struct thread_message *m = message_of(t, child);
 
 	return m && child > by && !m->ref_count;
 }
 
 /* What a message says of itself counts more than what others say of it: so all parents first. */
-static void link_messages(struct threads *t, size_t len)
+static void link_messages(struct threads *t)
 {
-	for (uint32_t i = 1; i <= len; i++) {
-		const struct thread_message *m = t->boxes[i].message;
+	const uint32_t *refs = t->refs;
 
-		if (m->ref_count)
-			link_to(t, box_of(t, m->refs[m->ref_count - 1]), i);
+	for (uint32_t i = 1; i <= t->count; i++) {
+		unsigned count = t->messages[i - 1].ref_count;
+
+		if (count)
+			link_to(t, refs[count - 1], i);
+		refs += count;
 	}
-	for (uint32_t i = 1; i <= len; i++) {
-		const struct thread_message *m = t->boxes[i].message;
+	refs = t->refs;
+	for (uint32_t i = 1; i <= t->count; i++) {
+		unsigned count = t->messages[i - 1].ref_count;
 
-		for (unsigned r = 1; r < m->ref_count; r++) {
-			uint32_t child = box_of(t, m->refs[r]);
-
-			if (!loses_it(t, child, i))
-				link_to(t, box_of(t, m->refs[r - 1]), child);
-		}
+		for (unsigned r = 1; r < count; r++)
+			if (!loses_it(t, refs[r], i))
+				link_to(t, refs[r - 1], refs[r]);
+		refs += count;
 	}
 }
 
@@ -143,22 +232,21 @@ static void link_messages(struct threads *t, size_t len)
 
 /* The children of box 0 are the roots. A mentioned one gives its children to its parent; at the top it
  * stays when it has more than one, to hold them together. Deepest first: by falling index of a walk. */
-static uint32_t *walk(struct threads *t, uint32_t from, uint32_t *out_len)
+static uint32_t walk(struct threads *t)
 {
-	uint32_t *order = arena_array(t->a, uint32_t, t->len + 1), n = 0;
+	uint32_t n = 0;
 
-	for (uint32_t at = t->boxes[from].child; at;) {
-		order[n++] = at;
+	for (uint32_t at = t->boxes[0].child; at;) {
+		t->order[n++] = at;
 		if (t->boxes[at].child) {
 			at = t->boxes[at].child;
 			continue;
 		}
-		while (at != from && !t->boxes[at].next)
+		while (at && !t->boxes[at].next)
 			at = t->boxes[at].parent;
-		at = at == from ? 0 : t->boxes[at].next;
+		at = t->boxes[at].next;
 	}
-	*out_len = n;
-	return order;
+	return n;
 }
 
 static void splice_children(struct threads *t, uint32_t parent)
@@ -168,7 +256,7 @@ static void splice_children(struct threads *t, uint32_t parent)
 	t->boxes[parent].child = t->boxes[parent].last = 0;
 	while (at) {
 		uint32_t next = t->boxes[at].next, child = t->boxes[at].child;
-		bool mentioned = !t->boxes[at].message;
+		bool mentioned = !message_of(t, at);
 		bool holds = parent == 0 && child && t->boxes[child].next;
 
 		if (!mentioned || holds) {
@@ -187,61 +275,67 @@ static void splice_children(struct threads *t, uint32_t parent)
 
 static void prune(struct threads *t)
 {
-	uint32_t len, *order;
-
 	for (uint32_t i = 1; i <= t->len; i++)
 		if (!t->boxes[i].parent)
 			append(t, 0, i);
-	order = walk(t, 0, &len);
-	while (len--)
-		splice_children(t, order[len]);
+	for (uint32_t len = walk(t); len--;)
+		if (t->boxes[t->order[len]].child)
+			splice_children(t, t->order[len]);
 	splice_children(t, 0);
 }
 
 /* --- Step 4 and 6: siblings by date ------------------------------------------------------------------------- */
 
-static uint32_t number_of(const struct box *b, const struct box *boxes)
+/* Who speaks for a container: its message, or else its first child's. */
+static const struct thread_message *speaker(const struct threads *t, uint32_t n)
 {
-	const struct box *first = b->message || !b->child ? b : &boxes[b->child];
+	const struct thread_message *m = message_of(t, n);
 
-	return first->message ? first->message->number : 0;
+	return m || !t->boxes[n].child ? m : message_of(t, t->boxes[n].child);
 }
 
-static int by_sent(const void *a, const void *b, void *arg)
+static int by_sent(const void *a, const void *b)
 {
-	const struct box *boxes = arg;
-	const struct box *x = &boxes[*(const uint32_t *)a], *y = &boxes[*(const uint32_t *)b];
+	const struct sibling *x = a, *y = b;
 
 	if (x->sent != y->sent)
 		return x->sent < y->sent ? -1 : 1;
-	uint32_t m = number_of(x, boxes), n = number_of(y, boxes);
-	return (m > n) - (m < n);
+	return (x->number > y->number) - (x->number < y->number);
 }
 
+/* Most are in order: mail is answered later than sent. */
 static void sort_children(struct threads *t, uint32_t parent)
 {
+	struct sibling *all = t->siblings;
+	bool sorted = true;
 	uint32_t n = 0;
 
-	for (uint32_t at = t->boxes[parent].child; at; at = t->boxes[at].next)
-		t->order[n++] = at;
-	if (n < 2)
+	for (uint32_t at = t->boxes[parent].child; at; at = t->boxes[at].next) {
+		const struct thread_message *m = speaker(t, at);
+
+		all[n++] = (struct sibling){
+			.sent = t->boxes[at].sent, .number = m ? m->number : 0, .box = at
+		};
+		sorted = sorted && (n < 2 || by_sent(&all[n - 2], &all[n - 1]) <= 0);
+	}
+	if (sorted)
 		return;
-	qsort_r(t->order, n, sizeof(*t->order), by_sent, t->boxes);
+	qsort(all, n, sizeof(*all), by_sent);
 	t->boxes[parent].child = t->boxes[parent].last = 0;
 	for (uint32_t i = 0; i < n; i++)
-		append(t, parent, t->order[i]);
+		append(t, parent, all[i].box);
 }
 
 /* A container without message is as old as its first child. Deepest first. */
 static void sort_all(struct threads *t)
 {
-	uint32_t len, *order = walk(t, 0, &len);
+	for (uint32_t len = walk(t); len--;) {
+		uint32_t at = t->order[len];
+		struct box *b = &t->boxes[at];
 
-	while (len--) {
-		struct box *b = &t->boxes[order[len]];
-
-		sort_children(t, order[len]);
-		if (!b->message && b->child)
+		if (b->child != b->last)
+			sort_children(t, at);
+		if (!message_of(t, at) && b->child)
 			b->sent = t->boxes[b->child].sent;
 	}
 	sort_children(t, 0);
@@ -249,31 +343,44 @@ static void sort_all(struct threads *t)
 
 /* --- Step 5: one subject, one thread --------------------------------------------------------------------------- */
 
-static const struct thread_message *speaker(const struct threads *t, uint32_t n)
-{
-	const struct box *b = &t->boxes[n];
-
-	return b->message ? b->message : b->child ? t->boxes[b->child].message : NULL;
-}
+/* A root and where its subject stands in the table; slot_count: it has none. */
+struct root {
+	uint32_t box;
+	size_t slot;
+};
 
 /* Of two roots with a subject, which one gives its name to the thread: an empty one, else the one that
  * is no reply. */
 static bool better(const struct threads *t, uint32_t have, uint32_t other)
 {
-	if (!t->boxes[have].message != !t->boxes[other].message)
-		return !t->boxes[other].message;
+	if (!message_of(t, have) != !message_of(t, other))
+		return !message_of(t, other);
 	return speaker(t, have)->reply && !speaker(t, other)->reply;
 }
 
-static void find_subjects(struct threads *t)
+static void ask_for_subject(const struct threads *t, const struct root *root)
+{
+	const struct thread_message *m = speaker(t, root->box);
+
+	if (m)
+		__builtin_prefetch(&t->slots[place_of(t, m->subject)], 1);
+}
+
+/* There are no more roots than messages, and so slots enough. */
+static void find_subjects(struct threads *t, struct root *roots, uint32_t len)
 {
 	memset(t->slots, 0, t->slot_count * sizeof(*t->slots));
-	for (uint32_t at = t->boxes[0].child; at; at = t->boxes[at].next) {
+	for (uint32_t i = 0; i < len; i++) {
+		uint32_t at = roots[i].box;
 		const struct thread_message *m = speaker(t, at);
 
+		if (i + AHEAD < len)
+			ask_for_subject(t, &roots[i + AHEAD]);
+		roots[i].slot = t->slot_count;
 		if (!m || !m->subject)
 			continue;
 		struct slot *slot = slot_of(t, m->subject);
+		roots[i].slot = (size_t)(slot - t->slots);
 		if (!slot->box)
 			*slot = (struct slot){ .key = m->subject, .box = at };
 		else if (better(t, slot->box, at))
@@ -297,15 +404,15 @@ static void join(struct threads *t, struct slot *slot, uint32_t *roots, uint32_t
 {
 	uint32_t with = slot->box;
 
-	if (!t->boxes[with].message && !t->boxes[at].message) {
+	if (!message_of(t, with) && !message_of(t, at)) {
 		move_children(t, at, with);
 		return;
 	}
-	if (!t->boxes[with].message || (speaker(t, at)->reply && !speaker(t, with)->reply)) {
+	if (!message_of(t, with) || (speaker(t, at)->reply && !speaker(t, with)->reply)) {
 		append(t, with, at);
 		return;
 	}
-	uint32_t above = add_box(t, NULL);
+	uint32_t above = ++t->len;
 	t->boxes[above].set = t->boxes[with].set;
 	t->boxes[above].sent = t->boxes[with].sent;
 	roots[t->boxes[with].set] = above;
@@ -314,35 +421,41 @@ static void join(struct threads *t, struct slot *slot, uint32_t *roots, uint32_t
 	append(t, above, at);
 }
 
-static struct slot *subject_of(struct threads *t, uint32_t root)
+static void gather_subjects(struct threads *t, struct root *roots, uint32_t *places)
 {
-	const struct thread_message *m = speaker(t, root);
+	uint32_t len = 0, place = 0, others = 0;
 
-	return m && m->subject ? slot_of(t, m->subject) : NULL;
-}
+	for (uint32_t at = t->boxes[0].child; at; at = t->boxes[at].next)
+		roots[len++].box = at;
+	find_subjects(t, roots, len);
+	for (uint32_t i = 0; i < len; i++) {
+		uint32_t at = roots[i].box;
 
-static void gather_subjects(struct threads *t)
-{
-	uint32_t *roots = arena_array(t->a, uint32_t, t->len + 1), len = 0, next;
-	uint32_t *others = arena_array(t->a, uint32_t, t->len + 1), other_len = 0;
-
-	find_subjects(t);
-	for (uint32_t at = t->boxes[0].child; at; at = next) {
-		struct slot *slot = subject_of(t, at);
-
-		next = t->boxes[at].next;
-		if (slot && slot->box != at) {
-			others[other_len++] = at;
+		if (roots[i].slot < t->slot_count && t->slots[roots[i].slot].box != at) {
+			roots[others++] = roots[i];
 			continue;
 		}
-		t->boxes[at].set = len;
-		roots[len++] = at;
+		t->boxes[at].set = place;
+		places[place++] = at;
 	}
-	for (uint32_t i = 0; i < other_len; i++)
-		join(t, subject_of(t, others[i]), roots, others[i]);
+	for (uint32_t i = 0; i < others; i++)
+		join(t, &t->slots[roots[i].slot], places, roots[i].box);
 	t->boxes[0].child = t->boxes[0].last = 0;
-	for (uint32_t i = 0; i < len; i++)
-		append(t, 0, roots[i]);
+	for (uint32_t i = 0; i < place; i++)
+		append(t, 0, places[i]);
+}
+
+static bool by_subjects(struct threads *t)
+{
+	struct root *roots = malloc((t->len + 1) * sizeof(*roots));
+	uint32_t *places = malloc((t->len + 1) * sizeof(*places));
+	bool good = roots && places;
+
+	if (good)
+		gather_subjects(t, roots, places);
+	free(roots);
+	free(places);
+	return good;
 }
 
 /* --- Writing ------------------------------------------------------------------------------------------------- */
@@ -369,10 +482,11 @@ static void put_thread(struct threads *t, uint32_t root, struct out *o)
 
 	for (uint32_t at = root; at;) {
 		const struct box *b = &t->boxes[at];
+		const struct thread_message *m = message_of(t, at);
 
 		out_str(o, gap);
-		if (b->message)
-			out_uint(o, b->message->number);
+		if (m)
+			out_uint(o, m->number);
 		if (!b->child) {
 			at = close_up(t, at, root, o);
 			gap = "(";
@@ -380,7 +494,7 @@ static void put_thread(struct threads *t, uint32_t root, struct out *o)
 			bool one = !t->boxes[b->child].next;
 
 			at = b->child;
-			gap = one ? (b->message ? " " : "") : b->message ? " (" : "(";
+			gap = one ? (m ? " " : "") : m ? " (" : "(";
 		}
 	}
 }
@@ -393,55 +507,75 @@ static void put_all(struct threads *t, struct out *o)
 
 /* --- The two algorithms ---------------------------------------------------------------------------------------- */
 
-static void begin(struct threads *t, struct arena *a, size_t len, size_t mentions)
+static void end(struct threads *t)
 {
-	size_t boxes = 2 * len + mentions + 2, slots = 16;
-
-	while (slots < 2 * boxes)
-		slots *= 2;
-	*t = (struct threads){ .a = a, .cap = (uint32_t)boxes, .slot_count = slots };
-	t->boxes = arena_array(a, struct box, boxes);
-	t->slots = arena_array(a, struct slot, slots);
-	t->order = arena_array(a, uint32_t, boxes);
+	free(t->boxes);
+	free(t->slots);
+	free(t->refs);
+	free(t->order);
+	free(t->siblings);
 }
 
-void threads_by_references(struct arena *a, const struct thread_message *messages, size_t len,
-	struct out *o)
+static bool prepare(struct threads *t, size_t mentions)
 {
-	struct threads t;
+	if (!make_slots(t, 2 * (size_t)t->count + 2))
+		return false;
+	note_ids(t);
+	t->refs = malloc((mentions + 1) * sizeof(*t->refs));
+	return t->refs && note_refs(t) && make_boxes(t);
+}
+
+bool threads_by_references(const struct thread_message *messages, size_t len, struct out *o)
+{
+	struct threads t = { .messages = messages, .count = (uint32_t)len };
 	size_t mentions = 0;
 
 	for (size_t i = 0; i < len; i++)
 		mentions += messages[i].ref_count;
-	begin(&t, a, len, mentions);
-	make_boxes(&t, messages, len);
-	link_messages(&t, len);
-	prune(&t);
-	sort_all(&t);
-	gather_subjects(&t);
-	sort_all(&t);
-	put_all(&t, o);
+	bool good = len < UINT32_MAX / 2 && mentions < UINT32_MAX / 4 && prepare(&t, mentions);
+	if (good) {
+		link_messages(&t);
+		prune(&t);
+		sort_all(&t);
+		good = by_subjects(&t);
+	}
+	if (good) {
+		sort_all(&t);
+		put_all(&t, o);
+	}
+	end(&t);
+	return good;
 }
 
-void threads_by_subject(struct arena *a, const struct thread_message *messages, size_t len,
-	struct out *o)
+static void first_of_subject(struct threads *t)
 {
-	struct threads t;
+	uint32_t at = t->boxes[0].child;
 
-	begin(&t, a, len, 0);
-	for (size_t i = 0; i < len; i++)
-		append(&t, 0, add_box(&t, &messages[i]));
-	sort_children(&t, 0);
-	uint32_t at = t.boxes[0].child;
-	t.boxes[0].child = t.boxes[0].last = 0;
+	t->boxes[0].child = t->boxes[0].last = 0;
 	while (at) {
-		uint32_t next = t.boxes[at].next;
-		struct slot *slot = slot_of(&t, t.boxes[at].message->subject);
+		uint32_t next = t->boxes[at].next;
+		uint64_t subject = t->messages[at - 1].subject;
+		struct slot *slot = slot_of(t, subject);
 
 		if (!slot->box)
-			*slot = (struct slot){ .key = t.boxes[at].message->subject, .box = at };
-		append(&t, slot->box == at ? 0 : slot->box, at);
+			*slot = (struct slot){ .key = subject, .box = at };
+		append(t, slot->box == at ? 0 : slot->box, at);
 		at = next;
 	}
-	put_all(&t, o);
+}
+
+bool threads_by_subject(const struct thread_message *messages, size_t len, struct out *o)
+{
+	struct threads t = { .messages = messages, .count = (uint32_t)len, .len = (uint32_t)len };
+	bool good = len < UINT32_MAX / 2 && make_slots(&t, 2 * len + 2) && make_boxes(&t);
+
+	for (uint32_t i = 1; good && i <= t.len; i++)
+		append(&t, 0, i);
+	if (good) {
+		sort_children(&t, 0);
+		first_of_subject(&t);
+		put_all(&t, o);
+	}
+	end(&t);
+	return good;
 }

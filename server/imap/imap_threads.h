@@ -4,7 +4,8 @@
  *
  * Pure: messages come as hashes of their ids, references and base subjects, which the summary keeps.
  * Time is that of sorting, whatever the references say; nothing recurses, so a chain of a hundred
- * thousand replies is no deeper than any other. Memory is the arena's. */
+ * thousand replies is no deeper than any other. Memory is the heap's: some 100 bytes a message, and 8 for
+ * each reference; without it the answer is false and nothing is written. */
 #ifndef SERVER_IMAP_IMAP_THREADS_H
 #define SERVER_IMAP_IMAP_THREADS_H
 
@@ -21,9 +22,8 @@ struct thread_message {
 };
 
 /* Writes "(2)(3 6 (4 23)(44 7 96))". Messages ascend by number. */
-void threads_by_references(struct arena *a, const struct thread_message *messages, size_t len,
-	struct out *o);
-void threads_by_subject(struct arena *a, const struct thread_message *messages, size_t len,
-	struct out *o);
+bool threads_by_references(const struct thread_message *messages, size_t len,
+	struct out *o) must_use;
+bool threads_by_subject(const struct thread_message *messages, size_t len, struct out *o) must_use;
 
 #endif

@@ -120,6 +120,72 @@ def a_mailbox_goes_while_it_is_open(server):
         assert numbers(must(b, b"FETCH 1:* UID")) == [1]
 
 
+MANY = 2500  # enough for several helper threads to go over them at once
+
+
+def one_of_many(i):
+    """Texts that begin alike, few senders, conversations of five; what has a digit 7 says so in its body."""
+    first = i - i % 5
+    refs = " ".join(f"<{n}@many>" for n in range(first, i))
+    return (f"From: user{i % 40:02}@example.org\r\nSubject: {'Re: ' if i % 5 else ''}all of them say this, {first * 7919 % 5003}\r\n"
+            f"Date: {1 + i % 28} Jan 2020 {i // 3600:02}:{i // 60 % 60:02}:{i % 60:02} +0000\r\nMessage-ID: <{i}@many>\r\n"
+            + (f"References: {refs}\r\n" if refs else "") + f"\r\n{'quince' if '7' in str(i) else 'walnut'}\r\n").encode()
+
+
+def fill(imap, name):
+    must(imap, b"CREATE " + name)
+    for at in range(0, MANY, 500):
+        parts = [b"APPEND " + name + b" "]
+        for i in range(at, at + 500):
+            parts += [one_of_many(i), b" "]
+        must(imap, [*parts[:-1], b""])
+    must(imap, b"SELECT " + name)
+
+
+def found(imap, command, word=b"SEARCH"):
+    return [int(n) for n in must(imap, command).named(word)[0]]
+
+
+def are_found(imap, numbers):
+    """`numbers`: those of the messages that are there, in order, and their place in one_of_many."""
+    def those(want):
+        return [n for n, i in numbers if want(i)]
+
+    def ordered(key):
+        return [n for n, _ in sorted(numbers, key=lambda pair: key(pair[1]))]
+
+    assert found(imap, b"SEARCH SUBJECT them") == those(lambda i: True)
+    assert found(imap, b'SEARCH FROM "user07@"') == those(lambda i: i % 40 == 7)
+    assert found(imap, b"SEARCH OR FROM user07 NOT SUBJECT re:") == those(lambda i: i % 40 == 7 or i % 5 == 0)
+    assert found(imap, b"SEARCH BODY quince NOT FROM user07") == those(lambda i: "7" in str(i) and i % 40 != 7)
+    assert found(imap, b"SORT (SUBJECT) UTF-8 ALL", b"SORT") == ordered(lambda i: str((i - i % 5) * 7919 % 5003))
+    assert found(imap, b"SORT (FROM REVERSE DATE) UTF-8 ALL", b"SORT") == ordered(lambda i: (i % 40, -(i % 28), -i))
+    assert found(imap, b"SORT (REVERSE SUBJECT) UTF-8 FROM user07", b"SORT") == \
+        [n for n, _ in sorted([pair for pair in numbers if pair[1] % 40 == 7],
+                              key=lambda pair: [-ord(c) for c in str((pair[1] - pair[1] % 5) * 7919 % 5003)] + [0])]
+
+
+@suite.test
+def a_large_mailbox_is_searched_in_parts(server):
+    with mailbox(server, b"parts", mails=0) as (a, b):
+        fill(a, b"many")
+        must(b, b"SELECT many")
+        are_found(a, [(i + 1, i) for i in range(MANY)])
+        answer = must(a, b"SEARCH RETURN (MIN MAX COUNT) MODSEQ 1 BODY quince").named(b"ESEARCH")[0]
+        want = [i + 1 for i in range(MANY) if "7" in str(i)]
+        said = dict(zip(answer[1::2], answer[2::2]))
+        assert [int(said[w]) for w in (b"MIN", b"MAX", b"COUNT")] == [want[0], want[-1], len(want)], answer
+        threads = must(a, b"THREAD REFERENCES UTF-8 ALL").named(b"THREAD")[0]
+        assert sorted(threads, key=lambda one: int(one[0])) == \
+            [[b"%d" % (first + n + 1) for n in range(5)] for first in range(0, MANY, 5)]
+        must(b, rb"STORE %s +FLAGS.SILENT (\Deleted)" % b",".join(b"%d" % n for n in range(7, MANY, 7)))
+        must(b, b"EXPUNGE")
+        must(b, b"NOOP")  # until whoever reads sees it
+        left = [(n, n - 1) for n in range(1, MANY + 1) if n % 7]
+        are_found(a, left)  # by the numbers it knows
+        are_found(b, [(place + 1, i) for place, (_, i) in enumerate(left)])
+
+
 def memory(server):
     with open(f"/proc/{server.process.pid}/status", encoding="ascii") as f:
         fields = dict(line.split(":", 1) for line in f)

@@ -118,8 +118,8 @@ Test(imap_threads, small_ones)
 		struct arena a = { 0 };
 		struct out refs = out_arena(&a), subjects = out_arena(&a);
 
-		threads_by_references(&a, messages, len, &refs);
-		threads_by_subject(&a, messages, len, &subjects);
+		cr_assert(threads_by_references(messages, len, &refs));
+		cr_assert(threads_by_subject(messages, len, &subjects));
 		cr_expect(slice_eq(out_written(&refs), slice_str(cases[i].references)), "%s: %.*s",
 			cases[i].why, SLICE_ARG(out_written(&refs)));
 		cr_expect(slice_eq(out_written(&subjects), slice_str(cases[i].subjects)),
@@ -158,7 +158,7 @@ static void thread_many(void (*make)(struct thread_message *m, uint64_t *refs, u
 		messages[i].refs = refs + (size_t)i * 2;
 		make(&messages[i], refs + (size_t)i * 2, i);
 	}
-	threads_by_references(&a, messages, LONG, &o);
+	cr_assert(threads_by_references(messages, LONG, &o));
 	check_text(out_written(&o), LONG);
 	arena_done(&a);
 }
