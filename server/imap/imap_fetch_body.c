@@ -306,6 +306,18 @@ static enum err decoded_size(struct fetch_job *job, const struct fetch_row *row,
 	return OK;
 }
 
+/* Without an encoding the size is known: the body is not read. */
+static enum err told_size(struct fetch_job *job, const struct fetch_row *row,
+	const struct imap_section *section, const struct span *span, uint64_t *out)
+{
+	bool coded = span->leaf && (span->coding == PART_QP || span->coding == PART_BASE64);
+
+	if (section->kind != IMAP_BINARY_SIZE || coded)
+		return decoded_size(job, row, span, out);
+	*out = span->len;
+	return OK;
+}
+
 static void begin_decoded(struct fetch_job *job, const struct fetch_row *row,
 	const struct imap_section *section, const struct span *span)
 {
@@ -316,7 +328,7 @@ static void begin_decoded(struct fetch_job *job, const struct fetch_row *row,
 		put_nothing(job, section->kind == IMAP_BINARY_SIZE ? "0" : "NIL");
 		return;
 	}
-	if (decoded_size(job, row, span, &size)) {
+	if (told_size(job, row, section, span, &size)) {
 		job->unreadable = true;
 		put_nothing(job, section->kind == IMAP_BINARY_SIZE ? "0" : "NIL");
 		return;
