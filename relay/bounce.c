@@ -308,17 +308,21 @@ static enum err submit(struct report *rep)
 		.body_hash_form = ENVELOPE_HASH_RELAXED,
 	};
 	struct queue_mail mail = { .envelope = &e, .body = &rep->body };
+	/* It must not end unsaid: who is full gets it, and it counts. */
+	struct local_load load = { .bytes = rep->size, .sender = SLICE(""), .always = true };
+	struct local_taken taken;
 	queue_id id = 0;
-	enum err err = OK;
+	enum err err = local_take(&rep->local, &load, &taken);
 
 	fill_rcpts(rep, &e);
-	if (rep->summary)
+	if (!err && rep->summary)
 		err = deliver_here(rep, &mail);
 	dkim_body_end(&rep->hash, e.body_hash);
 	if (err)
 		blob_drop(&rep->body);
 	else
 		err = queue_submit(rep->r->w, &mail, &id);
+	local_end(&taken, err ? 0 : id);
 	if (!err) {
 		char text[32];
 		struct out o = out_fixed(text, sizeof(text));

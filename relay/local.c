@@ -129,39 +129,56 @@ static struct walked add_remote(struct local *l, slice address, bool forwarded)
 	return (struct walked){ .reached = 1, .open = 1 };
 }
 
-static enum err look_at_usage(struct local *l, const struct account *acc, struct local_target *t,
-	bool *out_over)
+static enum err look_at_usage(struct local *l, const struct account *acc, struct local_target *t)
 {
 	struct local_room room = { .store = l->store, .options = l->options, .account = acc };
 	enum err err = local_has_room(&room);
 
 	t->bare = room.usage.mailboxes == 0;
-	*out_over = err == ERR_QUOTA;
+	t->full = err == ERR_QUOTA;
 	return err == ERR_QUOTA ? OK : err;
+}
+
+/* Who got room is known; somebody who was not asked for it came into an alias just now. */
+static enum err look_at_taken(const struct local *l, struct local_target *t)
+{
+	for (size_t i = 0; i < l->taken->target_count; i++) {
+		const struct local_target *asked = &l->taken->targets[i];
+
+		if (asked->account != t->account)
+			continue;
+		t->bare = asked->bare;
+		t->full = asked->full;
+		return OK;
+	}
+	return ERR_BUSY;
 }
 
 static struct walked add_account(struct local *l, const struct account *acc, slice folder)
 {
 	enum err err = OK;
 	const struct domain *d = domain_find(l->store, acc->domain, &err);
-	bool is_over = false;
-	struct local_target t = { .account = acc->id, .folder = folder };
+	struct local_target t = { .account = acc->id, .folder = folder, .rcpt = l->rcpt };
 
 	if (!d)
 		return (struct walked){ .err = err ? err : ERR_NOT_FOUND };
 	if (is_full(l) || l->target_count == MESSAGE_TARGETS_MAX)
 		return (struct walked){ .err = ERR_LIMIT };
+	t.limit = local_quota_of(l->options, acc, d);
+	t.domain_limit = (struct room_sum){ d->quota_bytes, d->quota_messages };
 	t.domain = arena_dup(l->arena, acc->domain);
 	t.address =
 		arena_printf(l->arena, "%.*s@%.*s", SLICE_ARG(acc->local), SLICE_ARG(acc->domain));
-	if (l->usage)
-		err = look_at_usage(l, acc, &t, &is_over);
+	if (l->taken)
+		err = look_at_taken(l, &t);
+	else if (l->usage)
+		err = look_at_usage(l, acc, &t);
 	if (err)
 		return (struct walked){ .err = err };
 	if (l->target_count == l->target_cap)
 		l->targets = more_room(l, l->targets, &l->target_cap, sizeof(*l->targets));
 	l->targets[l->target_count++] = t;
-	return (struct walked){ .reached = 1, .open = !is_over };
+	return (struct walked){ .reached = 1, .open = !t.full };
 }
 
 /* --- Walking ------------------------------------------------------------------------------------------ */

@@ -8,10 +8,10 @@
 #include "store/message.h"
 
 /* RFC 5321 4.4: Return-Path is written where mail comes to rest; the other field catches loops. */
-static slice splice_of(struct local *l, slice sender, slice address)
+slice local_splice(struct local *l, slice sender, const struct local_target *t)
 {
 	return arena_printf(l->arena, "Return-Path: <%.*s>\r\nDelivered-To: %.*s\r\n",
-		SLICE_ARG(sender), SLICE_ARG(address));
+		SLICE_ARG(sender), SLICE_ARG(t->address));
 }
 
 /* A folder that is not there, or no name at all, is the INBOX. */
@@ -46,17 +46,21 @@ enum err local_deliver(struct local *l, const struct local_mail *mail, const str
 	struct deliver_target *rows = arena_array(l->arena, struct deliver_target, l->target_count);
 	enum err err = OK;
 
-	*d = (struct deliver){ .targets = rows, .target_count = l->target_count };
+	*d = (struct deliver){ .targets = rows };
 	for (size_t i = 0; i < l->target_count && !err; i++) {
 		const struct local_target *t = &l->targets[i];
+		struct deliver_target *row = &rows[d->target_count];
 
-		rows[i] = (struct deliver_target){ .account = t->account,
-			.splice = splice_of(l, mail->sender, t->address),
+		if (t->full)
+			continue;
+		d->target_count++;
+		*row = (struct deliver_target){ .account = t->account,
+			.splice = local_splice(l, mail->sender, t),
 			.received = mail->received };
 		if (t->bare)
 			err = mailbox_account_init(l->store, t->account, t->domain);
 		if (!err)
-			err = find_folder(l, t, &rows[i].mailbox);
+			err = find_folder(l, t, &row->mailbox);
 	}
 	add_thread_keys(l, mail->summary, d);
 	if (mail->summary.len <= MESSAGE_SUMMARY_MAX)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* local_report.c - the sender asked to be told (NOTIFY=SUCCESS), and the message is in the mailbox.
+/* local_report.c - what a sender is told of a message that went into mailboxes.
  *
- * The report is made as for a next hop that was the last one (relay/bounce.c), by a fiber of its own, so
+ * The one of success, which the sender asked for (NOTIFY=SUCCESS), is made as for a next hop that was the last one (relay/bounce.c), by a fiber of its own, so
  * that no client waits for it. It is lost when the process dies first: delivery is never undone, and
- * RFC 3461 6.2 lets a success go unreported sooner than twice. */
+ * RFC 3461 6.2 lets a success go unreported sooner than twice. The one of failure, of a member of an alias
+ * who is full, is durable before the client gets its answer. */
 #include "relay/local.h"
 
 #include <stdlib.h>
@@ -28,20 +29,25 @@ static void run_report(void *arg)
 	relay_fiber_end(r);
 }
 
-static void fill_items(struct parcel *p)
+static void fill_items(struct parcel *p, bool full)
 {
 	struct reason why;
 
-	reason_words(&why, OK, "2.1.5", SLICE("delivered to the mailbox"));
+	if (full)
+		reason_words(&why, ERR_QUOTA, "5.2.2",
+			SLICE("a mailbox that this address leads to is full; others have it"));
+	else
+		reason_words(&why, OK, "2.1.5", SLICE("delivered to the mailbox"));
 	why.last_hop = true;
 	for (uint32_t i = 0; i < p->count; i++) {
 		p->items[i].n = i;
-		p->items[i].notify_ok = true;
+		p->items[i].notify_ok = p->items[i].notify_fail = true;
 	}
-	parcel_all(p, OUTCOME_DELIVERED, &why);
+	parcel_all(p, full ? OUTCOME_FAILED : OUTCOME_DELIVERED, &why);
 }
 
-static struct parcel *make_parcel(struct relay_here *r, const struct envelope *env, uint64_t id)
+static struct parcel *make_parcel(struct relay_here *r, const struct envelope *env, uint64_t id,
+	bool full)
 {
 	struct out meta = out_heap(STORE_META_MAX);
 	struct blob_ref ref = { .id = id, .low = id, .size = env->size };
@@ -55,7 +61,7 @@ static struct parcel *make_parcel(struct relay_here *r, const struct envelope *e
 	if (m)
 		p = parcel_new(r, m, m->env.rcpt_count);
 	if (p)
-		fill_items(p);
+		fill_items(p, full);
 	message_put(m);
 	out_heap_done(&meta);
 	return p;
@@ -67,7 +73,7 @@ void local_report(struct worker *w, const struct envelope *env, uint64_t id)
 	struct report_job *job = calloc(1, sizeof(*job));
 
 	if (job)
-		*job = (struct report_job){ .r = r, .p = make_parcel(r, env, id) };
+		*job = (struct report_job){ .r = r, .p = make_parcel(r, env, id, false) };
 	if (job && job->p && !relay_fiber(r, run_report, job))
 		return;
 	event_emit(&relay_events, RELAY_DSN_DROPPED, log_slice("to", env->sender),
@@ -75,4 +81,18 @@ void local_report(struct worker *w, const struct envelope *env, uint64_t id)
 	if (job && job->p)
 		parcel_free(r, job->p);
 	free(job);
+}
+
+void local_report_full(struct worker *w, const struct envelope *env, uint64_t id)
+{
+	struct relay_here *r = relay_here(w);
+	struct parcel *p = make_parcel(r, env, id, true);
+
+	if (p)
+		(void)!bounce_parcel(r, p); /* which logs it */
+	else
+		event_emit(&relay_events, RELAY_DSN_DROPPED, log_slice("to", env->sender),
+			log_err(ERR_NOMEM));
+	if (p)
+		parcel_free(r, p);
 }

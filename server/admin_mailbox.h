@@ -18,6 +18,11 @@ json_t *admin_place(struct admin *admin, json_t *request, struct admin_place *ou
 /* The place of the account alone: the mailbox need not be there. */
 json_t *admin_account_place(struct admin *admin, json_t *request, struct admin_place *out);
 
+/* What local_take_room and local_take_copy want to know of an account; before = 0. Lives until the fiber
+ * waits. */
+struct local_room;
+enum err admin_room(struct admin *admin, slice account, struct local_room *out) must_use;
+
 enum { ADMIN_KEYWORD_BYTES = 1024 };
 struct admin_flags {
 	uint32_t flags;

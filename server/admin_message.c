@@ -8,6 +8,7 @@
 #include "core/base/text.h"
 #include "proto/imap/flags.h"
 #include "proto/mime/summary.h"
+#include "relay/local.h"
 #include "server/admin_mailbox.h"
 #include "store/message.h"
 
@@ -206,6 +207,7 @@ static bool next_helping(const struct runs *all, uint32_t *from, struct runs *ou
 struct change {
 	struct admin *admin;
 	struct admin_place at;
+	slice account;
 	struct mailbox to;
 	enum message_store_mode mode;
 	struct admin_flags set;
@@ -323,8 +325,15 @@ static enum err copy(struct change *c, const struct runs *uids)
 		.uids = uids,
 		.move = c->move };
 	struct message_copied out = { .source = &source };
-	enum err err = message_copy(c->admin->store, &args, &out);
+	struct local_room account;
+	struct room *room = NULL;
+	enum err err = admin_room(c->admin, c->account, &account);
 
+	if (!err)
+		err = local_take_copy(&account, &args, &room);
+	if (!err)
+		err = message_copy(c->admin->store, &args, &out);
+	room_end(room, out.pos);
 	c->count += source.count;
 	runs_done(&source);
 	return err;
@@ -332,7 +341,9 @@ static enum err copy(struct change *c, const struct runs *uids)
 
 static json_t *message_copy_to(struct admin *admin, json_t *request)
 {
-	struct change change = { .admin = admin, .move = admin_flag(request, "move") };
+	struct change change = { .admin = admin,
+		.account = admin_text(request, "name"),
+		.move = admin_flag(request, "move") };
 	slice to = admin_text(request, "to");
 	json_t *answer = admin_place(admin, request, &change.at);
 	enum err err;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* admin_quota.c - quotas: what they are, what they go by, and whether that is right. */
+/* admin_quota.c - quotas: what they are, what they go by, and making that right. */
 #include "server/admin_int.h"
 
 #include "core/base/text.h"
@@ -8,7 +8,6 @@
 #include "server/door.h"
 #include "server/login.h"
 #include "store/account.h"
-#include "store/message.h"
 
 /* "--quota 5G": a size, or none. False: neither. */
 bool admin_quota_member(const json_t *request, const char *member, bool size, uint64_t *out)
@@ -60,8 +59,7 @@ static json_t *account_quota(struct admin *admin, const struct admin_place *at,
 
 	if (answer)
 		return answer;
-	struct local_quota quota =
-		local_quota_of(o, acc, domain_find(admin->store, at->domain, &err));
+	struct room_sum quota = local_quota_of(o, acc, domain_find(admin->store, at->domain, &err));
 
 	return usage_answer(usage, quota.bytes, quota.messages);
 }
@@ -83,62 +81,67 @@ static json_t *quota_show(struct admin *admin, json_t *request)
 		     account_quota(admin, &at, &usage, request);
 }
 
-struct counting {
-	uint64_t bytes, messages;
-};
-
-/* On a helper thread. */
-static bool count_message(void *arg, const struct message_row *row)
+enum err admin_room(struct admin *admin, slice account, struct local_room *out)
 {
-	struct counting *sum = arg;
+	struct login_name name;
+	json_t *answer;
 
-	sum->bytes += row->m.size;
-	sum->messages++;
-	return true;
+	*out = (struct local_room){ .store = admin->store,
+		.options = conf_options(admin->setup->conf, &local_conf) };
+	answer = admin_account(admin, account, &name, &out->account);
+	json_decref(answer);
+	return answer ? ERR_NOT_FOUND : OK;
 }
 
-static enum err count_mailboxes(struct admin *admin, uint64_t account, struct counting *sum)
+static json_t *recounted(const struct mailbox_recounted *n)
 {
-	struct mailbox_query query = { .account = account, .limit = ADMIN_PAGE };
-	struct mailbox_page list = { .more = true };
-	enum err err = OK;
-
-	while (!err && list.more) {
-		err = mailbox_list(admin->store, &query, &admin->arena, &list);
-		for (size_t i = 0; !err && i < list.len; i++) {
-			struct message_scan scan = { .account = account,
-				.mailbox = list.rows[i].id,
-				.each = count_message,
-				.arg = sum };
-
-			if (scan.mailbox)
-				err = message_scan(admin->store, &scan);
-			query.after = list.rows[i].name;
-		}
-	}
-	return err;
+	return json_pack("{s:I,s:I,s:I,s:I,s:b,s:i}", "bytes", (json_int_t)n->was_bytes, "messages",
+		(json_int_t)n->was_messages, "counted_bytes", (json_int_t)n->bytes,
+		"counted_messages", (json_int_t)n->messages, "right", n->wrong == 0, "put_right",
+		(int)n->wrong);
 }
 
-/* Counts every message, and compares with what the quotas go by. */
-static json_t *quota_recount(struct admin *admin, json_t *request)
+static json_t *domain_recount(struct admin *admin, json_t *request)
 {
-	struct mailbox_usage usage = { 0 };
-	struct counting sum = { 0 };
-	struct admin_place at;
-	json_t *answer = admin_account_place(admin, request, &at);
+	struct mailbox_recounted n;
+	struct domain d;
+	json_t *answer;
+	slice name;
 	enum err err;
 
+	if (!admin_domain(admin, request, &name))
+		return admin_error("not a domain name");
+	answer = admin_find_domain(admin, name, &d);
 	if (answer)
 		return answer;
-	err = count_mailboxes(admin, at.account, &sum);
+	err = mailbox_domain_recount(admin->store, name, &n);
 	if (!err)
-		err = mailbox_usage(admin->store, at.account, &usage);
+		err = store_sync_everything(admin->store);
+	return err ? admin_result(err, "domain", name) : recounted(&n);
+}
+
+/* The account's share of its domain's sums was changed with it, right or wrong: those come last. */
+static json_t *quota_recount(struct admin *admin, json_t *request)
+{
+	struct mailbox_recounted n, sums = { 0 };
+	struct admin_place at;
+	json_t *answer;
+	enum err err;
+
+	if (slice_find(admin_text(request, "name"), '@') < 0)
+		return domain_recount(admin, request);
+	answer = admin_account_place(admin, request, &at);
+	if (answer)
+		return answer;
+	err = mailbox_recount(admin->store, at.account, &n);
+	if (!err)
+		err = mailbox_domain_recount(admin->store, at.domain, &sums);
+	if (!err)
+		err = store_sync_everything(admin->store);
 	if (err)
 		return admin_result(err, "account", admin_text(request, "name"));
-	return json_pack("{s:I,s:I,s:I,s:I,s:b}", "bytes", (json_int_t)usage.bytes, "messages",
-		(json_int_t)usage.messages, "counted_bytes", (json_int_t)sum.bytes,
-		"counted_messages", (json_int_t)sum.messages, "right",
-		sum.bytes == usage.bytes && sum.messages == usage.messages);
+	n.wrong += sums.wrong;
+	return recounted(&n);
 }
 
 const struct admin_row admin_quota_rows[] = {

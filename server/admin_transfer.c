@@ -15,12 +15,13 @@
 #include "core/fiber.h"
 #include "core/worker.h"
 #include "proto/mime/summary.h"
+#include "relay/local.h"
 #include "server/admin_mailbox.h"
 #include "store/blob.h"
 #include "store/message.h"
 #include "store/store.h"
 
-enum { PIECE = 192 * 1024, KEYS_PAGE = 1000 };
+enum { PIECE = 192 * 1024, KEYS_PAGE = 1000, NAME_BYTES = 512 };
 
 /* --- Out ------------------------------------------------------------------------------------------ */
 
@@ -104,6 +105,7 @@ struct admin_upload {
 	struct summary_builder *summary;
 	struct admin_flags flags;
 	struct deliver_target target;
+	char name[NAME_BYTES]; /* of the account */
 };
 
 static void free_upload(void *arg)
@@ -137,13 +139,14 @@ static void drop_session(struct admin *admin)
 	admin_upload_drop(up);
 }
 
-static json_t *begin_session(struct admin *admin, const struct admin_place *at)
+static json_t *begin_session(struct admin *admin, const struct admin_place *at, slice name)
 {
 	struct admin_upload *up = calloc(1, sizeof(*up));
 
 	drop_session(admin);
 	if (!up)
 		return admin_error("%s", err_text(ERR_NOMEM));
+	snprintf(up->name, sizeof(up->name), "%.*s", SLICE_ARG(name));
 	up->account = at->account;
 	up->mailbox = at->mailbox.id;
 	*admin->upload = up;
@@ -174,7 +177,7 @@ static json_t *import_begin(struct admin *admin, json_t *request)
 	if (!answer && !at.mailbox.id)
 		answer = admin_error("mailbox is missing");
 	if (!answer)
-		answer = begin_session(admin, &at);
+		answer = begin_session(admin, &at, admin_text(request, "name"));
 	return answer;
 }
 
@@ -263,7 +266,10 @@ static enum err end_upload(struct admin *admin, struct admin_upload *up)
 	struct store_message msg = {
 		.body = &up->body, .deliver = &deliver, .at = admin_now(admin)
 	};
+	struct room_sum all = { .bytes = up->body.size, .messages = 1 };
 	struct blob_ref ref = { 0 };
+	struct local_room account;
+	struct room *room = NULL;
 	struct summary s;
 	enum err err;
 
@@ -274,7 +280,12 @@ static enum err end_upload(struct admin *admin, struct admin_upload *up)
 			MIN(summary_thread_keys(&s, keys), (unsigned)MESSAGE_THREAD_KEYS_MAX);
 	if (row.len <= MESSAGE_SUMMARY_MAX)
 		deliver.summary = out_written(&row);
-	err = store_message_append(admin->store, &msg, &ref);
+	err = admin_room(admin, slice_str(up->name), &account);
+	if (!err)
+		err = local_take_room(&account, &all, &room);
+	if (!err)
+		err = store_message_append(admin->store, &msg, &ref);
+	room_end(room, ref.id);
 	if (!err) /* the row holds it */
 		store_release(admin->store, &ref);
 	return err;

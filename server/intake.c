@@ -14,6 +14,7 @@
 #include "proto/mime/summary.h"
 #include "relay/queue.h"
 #include "server/login.h"
+#include "store/message.h"
 #include "store/store.h"
 
 static void may_resume(struct blob_writer *blob)
@@ -314,9 +315,9 @@ bool intake_add(struct intake *in, slice piece)
 
 /* --- The end -------------------------------------------------------------------------------- */
 
-/* All recipients again: quotas may be used up by now, accounts be gone. The fault that refuses the
- * message, or with rcpt_faults nobody is left for it. */
-static enum fault plan_again(struct intake *in)
+/* All recipients again: accounts may be gone, and with `taken` it is known who is full. The fault that
+ * refuses the message, or with rcpt_faults nobody is left for it. */
+static enum fault plan_again(struct intake *in, const struct local_taken *taken)
 {
 	const struct envelope *env = in->env;
 	enum fault first = FAULT_NONE, other = FAULT_NONE;
@@ -324,32 +325,57 @@ static enum fault plan_again(struct intake *in)
 
 	local_begin(&in->local, in->door->w, in->arena);
 	in->local.usage = true;
+	in->local.taken = taken;
 	for (uint32_t i = 0; i < env->rcpt_count; i++) {
 		enum err err = local_add(&in->local, env->rcpts[i].address, i);
-		enum fault fault = intake_rcpt_fault(&in->local, err);
+		enum fault fault = FAULT_NONE;
 
+		if (err != ERR_QUOTA || taken)
+			fault = intake_rcpt_fault(&in->local, err);
 		first = first ? first : fault;
 		refused += fault != FAULT_NONE;
-		if (err && err != ERR_QUOTA)
-			other = fault;
+		if (fault)
+			other = err == ERR_QUOTA && !other ? FAULT_QUOTA : FAULT_BUSY;
 		if (in->rcpt_faults)
 			in->rcpt_faults[i] = fault;
 	}
 	if (refused == env->rcpt_count || in->rcpt_faults)
 		return first;
-	/* One answer for several: who is full gets this one message more; for who went away meanwhile
-	 * the client must ask again, and hears it at RCPT. */
-	return other ? FAULT_BUSY : FAULT_NONE;
+	/* One answer for several: for who is full by now, or went away, the client must ask again, and
+	 * hears it at RCPT. */
+	return other;
 }
 
 /* Without those that are refused. */
-static void plan_for_the_rest(struct intake *in)
+static void plan_for_the_rest(struct intake *in, const struct local_taken *taken)
 {
 	local_begin(&in->local, in->door->w, in->arena);
 	in->local.usage = true;
+	in->local.taken = taken;
 	for (uint32_t i = 0; i < in->env->rcpt_count; i++)
 		if (!in->rcpt_faults[i])
 			(void)!local_add(&in->local, in->env->rcpts[i].address, i);
+}
+
+static enum fault plan_whole(struct intake *in, const struct local_taken *taken)
+{
+	enum fault fault = plan_again(in, taken);
+
+	if (!fault || !in->rcpt_faults)
+		return fault;
+	plan_for_the_rest(in, taken);
+	return in->local.target_count || in->local.remote_count ? FAULT_NONE : fault;
+}
+
+/* For all who get it, until it is stored. */
+static enum fault take_room(struct intake *in, struct local_taken *taken)
+{
+	struct local_load load = { .sender = in->env->sender, .bytes = in->blob.size };
+	enum err err = local_take(&in->local, &load, taken);
+
+	if (err)
+		return fault_of_err(err);
+	return taken->any_full ? plan_whole(in, taken) : FAULT_NONE;
 }
 
 /* The envelope of what is sent on: other recipients, and for what is forwarded another sender. */
@@ -376,23 +402,55 @@ static struct envelope envelope_for_queue(struct intake *in)
 	return env;
 }
 
+/* Those of the recipients that are marked, for a report. */
+static struct envelope envelope_of(struct intake *in, const bool *marked)
+{
+	struct envelope env = *in->env;
+
+	env.rcpts = arena_array(in->arena, struct envelope_rcpt, env.rcpt_count);
+	env.rcpt_count = 0;
+	for (uint32_t i = 0; i < in->env->rcpt_count; i++)
+		if (marked[i])
+			env.rcpts[env.rcpt_count++] = in->env->rcpts[i];
+	return env;
+}
+
 /* RFC 3461 4.1: who asked to be told of success is told of those who have it now. What is sent on is
  * reported by whoever has it last. */
 static void report(struct intake *in)
 {
-	struct envelope env = *in->env;
-	bool *elsewhere = arena_array(in->arena, bool, env.rcpt_count);
+	const struct envelope *env = in->env;
+	bool *told = arena_array(in->arena, bool, env->rcpt_count);
 
-	env.rcpts = arena_array(in->arena, struct envelope_rcpt, env.rcpt_count);
-	env.rcpt_count = 0;
+	for (uint32_t i = 0; i < env->rcpt_count; i++)
+		told[i] = env->rcpts[i].notify & ENVELOPE_NOTIFY_SUCCESS &&
+			!(in->rcpt_faults && in->rcpt_faults[i]);
 	for (size_t i = 0; i < in->local.remote_count; i++)
-		elsewhere[in->local.remotes[i].rcpt] = true;
-	for (uint32_t i = 0; i < in->env->rcpt_count; i++)
-		if (in->env->rcpts[i].notify & ENVELOPE_NOTIFY_SUCCESS && !elsewhere[i] &&
-			!(in->rcpt_faults && in->rcpt_faults[i]))
-			env.rcpts[env.rcpt_count++] = in->env->rcpts[i];
-	if (env.rcpt_count && env.sender.len)
-		local_report(in->door->w, &env, env.id);
+		told[in->local.remotes[i].rcpt] = false;
+	struct envelope of = envelope_of(in, told);
+
+	if (of.rcpt_count && of.sender.len)
+		local_report(in->door->w, &of, env->id);
+}
+
+/* Who got none of it is a member of an alias, or forwards what he gets: the recipient was taken, so
+ * the sender hears of it by mail, unless he wants to hear nothing (RFC 3461 4.1). */
+static void report_full(struct intake *in)
+{
+	const struct envelope *env = in->env;
+	bool *told = arena_array(in->arena, bool, env->rcpt_count);
+
+	for (size_t i = 0; i < in->local.target_count; i++) {
+		const struct local_target *t = &in->local.targets[i];
+		uint8_t notify = env->rcpts[t->rcpt].notify;
+
+		if (t->full && (!notify || notify & ENVELOPE_NOTIFY_FAILURE))
+			told[t->rcpt] = true;
+	}
+	struct envelope of = envelope_of(in, told);
+
+	if (of.rcpt_count && of.sender.len)
+		local_report_full(in->door->w, &of, env->id);
 }
 
 static enum err submit(struct intake *in)
@@ -407,20 +465,22 @@ static enum err submit(struct intake *in)
 		if (in->summary)
 			summary_end(in->summary, &row);
 		local.summary = out_written(&row);
-		mail.mailboxes = in->local.target_count;
 		err = local_deliver(&in->local, &local, &mail.into);
 	}
+	if (!err && mail.into)
+		mail.mailboxes = mail.into->target_count;
+	if (!mail.mailboxes) /* they are all full, and others get it */
+		mail.into = NULL;
 	if (err)
 		intake_drop(in);
 	else
 		err = queue_submit(in->door->w, &mail, &in->env->id);
-	if (!err && in->local.target_count)
-		report(in);
 	return err;
 }
 
 enum fault intake_finish(struct intake *in)
 {
+	struct local_taken taken = { 0 };
 	enum fault fault;
 	enum err err;
 
@@ -429,13 +489,11 @@ enum fault intake_finish(struct intake *in)
 		(void)header_is_whole(in);
 		(void)add_body(in, slice_skip(out_written(&in->header), in->end.bytes));
 	}
-	fault = in->fault ? in->fault : plan_again(in);
-	if (fault && !in->fault && in->rcpt_faults) {
-		plan_for_the_rest(in);
-		if (in->local.target_count || in->local.remote_count)
-			fault = FAULT_NONE;
-	}
+	fault = in->fault ? in->fault : plan_whole(in, NULL);
+	if (!fault)
+		fault = take_room(in, &taken);
 	if (fault) {
+		local_end(&taken, 0);
 		intake_drop(in);
 		return fault;
 	}
@@ -443,8 +501,13 @@ enum fault intake_finish(struct intake *in)
 		dkim_body_end(&in->hash, in->env->body_hash);
 	in->env->size = in->blob.size;
 	err = submit(in);
+	local_end(&taken, err ? 0 : in->env->id);
 	if (err)
 		return fault_of_err(err);
+	if (in->local.target_count)
+		report(in);
+	if (taken.any_full)
+		report_full(in);
 	in->submitted = true;
 	return FAULT_NONE;
 }

@@ -228,8 +228,8 @@ static const struct cli_command commands[] = {
 		message_copy_flags, NULL, command_ask },
 	{ "quota", "show", "USER@DOMAIN", "what an account (or a domain) holds and may hold", NULL,
 		NULL, command_ask },
-	{ "quota", "recount", "USER@DOMAIN", "count every message, and compare", NULL, NULL,
-		command_ask },
+	{ "quota", "recount", "USER@DOMAIN", "count every message, and put right what was kept",
+		NULL, NULL, command_ask },
 	{ "import", NULL, "USER@DOMAIN FILE-OR-DIR",
 		"mail of an mbox or a Maildir, with flags and dates; a second call goes on where "
 		"the first ended",

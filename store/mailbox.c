@@ -44,12 +44,12 @@ static uint8_t flags_of(const struct mailbox_change *c)
 	return grows ? JOURNAL_INDEXED : JOURNAL_INDEXED | JOURNAL_RESERVED;
 }
 
-enum err mailbox_run(struct store *st, const struct mailbox_change *change, struct arena *a,
-	struct mailbox_ran *out)
+enum err mailbox_run_in(struct store *st, const struct mailbox_change *change, unsigned shard,
+	struct arena *a, struct mailbox_ran *out)
 {
 	struct out o =
 		out_heap(CHANGE_BYTES + change->name.len + change->other.len + change->runs.len);
-	struct index_ask ask = { .shard = mailbox_home(st, change->account) };
+	struct index_ask ask = { .shard = shard };
 
 	*out = (struct mailbox_ran){ .outcome = { "", 0 } };
 	mailbox_put_change(&o, change);
@@ -69,6 +69,12 @@ enum err mailbox_run(struct store *st, const struct mailbox_change *change, stru
 		return err;
 	ask.pos = out->pos = op.pos;
 	return index_outcome(st->index, &ask, a, &out->outcome);
+}
+
+enum err mailbox_run(struct store *st, const struct mailbox_change *change, struct arena *a,
+	struct mailbox_ran *out)
+{
+	return mailbox_run_in(st, change, mailbox_home(st, change->account), a, out);
 }
 
 /* For changes whose outcome has no bytes, or whose id alone is wanted. */

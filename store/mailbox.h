@@ -72,6 +72,19 @@ enum err mailbox_usage(struct store *st, uint64_t account, struct mailbox_usage 
 /* Of all accounts of a domain (mailboxes stays 0). */
 enum err mailbox_domain_usage(struct store *st, slice domain, struct mailbox_usage *out) must_use;
 
+/* Counts every message anew, in journal order among all changes, and puts right what was kept wrongly: of
+ * the account and its mailboxes; the sums of a domain from its accounts. Nothing else is applied in the
+ * shard while a mailbox (the accounts of the shard) is counted. */
+struct mailbox_recounted {
+	uint64_t was_bytes, was_messages, bytes, messages;
+	uint32_t wrong; /* rows put right */
+	uint32_t records;
+};
+enum err mailbox_recount(struct store *st, uint64_t account,
+	struct mailbox_recounted *out) must_use;
+enum err mailbox_domain_recount(struct store *st, slice domain,
+	struct mailbox_recounted *out) must_use;
+
 /* --- Visibility --- */
 /* Everything durable. */
 modseq store_durable(const struct store *st);
@@ -80,6 +93,8 @@ modseq store_durable(const struct store *st);
 enum err store_sync(struct store *st, uint64_t account, modseq pos) must_use;
 /* Everything that was durable when it was called: SELECT, STATUS, NOOP, a login. */
 enum err store_sync_all(struct store *st, uint64_t account) must_use;
+/* The same for all accounts. */
+enum err store_sync_everything(struct store *st) must_use;
 /* True: store_sync would not wait. Any thread. */
 bool store_synced(const struct store *st, uint64_t account, modseq pos);
 

@@ -409,6 +409,8 @@ static const struct kind {
 	[CHANGE_DELIVER] = { apply_deliver_many, MAKES | SAVES },
 	[CHANGE_PURGE] = { apply_purge, ANY },
 	[CHANGE_RENEW] = { apply_renew, SAVES },
+	[CHANGE_RECOUNT] = { apply_recount, SAVES },
+	[CHANGE_SUMS] = { apply_sums, ANY },
 };
 
 static enum err run(struct changing *ch, const struct mailbox_change *c)

@@ -127,6 +127,9 @@ enum err message_row_delete(struct changing *ch, uint32_t mailbox,
 enum err apply_store(struct changing *ch, const struct mailbox_change *c) must_use;
 enum err apply_expunge(struct changing *ch, const struct mailbox_change *c) must_use;
 enum err apply_copy(struct changing *ch, const struct mailbox_change *c) must_use;
+/* mailbox_recount.c */
+enum err apply_recount(struct changing *ch, const struct mailbox_change *c) must_use;
+enum err apply_sums(struct changing *ch, const struct mailbox_change *c) must_use;
 enum err apply_deliver_many(struct changing *ch, const struct mailbox_change *c) must_use;
 /* What makes the account's mailboxes findable, up to so many rows of a kind. */
 enum err account_names_drop(struct changing *ch, uint32_t limit, bool *out_more) must_use;

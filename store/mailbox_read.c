@@ -88,8 +88,18 @@ enum err read_uids(struct index_txn *txn, const struct uids_query *q, struct run
 struct usage_read {
 	uint64_t account;
 	slice domain;
+	unsigned shard;
 	struct mailbox_usage usage;
+	struct usage_seen *seen; /* NULL: not asked for */
 };
+
+static enum err note_position(struct index_txn *txn, const struct usage_read *r)
+{
+	if (!r->seen)
+		return OK;
+	enum err err = read_position(txn, &r->seen->at[r->shard]);
+	return err == ERR_NOT_FOUND ? OK : err;
+}
 
 static enum err usage_txn(struct index_txn *txn, void *arg)
 {
@@ -97,9 +107,11 @@ static enum err usage_txn(struct index_txn *txn, void *arg)
 	struct keys_usage row;
 	struct keys_buf key;
 	slice value;
+	enum err err = note_position(txn, r);
 
 	keys_account(&key, KEYS_USAGE, r->account);
-	enum err err = index_get(txn, keys_slice(&key), &value);
+	if (!err)
+		err = index_get(txn, keys_slice(&key), &value);
 	if (err)
 		return err == ERR_NOT_FOUND ? OK : err;
 	if (!keys_get_usage(value, &row))
@@ -111,13 +123,30 @@ static enum err usage_txn(struct index_txn *txn, void *arg)
 	return OK;
 }
 
+static enum err read_account(struct store *st, struct usage_read *r)
+{
+	r->shard = mailbox_home(st, r->account);
+	return index_read_here(st->index, r->shard, usage_txn, r);
+}
+
 enum err mailbox_usage(struct store *st, uint64_t account, struct mailbox_usage *out)
 {
 	struct usage_read r = { .account = account };
-	enum err err = index_read_here(st->index, mailbox_home(st, account), usage_txn, &r);
+	enum err err = read_account(st, &r);
 
 	if (!err)
 		*out = r.usage;
+	return err;
+}
+
+enum err read_usage(struct store *st, uint64_t account, struct usage_seen *out)
+{
+	struct usage_read r = { .account = account, .seen = out };
+
+	*out = (struct usage_seen){ 0 };
+	enum err err = read_account(st, &r);
+	out->bytes = r.usage.bytes;
+	out->messages = r.usage.messages;
 	return err;
 }
 
@@ -127,9 +156,11 @@ static enum err domain_txn(struct index_txn *txn, void *arg)
 	struct keys_sums sums;
 	struct keys_buf key;
 	slice value;
+	enum err err = note_position(txn, r);
 
 	keys_name(&key, KEYS_DOMAIN_USAGE, r->domain);
-	enum err err = index_get(txn, keys_slice(&key), &value);
+	if (!err)
+		err = index_get(txn, keys_slice(&key), &value);
 	if (err)
 		return err == ERR_NOT_FOUND ? OK : err;
 	if (!keys_get_sums(value, &sums))
@@ -139,15 +170,33 @@ static enum err domain_txn(struct index_txn *txn, void *arg)
 	return OK;
 }
 
+static enum err read_domain(struct store *st, struct usage_read *r)
+{
+	enum err err = r->domain.len && r->domain.len <= KEYS_DOMAIN_MAX ? OK : ERR_INVALID;
+
+	for (r->shard = 0; !err && r->shard < index_shard_count(st->index); r->shard++)
+		err = index_read_here(st->index, r->shard, domain_txn, r);
+	return err;
+}
+
 enum err mailbox_domain_usage(struct store *st, slice domain, struct mailbox_usage *out)
 {
 	struct usage_read r = { .domain = domain };
-	enum err err = domain.len && domain.len <= KEYS_DOMAIN_MAX ? OK : ERR_INVALID;
+	enum err err = read_domain(st, &r);
 
-	for (unsigned i = 0; !err && i < index_shard_count(st->index); i++)
-		err = index_read_here(st->index, i, domain_txn, &r);
 	if (!err)
 		*out = r.usage;
+	return err;
+}
+
+enum err read_domain_usage(struct store *st, slice domain, struct usage_seen *out)
+{
+	struct usage_read r = { .domain = domain, .seen = out };
+
+	*out = (struct usage_seen){ 0 };
+	enum err err = read_domain(st, &r);
+	out->bytes = r.usage.bytes;
+	out->messages = r.usage.messages;
 	return err;
 }
 

@@ -77,7 +77,7 @@ enum err message_deliver_many(struct store *st, const struct deliver_many *args,
 		err = ERR_CORRUPT;
 	if (!err)
 		*out_first = row.at;
-	if (!err && out_pos)
+	if (out_pos)
 		*out_pos = ran.pos;
 	out_heap_done(&o);
 	arena_done(&a);
@@ -172,8 +172,8 @@ enum err message_copy(struct store *st, const struct message_copy *args, struct 
 	if (!err) {
 		out->uid_validity = validity;
 		out->first_uid = first;
-		out->pos = ran.pos;
 	}
+	out->pos = ran.pos;
 	arena_done(&a);
 	return err;
 }

@@ -73,7 +73,7 @@ struct deliver_many {
 	const struct deliver *messages; /* of each: one target, the same account and mailbox */
 	size_t len;
 };
-/* The uids are first, first + 1, ... */
+/* The uids are first, first + 1, ... *out_pos (may be NULL) is 0 when nothing was written. */
 enum err message_deliver_many(struct store *st, const struct deliver_many *args,
 	struct delivered *out_first, modseq *out_pos) must_use;
 
@@ -122,7 +122,7 @@ struct message_copy {
 struct message_copied {
 	struct runs *source;              /* initialised; the uids that were there */
 	uint32_t uid_validity, first_uid; /* of the copies, in order of the source's */
-	modseq pos;
+	modseq pos;                       /* 0: nothing was written */
 };
 enum err message_copy(struct store *st, const struct message_copy *args,
 	struct message_copied *out) must_use;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* message_int.h - deliveries and changes as bytes of journal records, and reading rows, shared by the
- * files of mailboxes (mailbox*.c, message*.c) and by store.c, which appends deliveries, check.c and rebuild.c.
+ * files of mailboxes (mailbox*.c, message*.c), room.c, and by store.c, which appends deliveries, check.c and
+ * rebuild.c.
  * Slices point into what was read. Only what takes a store waits. */
 #ifndef STORE_MESSAGE_INT_H
 #define STORE_MESSAGE_INT_H
 
+#include "store/index.h"
 #include "store/keys_mailbox.h"
 
 struct index_txn;
@@ -55,6 +57,8 @@ enum mailbox_change_kind {
 	CHANGE_DELIVER,   /* mailbox, runs: deliveries, each a field */
 	CHANGE_PURGE,     /* mailbox, flags: how many rows */
 	CHANGE_RENEW,     /* what was uid so far is not any more: every mailbox's validity */
+	CHANGE_RECOUNT,   /* mailbox; 0: the account */
+	CHANGE_SUMS,      /* name: the domain; of no account, in the record's shard */
 	CHANGE_END
 };
 struct mailbox_change {
@@ -94,6 +98,9 @@ struct mailbox_ran {
 /* Appends the record and waits for its outcome. pos is also set when that is an error. */
 enum err mailbox_run(struct store *st, const struct mailbox_change *change, struct arena *a,
 	struct mailbox_ran *out) must_use;
+/* The same in a shard that the caller names. */
+enum err mailbox_run_in(struct store *st, const struct mailbox_change *change, unsigned shard,
+	struct arena *a, struct mailbox_ran *out) must_use;
 /* Now, as records say it. */
 wall_ms mailbox_clock(void);
 /* All of a set, as records say it. */
@@ -110,6 +117,14 @@ enum err read_mailbox_row(struct index_txn *txn, uint64_t account, uint32_t id,
 void mailbox_of_row(struct mailbox *out, uint32_t id, const struct keys_mailbox_row *row);
 /* Everything before it is contained in what is read. */
 enum err read_position(struct index_txn *txn, modseq *out) must_use;
+/* Usage for who adds what is on its way: `at` says for each shard that was read (one, or for a domain
+ * all) that everything before it is contained. On the calling thread; warm rows. */
+struct usage_seen {
+	uint64_t bytes, messages;
+	modseq at[INDEX_SHARDS_MAX];
+};
+enum err read_usage(struct store *st, uint64_t account, struct usage_seen *out) must_use;
+enum err read_domain_usage(struct store *st, slice domain, struct usage_seen *out) must_use;
 /* Adds the live uids from `from` on. */
 struct uids_query {
 	uint64_t account;

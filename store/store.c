@@ -177,6 +177,8 @@ static enum err open_parts(struct store *st, const char **out_what)
 	if (!err)
 		err = watches_new(st);
 	if (!err)
+		err = rooms_new(st);
+	if (!err)
 		index_on_commit(st->index, watches_tell, st);
 	if (!err) {
 		*out_what = "the journal";
@@ -199,6 +201,7 @@ static void free_store(struct store *st)
 	archive_close(st->archive);
 	index_close(st->index);
 	watches_free(st);
+	rooms_free(st);
 	layout_close(st);
 	free(st);
 }
@@ -443,6 +446,16 @@ enum err store_sync_all(struct store *st, uint64_t account)
 	modseq end = store_durable(st);
 
 	return end ? store_sync(st, account, end - 1) : OK;
+}
+
+enum err store_sync_everything(struct store *st)
+{
+	modseq end = store_durable(st);
+	enum err err = OK;
+
+	for (unsigned i = 0; end && !err && i < st->shards; i++)
+		err = index_sync(st->index, end - 1, i);
+	return err;
 }
 
 bool store_synced(const struct store *st, uint64_t account, modseq pos)

@@ -19,6 +19,7 @@ struct accounts;
 struct blobs;
 struct history;
 struct mover;
+struct rooms;
 struct watches;
 
 enum { STORE_PATH = 1024, STORE_LAG_MAX = 64 * 1024 * 1024 };
@@ -38,6 +39,7 @@ struct store {
 	struct accounts *accounts; /* caches of the directory */
 	struct mover *mover;
 	struct watches *watches;
+	struct rooms *rooms;
 	const struct store_replay_ops *ops; /* while opening */
 	void *ops_arg;
 	bool queue_owner; /* somebody releases what replay found */
@@ -95,6 +97,11 @@ enum err watches_new(struct store *st);
 void watches_free(struct store *st);
 /* What a commit changed, to whoever watches it: index_on_commit's, `arg` is the store. */
 void watches_tell(void *arg, const struct index_commit *commit);
+
+/* --- room.c --- */
+enum err rooms_new(struct store *st);
+/* On a fiber, if there are workers. */
+void rooms_free(struct store *st);
 
 /* --- mover.c --- */
 enum err mover_new(struct store *st);

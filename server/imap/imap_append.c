@@ -38,7 +38,7 @@ struct imap_append_state {
 	struct deliver *rows;
 	struct blob_ref *refs;
 	size_t len, cap;
-	struct mailbox_usage taken;
+	struct room_sum before, taken; /* all of them but the last, and all */
 };
 
 void imap_append_drop(struct imap_session *s)
@@ -243,6 +243,13 @@ static struct deliver *row_of(struct imap_append_state *a)
 	return d;
 }
 
+static void count_in(struct imap_append_state *a, uint64_t bytes)
+{
+	a->before = a->taken;
+	a->taken.bytes += bytes;
+	a->taken.messages++;
+}
+
 /* One record: the body, and with `deliver` where it goes. Afterwards it is among the held ones. */
 static enum err store_body(struct imap_append_state *a, struct deliver *d, bool deliver)
 {
@@ -260,8 +267,7 @@ static enum err store_body(struct imap_append_state *a, struct deliver *d, bool 
 	d->low = ref->low;
 	d->size = ref->size;
 	a->len++;
-	a->taken.bytes += ref->size;
-	a->taken.messages++;
+	count_in(a, ref->size);
 	return OK;
 }
 
@@ -286,13 +292,18 @@ static enum verdict appended(struct imap_append_state *a, const struct delivered
 static enum verdict finish_one(struct imap_append_state *a)
 {
 	struct imap_session *s = a->session;
+	struct room_sum none = { 0 }, one = { .bytes = a->body.size, .messages = 1 };
 	struct delivered at;
-	enum err err = store_body(a, row_of(a), true);
+	struct room *room;
+	enum err err = imap_take_room(s, &none, &one, &room);
 	modseq pos;
 
+	if (!err)
+		err = store_body(a, row_of(a), true);
+	pos = err ? 0 : a->refs[0].id;
+	room_end(room, pos);
 	if (err)
 		return imap_no_err(s, err);
-	pos = a->refs[0].id;
 	err = message_delivered(imap_store_of(s), pos, s->account, &at);
 	if (!err)
 		return appended(a, &at, pos);
@@ -307,12 +318,16 @@ static enum verdict finish_many(struct imap_append_state *a)
 	struct imap_session *s = a->session;
 	struct deliver_many many;
 	struct delivered first;
+	struct room *room = NULL;
 	modseq pos = 0;
 	enum err err = store_body(a, row_of(a), false);
 
 	many = (struct deliver_many){ .messages = a->rows, .len = a->len };
 	if (!err)
+		err = imap_take_room(s, &a->before, &a->taken, &room);
+	if (!err)
 		err = message_deliver_many(imap_store_of(s), &many, &first, &pos);
+	room_end(room, pos);
 	if (err == ERR_TOO_LARGE)
 		return imap_no(s, IMAP_CODE_LIMIT, "Too many messages in one command");
 	return err ? imap_no_destination(s, err) : appended(a, &first, pos);

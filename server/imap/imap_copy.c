@@ -40,20 +40,42 @@ enum verdict imap_no_destination(struct imap_session *s, enum err err)
 	return imap_no_err(s, err);
 }
 
-enum err imap_has_room(struct imap_session *s, const struct mailbox_usage *more)
+static enum err find_account(struct imap_session *s, struct local_room *room)
 {
 	slice name = slice_str(s->name);
 	size_t at = (size_t)slice_rfind(name, '@'); /* login.h: there is one */
 	enum err err = OK;
-	struct local_room room = { .store = imap_store_of(s),
-		.options = conf_options(s->head.setup->conf, &local_conf),
-		.more = *more };
 
-	room.account =
-		account_find(room.store, slice_sub(name, 0, at), slice_skip(name, at + 1), &err);
-	if (!room.account)
-		return err ? err : ERR_DENIED; /* removed meanwhile */
-	return local_has_room(&room);
+	room->store = imap_store_of(s);
+	room->options = conf_options(s->head.setup->conf, &local_conf);
+	room->account =
+		account_find(room->store, slice_sub(name, 0, at), slice_skip(name, at + 1), &err);
+	return room->account ? OK : err ? err : ERR_DENIED; /* removed meanwhile */
+}
+
+enum err imap_has_room(struct imap_session *s, const struct room_sum *before)
+{
+	struct local_room room = { .before = *before };
+	enum err err = find_account(s, &room);
+
+	if (!err)
+		err = local_has_room(&room);
+	if (err != ERR_QUOTA)
+		return err;
+	err = store_sync_everything(imap_store_of(s)); /* what was freed may not be seen yet */
+	if (!err)
+		err = find_account(s, &room);
+	return err ? err : local_has_room(&room);
+}
+
+enum err imap_take_room(struct imap_session *s, const struct room_sum *before,
+	const struct room_sum *all, struct room **out)
+{
+	struct local_room room = { .before = *before };
+	enum err err = find_account(s, &room);
+
+	*out = NULL;
+	return err ? err : local_take_room(&room, all, out);
 }
 
 enum err imap_came(struct imap_session *s, uint32_t mailbox, modseq pos)
@@ -102,9 +124,16 @@ static enum verdict run(struct imap_session *s, const struct message_copy *copy)
 {
 	struct runs source = { 0 };
 	struct message_copied done = { .source = &source };
+	struct local_room account = { .before = { 0 } };
+	struct room *room = NULL;
 	enum verdict verdict;
-	enum err err = message_copy(imap_store_of(s), copy, &done);
+	enum err err = find_account(s, &account);
 
+	if (!err)
+		err = local_take_copy(&account, copy, &room);
+	if (!err)
+		err = message_copy(imap_store_of(s), copy, &done);
+	room_end(room, done.pos);
 	if (!err && source.count)
 		err = imap_came(s, copy->to, done.pos);
 	if (err)
@@ -124,7 +153,6 @@ static enum verdict transfer(struct imap_session *s, const struct imap_copy *arg
 		.from = s->box->view->watch.mailbox,
 		.uids = &uids,
 		.move = move };
-	struct mailbox_usage none = { 0 };
 	struct run_list list;
 	bool gone = false;
 	enum verdict verdict;
@@ -135,8 +163,6 @@ static enum verdict transfer(struct imap_session *s, const struct imap_copy *arg
 	if (gone && !s->run->uid) /* all or none (RFC 9051 6.4.7), so none */
 		return imap_no(s, IMAP_CODE_EXPUNGEISSUED, "Some messages are not there any more");
 	err = imap_find_destination(s, args->mailbox, &copy.to);
-	if (!err && !move) /* moving needs no more room */
-		err = imap_has_room(s, &none);
 	if (err)
 		return imap_no_destination(s, err);
 	if (!imap_runs_of(list, &uids))

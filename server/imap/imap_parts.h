@@ -6,6 +6,7 @@
 #define SERVER_IMAP_IMAP_PARTS_H
 
 #include "store/mailbox.h"
+#include "store/room.h"
 
 struct imap_flags;
 struct imap_part;
@@ -86,8 +87,11 @@ enum verdict imap_no_destination(struct imap_session *s, enum err err);
 /* imap_expunge.c: (fiber) OK after messages were removed by us; with CONDSTORE everything is told
  * first, so that HIGHESTMODSEQ is true. */
 enum verdict imap_ok_expunged(struct imap_session *s);
-/* imap_copy.c: ERR_QUOTA: the account is full, counting `more` besides. Never waits. */
-enum err imap_has_room(struct imap_session *s, const struct mailbox_usage *more) must_use;
+/* imap_copy.c: (fiber) ERR_QUOTA: the account is full, counting `before` besides: of what can be read. */
+enum err imap_has_room(struct imap_session *s, const struct room_sum *before) must_use;
+/* (fiber) Exactly, for `all` of which `before` comes before the last message; taken until room_end. */
+enum err imap_take_room(struct imap_session *s, const struct room_sum *before,
+	const struct room_sum *all, struct room **out) must_use;
 /* imap_copy.c: (fiber) messages came into a mailbox by a change at `pos`: if it is the open one, they
  * are told behind the command. */
 enum err imap_came(struct imap_session *s, uint32_t mailbox, modseq pos) must_use;

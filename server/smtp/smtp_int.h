@@ -35,6 +35,7 @@ struct smtp_transaction {
 	struct arena arena;
 	struct envelope env;
 	size_t rcpts_cap;
+	struct envelope_rcpt rcpt; /* the one that RCPT names */
 	uint32_t rcpts_refused;
 	struct smtp_body body;
 	struct intake intake;

@@ -14,6 +14,7 @@
 #include "core/worker.h"
 #include "relay/queue.h"
 #include "server/entry.h"
+#include "store/mailbox.h"
 
 enum { RCPTS_FIRST = 8 };
 
@@ -247,33 +248,53 @@ static struct envelope_rcpt *add_rcpt(struct smtp_transaction *mail)
 	return &env->rcpts[env->rcpt_count++];
 }
 
+static enum verdict answer_rcpt(struct smtp_session *s, enum fault fault)
+{
+	struct smtp_transaction *mail = s->mail;
+	struct envelope_rcpt *row;
+
+	if (fault) {
+		mail->rcpts_refused++;
+		smtp_log_refused(s, fault, mail->rcpt.address);
+		return smtp_refuse(s, fault);
+	}
+	row = add_rcpt(mail);
+	*row = mail->rcpt;
+	row->index = mail->env.rcpt_count - 1;
+	s->state = SMTP_RCPT;
+	return smtp_reply(s, "250 2.1.5 Recipient OK\r\n");
+}
+
+/* On a fiber: nobody is full before all that was freed can be seen. */
+static void ask_again(struct conn *c)
+{
+	struct smtp_session *s = conn_owner(c);
+	enum err err = store_sync_everything(s->head.door->store);
+	enum fault fault = err ? fault_of_err(err) : smtp_policy_rcpt(s, s->mail->rcpt.address);
+
+	if (answer_rcpt(s, fault) == CLOSE)
+		smtp_close(s);
+}
+
 enum verdict smtp_do_rcpt(struct smtp_session *s, const union smtp_args *args)
 {
 	const struct smtp_rcpt *rcpt = &args->rcpt;
 	struct smtp_transaction *mail = s->mail;
-	struct envelope_rcpt *row;
-	slice address;
 	enum fault fault = FAULT_TOO_MANY_RCPTS;
 
 	if (mail->env.rcpt_count >= rcpts_max(s))
 		return smtp_refuse(s, fault);
-	address = address_text(s, mail, &rcpt->to);
-	fault = rcpt->to.utf8 && !mail->env.smtputf8 ? FAULT_UTF8_NEEDED :
-						       smtp_policy_rcpt(s, address);
-	if (fault) {
-		mail->rcpts_refused++;
-		smtp_log_refused(s, fault, address);
-		return smtp_refuse(s, fault);
-	}
-	row = add_rcpt(mail);
-	row->address = address;
-	row->notify = (uint8_t)rcpt->notify;
-	row->index = mail->env.rcpt_count - 1;
+	mail->rcpt = (struct envelope_rcpt){ .address = address_text(s, mail, &rcpt->to),
+		.notify = (uint8_t)rcpt->notify };
 	if (rcpt->given & SMTP_P_ORCPT)
-		row->orcpt = arena_printf(&mail->arena, "%.*s;%.*s", SLICE_ARG(rcpt->orcpt_type),
-			SLICE_ARG(rcpt->orcpt));
-	s->state = SMTP_RCPT;
-	return smtp_reply(s, "250 2.1.5 Recipient OK\r\n");
+		mail->rcpt.orcpt = arena_printf(&mail->arena, "%.*s;%.*s",
+			SLICE_ARG(rcpt->orcpt_type), SLICE_ARG(rcpt->orcpt));
+	fault = rcpt->to.utf8 && !mail->env.smtputf8 ? FAULT_UTF8_NEEDED :
+						       smtp_policy_rcpt(s, mail->rcpt.address);
+	if (fault != FAULT_MAILBOX_FULL && fault != FAULT_QUOTA)
+		return answer_rcpt(s, fault);
+	(void)conn_run(s->head.conn, ask_again);
+	return DONE;
 }
 
 /* --- The rest ----------------------------------------------------------------------------------- */

@@ -14,7 +14,7 @@ from talk import Talk
 SERVICES = ("imap",)
 CONFIG = {"auth": {"fail_delay": "10ms", "fail_delay_max": "20ms"},
           "imap": {"plain_login": True, "append": "60M"},
-          "store": {"body_ram": "8M", "cache": "4M", "mailboxes": 20}, "local": {"quota_messages": 150000}}
+          "store": {"body_ram": "8M", "cache": "4M", "mailboxes": 20}, "local": {"quota_messages": 250000}}
 MB = 1 << 20
 
 

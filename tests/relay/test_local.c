@@ -3,6 +3,8 @@
 #include "relay/local.h"
 
 #include <criterion/criterion.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 #include "core/conf.h"
 #include "relay/route.h"
@@ -116,6 +118,55 @@ enum err mailbox_find(struct store *st, uint64_t account, slice name, struct are
 {
 	out->id = 44;
 	return slice_eq(name, SLICE("lists")) ? OK : ERR_NOT_FOUND;
+}
+
+/* Which domains were asked, for whom, and how it ended. */
+static char asked[256];
+static uint64_t no_room_for;
+static enum err no_answer;
+
+printf_like(1, 2) static void note(const char *fmt, ...)
+{
+	size_t len = strlen(asked);
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(asked + len, sizeof(asked) - len, fmt, args);
+	va_end(args);
+}
+
+enum err room_take(struct store *st, struct room_ask *ask, struct room **out)
+{
+	size_t full = 0;
+
+	if (no_answer && asked[0])
+		return no_answer;
+	note("%.*s", SLICE_ARG(ask->domain));
+	for (size_t i = 0; i < ask->len; i++) {
+		struct room_want *want = &ask->wants[i];
+
+		want->full = want->account == no_room_for && !ask->always;
+		full += want->full;
+		note(" %llu=%llu", (unsigned long long)want->account,
+			(unsigned long long)want->add.bytes);
+	}
+	note("; ");
+	*out = full < ask->len ? (struct room *)asked : NULL;
+	return *out ? OK : ERR_QUOTA;
+}
+
+void room_end(struct room *r, modseq pos)
+{
+	note("end %llu; ", (unsigned long long)pos);
+}
+
+enum err message_scan(struct store *st, struct message_scan *scan)
+{
+	struct message_row row = { .m.size = 40 };
+
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert(scan->each(scan->arg, &row));
+	return OK;
 }
 
 static unsigned made;
@@ -343,4 +394,81 @@ Test(local, each_target_has_its_own_splice)
 	cr_expect_eq(d->targets[2].mailbox, 0u);
 	cr_expect_eq(d->targets[2].received, 77);
 	cr_expect_eq(made, 1u);
+}
+
+Test(local, room_is_taken_domain_by_domain)
+{
+	struct local_load load = { .sender = SLICE("a@b.test"), .bytes = 1000 };
+	struct local_taken taken;
+	struct local l;
+
+	begin(&l);
+	(void)!local_add(&l, SLICE("kim@small.test"), 0);
+	cr_assert_eq(local_add(&l, SLICE("mixed@own.test"), 1), OK);
+	cr_assert_eq(local_take(&l, &load, &taken), OK);
+	/* amy has no limit, nor has her domain; the splice counts. */
+	cr_expect_str_eq(asked, "own.test 6=1054; small.test 8=1055; ");
+	cr_expect_not(taken.any_full);
+	local_end(&taken, 77);
+	cr_expect(strstr(asked, "end 77; end 77; "));
+	local_end(&taken, 0);
+	cr_expect_not(strstr(asked, "end 0"), "once each");
+}
+
+Test(local, without_an_answer_nothing_stays_taken)
+{
+	struct local_load load = { .sender = SLICE("a@b.test"), .bytes = 1000 };
+	struct local_taken taken;
+	struct local l;
+
+	begin(&l);
+	(void)!local_add(&l, SLICE("kim@small.test"), 0);
+	(void)!local_add(&l, SLICE("full@own.test"), 1);
+	no_answer = ERR_IO;
+	cr_expect_eq(local_take(&l, &load, &taken), ERR_IO);
+	cr_expect_str_eq(asked, "own.test 6=1054; end 0; ");
+}
+
+Test(local, who_got_no_room_gets_no_message)
+{
+	struct local_load load = { .sender = SLICE("a@b.test"), .bytes = 1000 };
+	struct local_mail mail = { .sender = SLICE("a@b.test"), .received = 77 };
+	struct local_taken taken;
+	const struct deliver *d;
+	struct local l;
+
+	begin(&l);
+	no_room_for = 6;
+	cr_assert_eq(local_add(&l, SLICE("mixed@own.test"), 0), OK);
+	cr_assert_eq(local_take(&l, &load, &taken), OK);
+	cr_assert(taken.any_full);
+	begin(&l);
+	l.taken = &taken;
+	cr_expect_eq(local_add(&l, SLICE("full@own.test"), 0), ERR_QUOTA);
+	cr_expect_eq(local_add(&l, SLICE("mixed@own.test"), 1), OK);
+	cr_expect_eq(local_add(&l, SLICE("bob@own.test"), 2), ERR_BUSY, "he was not asked for");
+	cr_assert_eq(local_deliver(&l, &mail, &d), OK);
+	cr_assert_eq(d->target_count, 1u);
+	cr_expect_eq(d->targets[0].account, 1u);
+	/* A report finds room all the same. */
+	begin(&l);
+	(void)!local_add(&l, SLICE("full@own.test"), 0);
+	load.always = true;
+	cr_assert_eq(local_take(&l, &load, &taken), OK);
+	cr_expect_not(taken.any_full);
+}
+
+Test(local, a_copy_takes_what_its_messages_weigh)
+{
+	struct local_room kim = { .options = &options, .account = &accounts[7] };
+	struct message_copy copy = { .account = 8 };
+	struct room *room;
+
+	cr_assert(slice_eq(kim.account->local, SLICE("kim")));
+	cr_expect_eq(local_take_copy(&kim, &copy, &room), OK);
+	cr_expect_str_eq(asked, "small.test 8=120; ");
+	copy.move = true;
+	cr_expect_eq(local_take_copy(&kim, &copy, &room), OK);
+	cr_expect_null(room);
+	cr_expect_str_eq(asked, "small.test 8=120; ");
 }

@@ -21,9 +21,10 @@ struct house {
 	/* Of the last message given to the queue. */
 	struct out stored;
 	unsigned submitted, rcpts, mailboxes;
-	unsigned held[8];  /* messages of each account, by its number */
-	char splice[1024]; /* of the last one delivered */
-	unsigned reported; /* recipients whose delivery the sender is told of */
+	unsigned held[8];       /* messages of each account, by its number */
+	char splice[1024];      /* of the last one delivered */
+	unsigned reported;      /* recipients whose delivery the sender is told of */
+	unsigned reported_full; /* those who lead to somebody who is full */
 	bool hash_given;
 	char sender[320], first_rcpt[320];
 };

@@ -179,6 +179,35 @@ enum err mailbox_domain_usage(struct store *st, slice domain, struct mailbox_usa
 	return OK;
 }
 
+enum err store_sync_everything(struct store *st)
+{
+	return OK;
+}
+
+enum err room_take(struct store *st, struct room_ask *ask, struct room **out)
+{
+	size_t full = 0;
+
+	*out = NULL;
+	for (size_t i = 0; i < ask->len; i++) {
+		struct room_want *want = &ask->wants[i];
+
+		want->full =
+			want->limit.messages && house.held[want->account] >= want->limit.messages;
+		full += want->full;
+	}
+	return full && full == ask->len ? ERR_QUOTA : OK;
+}
+
+void room_end(struct room *r, modseq pos)
+{
+}
+
+enum err message_scan(struct store *st, struct message_scan *scan)
+{
+	return ERR_UNSUPPORTED;
+}
+
 enum err mailbox_find(struct store *st, uint64_t account, slice name, struct arena *a,
 	struct mailbox *out)
 {
@@ -193,6 +222,11 @@ enum err mailbox_account_init(struct store *st, uint64_t account, slice domain)
 void local_report(struct worker *w, const struct envelope *env, uint64_t id)
 {
 	house.reported += env->rcpt_count;
+}
+
+void local_report_full(struct worker *w, const struct envelope *env, uint64_t id)
+{
+	house.reported_full += env->rcpt_count;
 }
 
 void local_begin(struct local *l, struct worker *w, struct arena *a)
