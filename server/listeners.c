@@ -297,6 +297,24 @@ static void on_accepted(struct listener *l, int fd, const struct addr *peer)
 	starts[door->service](door, fd, peer);
 }
 
+/* A greeting that refuses, in one piece and without a session: FAULT_RATE in the words of errmap. Before
+ * a handshake words would be no TLS: there the connection is closed. */
+static slice refusal_by(enum door_kind service)
+{
+	switch (service) {
+	case SERVICE_SMTP:
+	case SERVICE_SUBMISSION:
+	case SERVICE_LMTP:
+		return SLICE("421 4.7.0 Too many connections from your address\r\n");
+	case SERVICE_POP3:
+		return SLICE("-ERR [SYS/TEMP] Too many connections from your address\r\n");
+	case SERVICE_IMAP:
+		return SLICE("* BYE [UNAVAILABLE] Too many connections from your address\r\n");
+	default:
+		return SLICE("");
+	}
+}
+
 static struct listen_config config_of(struct service *svc, struct binding *b, struct door *door)
 {
 	int64_t own = door->row->client_conns_max;
@@ -310,8 +328,7 @@ static struct listen_config config_of(struct service *svc, struct binding *b, st
 		(unsigned)(own == CONF_UNSET ? door->setup->service->client_conns_max : own);
 	if (door->row->proxy_from.count) /* one proxy speaks for many */
 		config.client_conns_max = 0;
-	if (door->service <= SERVICE_LMTP && !entry_is_tls(door->service))
-		config.refusal = SLICE("421 4.7.0 Too many connections from your address\r\n");
+	config.refusal = refusal_by(door->service);
 	return config;
 }
 

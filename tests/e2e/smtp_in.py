@@ -5,6 +5,7 @@ import base64
 import contextlib
 import email.utils
 import re
+import select
 import smtplib
 import socket
 import ssl
@@ -424,6 +425,29 @@ def connections_of_a_client_are_bounded():
                     return again.reply()[0] == 220
 
             until(free, "the place of the third")
+
+
+@suite.test
+def every_service_says_that_there_are_too_many():
+    words = {"smtp": "421 4.7.0", "submission": "421 4.7.0", "lmtp": "421 4.7.0",
+             "pop3": "-ERR [SYS/TEMP]", "imap": "* BYE [UNAVAILABLE]",
+             "submissions": "", "pop3s": "", "imaps": ""}
+    with Place() as place, Ringpost(place, {"limits": {"client_connections": 2}},
+                                    services=tuple(words)) as server:
+        for service, refusal in words.items():
+            with contextlib.ExitStack() as stack:
+                talks = [stack.enter_context(Talk(server.ports[service], greet=False))
+                         for _ in range(3)]
+                if not refusal:  # on a TLS port nothing is said: there was no handshake
+                    closed, _, _ = select.select([t.socket for t in talks], [], [], PATIENCE_S)
+                    assert [s.recv(100) for s in closed] == [b""], service
+                    continue
+                # Whichever of them is accepted last.
+                lines = [talk.line() for talk in talks]
+                refused = [n for n, line in enumerate(lines) if line.startswith(refusal)]
+                assert len(refused) == 1, (service, lines)
+                assert lines[refused[0]].endswith("Too many connections from your address"), lines
+                assert talks[refused[0]].closed() == b""
 
 
 @suite.test
