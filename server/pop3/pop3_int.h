@@ -3,8 +3,8 @@
  *
  * pop3_session.c cuts lines and dispatches, pop3_verbs.c answers what needs no storage, pop3_drop.c
  * opens and updates the maildrop, pop3_work.c reads from it, pop3_login.c logs in, pop3_start.c begins
- * and ends connections, pop3_log.c counts and logs. All run on the connection's worker, but
- * pop3_render.c, which runs on helper threads while the session waits. */
+ * and ends connections, pop3_log.c counts and logs. All run on the connection's worker, but what
+ * pop3_render.c asks of the index, on helper threads while the session waits. */
 #ifndef SERVER_POP3_POP3_INT_H
 #define SERVER_POP3_POP3_INT_H
 

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* pop3_render.c - the answers to commands read ahead, on a helper thread.
+/* pop3_render.c - the answers to commands read ahead.
  *
- * What the index says is asked for many commands at once, in one transaction; bodies are read straight
- * into the piece, and copied only when a dot in them is to be doubled. Commands take effect strictly
- * in their order: rows are only what the index said, numbers are looked up when their turn comes. */
+ * What the index says is asked for many commands at once, on a helper thread in one transaction; bodies
+ * are read straight into the piece, and copied only when a dot in them is to be doubled. Commands take
+ * effect strictly in their order: rows are only what the index said, numbers are looked up when their
+ * turn comes. */
 #include "server/pop3/pop3_work.h"
 
-enum { LINE_ROOM = 128, FRONT_BYTES = 4 * 1024 };
+#include <stdlib.h>
+
+#include "core/job.h"
+
+enum { LINE_ROOM = 128, FRONT_BYTES = 4 * 1024, AHEAD_ROWS = 32 };
 
 static struct pop3_drop *drop_of(struct pop3_work *k)
 {
@@ -40,10 +45,15 @@ static bool take_row(void *arg, const struct message_row *row)
 	return true;
 }
 
+static bool wants_body(const struct pop3_item *item)
+{
+	return item->kind == POP3_RETR || item->kind == POP3_TOP;
+}
+
 /* Splices and ids are kept with the summary. */
 static bool wants_summary(const struct pop3_item *item)
 {
-	return item->kind == POP3_RETR || item->kind == POP3_TOP || item->kind == POP3_UIDL;
+	return wants_body(item) || item->kind == POP3_UIDL;
 }
 
 /* Also of what a command before may mark as deleted: that is looked at when its turn comes. */
@@ -61,8 +71,25 @@ static enum err name_uids(struct pop3_work *k, struct runs *uids, unsigned *want
 	return OK;
 }
 
-static void find_rows(struct pop3_work *k)
+/* Bodies in the archive are found by its index, which is not to be read on a worker. */
+static void find_archived(struct pop3_work *k)
 {
+	for (unsigned i = 0; i < k->row_count; i++) {
+		struct pop3_row *row = &k->rows[i];
+		struct blob_reader r;
+
+		if (!blob_is_archived(store_of(k), row->blob) ||
+			blob_open(&r, store_of(k), row->blob))
+			continue;
+		row->archived = arena_alloc(&k->arena, sizeof(r));
+		*row->archived = r;
+	}
+}
+
+/* On a helper thread. */
+static void find_rows(void *arg)
+{
+	struct pop3_work *k = arg;
 	struct runs uids = { 0 };
 	struct message_scan scan = { .account = drop_of(k)->account,
 		.mailbox = MAILBOX_INBOX,
@@ -78,17 +105,14 @@ static void find_rows(struct pop3_work *k)
 	if (!k->rows_err)
 		k->rows_err = message_scan_here(store_of(k), &scan);
 	runs_done(&uids);
+	if (scan.want)
+		find_archived(k);
 }
 
-/* NULL: removed by another session, or (k->rows_err) nobody knows. */
-static const struct pop3_row *find_row(struct pop3_work *k)
+static const struct pop3_row *row_of(const struct pop3_work *k, uint32_t uid)
 {
-	uint32_t uid = k->items[k->at].uid;
-	unsigned low = 0, high;
+	unsigned low = 0, high = k->row_count;
 
-	if (k->at >= k->rows_end)
-		find_rows(k);
-	high = k->rows_err ? 0 : k->row_count;
 	while (low < high) {
 		unsigned mid = low + (high - low) / 2;
 
@@ -100,6 +124,14 @@ static const struct pop3_row *find_row(struct pop3_work *k)
 			high = mid;
 	}
 	return NULL;
+}
+
+/* NULL: removed by another session, or (k->rows_err) nobody knows. */
+static const struct pop3_row *find_row(struct pop3_work *k)
+{
+	if (k->at >= k->rows_end)
+		job_run(find_rows, k);
+	return k->rows_err ? NULL : row_of(k, k->items[k->at].uid);
 }
 
 static const char *gone_text(enum err err)
@@ -161,22 +193,29 @@ static void list_begins(struct pop3_work *k)
 	k->next_uid = 1;
 }
 
-/* True: the item is done. */
-static bool list_all(struct pop3_work *k)
+/* On a helper thread. */
+static void list_some(void *arg)
 {
+	struct pop3_work *k = arg;
 	struct message_scan scan = { .account = drop_of(k)->account,
 		.mailbox = MAILBOX_INBOX,
 		.uids = &drop_of(k)->uids,
 		.want = k->items[k->at].kind == POP3_UIDL ? MESSAGE_WANT_SUMMARY : 0,
+		.from = k->next_uid,
 		.each = list_row,
 		.arg = k };
 
-	if (!k->midway)
-		list_begins(k);
-	scan.from = k->next_uid;
 	k->broken = message_scan_here(store_of(k), &scan) != OK;
 	k->next_uid = scan.next;
-	if (scan.next || k->broken)
+}
+
+/* True: the item is done. */
+static bool list_all(struct pop3_work *k)
+{
+	if (!k->midway)
+		list_begins(k);
+	job_run(list_some, k);
+	if (k->next_uid || k->broken)
 		return false;
 	out_str(&k->out, ".\r\n");
 	return true;
@@ -211,12 +250,48 @@ static void delete_one(struct pop3_work *k)
 
 /* --- A message ------------------------------------------------------------------------------------------ */
 
+/* Neighbours in the maildrop are mostly neighbours on the disk, and asked for one after the other. */
+static void look_ahead(struct pop3_work *k)
+{
+	struct blob_coming coming[AHEAD_ROWS];
+	size_t len = 0;
+
+	for (unsigned i = k->at; i < k->rows_end && len < AHEAD_ROWS; i++) {
+		if (!wants_body(&k->items[i]))
+			continue;
+		const struct pop3_row *row =
+			row_of(k, runs_nth(&drop_of(k)->uids, k->items[i].number));
+		if (row && row->archived)
+			break;
+		if (row)
+			coming[len++] = (struct blob_coming){ row->blob, row->size };
+	}
+	if (len < 2)
+		return;
+	if (!k->ahead.buf) {
+		k->ahead.buf = malloc(POP3_AHEAD_BYTES);
+		k->ahead.cap = k->ahead.buf ? POP3_AHEAD_BYTES : 0;
+	}
+	blob_read_ahead(&k->ahead, store_of(k), coming, len);
+}
+
+static enum err open_body(struct pop3_work *k, const struct pop3_row *row)
+{
+	if (row->archived) {
+		k->reader = *row->archived;
+		return OK;
+	}
+	if (!blob_is_ahead(&k->ahead, row->blob))
+		look_ahead(k);
+	return blob_open_near(&k->reader, store_of(k), row->blob, &k->ahead);
+}
+
 /* The answer begins only when the body is there to be read. */
 static bool message_begins(struct pop3_work *k)
 {
 	const struct pop3_item *item = &k->items[k->at];
 	const struct pop3_row *row = find_row(k);
-	enum err err = row ? blob_open(&k->reader, store_of(k), row->blob) : k->rows_err;
+	enum err err = row ? open_body(k, row) : k->rows_err;
 
 	if (err || !row) {
 		out_str(&k->out, gone_text(err));
@@ -364,11 +439,8 @@ static bool render(struct pop3_work *k)
 	return true;
 }
 
-void pop3_fill(void *work)
+void pop3_fill(struct pop3_work *k)
 {
-	struct pop3_work *k = work;
-
-	k->out = out_fixed(k->buf, POP3_PIECE_BYTES);
 	while (k->at < k->len && room(k) >= 2 * LINE_ROOM) {
 		if (!render(k))
 			return;

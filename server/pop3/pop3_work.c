@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* pop3_work.c - commands read ahead: RETR TOP DELE LIST UIDL, and what stands between them.
  *
- * Handlers only note what is wanted. A fiber then has a helper thread render the answers a piece at a
- * time, and the next piece while the last one is sent. A message of any size passes through the same
- * piece, and a slow reader costs nobody else. While the helper works the session does nothing else,
- * so it may use what the session has. */
+ * Handlers only note what is wanted. A fiber then renders the answers a piece at a time, into the memory
+ * they are sent from: a message of any size passes through the same piece, and a slow reader costs
+ * nobody else. */
 #include "server/pop3/pop3_work.h"
 
 #include <stdlib.h>
 
-#include "core/job.h"
 #include "core/metric.h"
 
 /* --- Gathering ------------------------------------------------------------------------------------ */
@@ -36,7 +34,7 @@ void pop3_work_drop(struct pop3_session *s)
 {
 	if (s->work) {
 		arena_done(&s->work->arena);
-		free(s->work->buf);
+		free(s->work->ahead.buf);
 	}
 	free(s->work);
 	s->work = NULL;
@@ -118,41 +116,37 @@ enum verdict pop3_do_rset(struct pop3_session *s, slice rest)
 
 /* --- Sending ---------------------------------------------------------------------------------------------- */
 
-/* The piece is copied on its way out: its room takes the next one at once. */
-static enum err send_pieces(struct pop3_session *s, struct job_fork *next)
+static enum err send_piece(struct pop3_session *s)
 {
 	struct pop3_work *k = s->work;
 	struct conn *c = s->head.conn;
 	msec send_ms = s->head.setup->pop3->idle_ms;
-	enum err err = OK;
-	bool more = true;
+	struct conn_piece piece;
+	enum err err = conn_piece_open(c, POP3_PIECE_BYTES, &piece);
 
-	while (!err && more) {
-		job_join(next);
-		more = k->at < k->len && !k->broken;
-		out_bytes(conn_out(c), k->buf, k->out.len);
-		metric_add(&pop3_metrics, POP3_METRIC_BYTES, (int64_t)k->out.len);
-		if (more)
-			job_fork(next, pop3_fill, k);
-		conn_deadline(c, send_ms);
-		err = conn_send_wait(c, send_ms);
-	}
-	job_join(next);
-	return err;
+	if (err)
+		return err;
+	k->out = out_fixed(piece.out.buf, MIN(piece.out.cap, (size_t)POP3_PIECE_BYTES));
+	pop3_fill(k);
+	piece.out.len = k->out.len;
+	metric_add(&pop3_metrics, POP3_METRIC_BYTES, (int64_t)k->out.len);
+	conn_piece_send(&piece);
+	conn_deadline(c, send_ms);
+	return conn_send_wait(c, send_ms);
 }
 
 static void work(struct conn *c)
 {
 	struct pop3_session *s = conn_owner(c);
-	struct job_fork next;
+	struct pop3_work *k = s->work;
 	uint32_t before = s->retrieved;
+	enum err err = OK;
 
-	job_fork(&next, pop3_fill, s->work);
-	enum err err = send_pieces(s, &next);
-
+	while (!err && k->at < k->len && !k->broken)
+		err = send_piece(s);
 	metric_add(&pop3_metrics, POP3_METRIC_RETRIEVED, s->retrieved - before);
 	/* Half an answer must not pass for a whole one. */
-	if (err || s->work->broken)
+	if (err || k->broken)
 		conn_abort(c, err ? err : ERR_IO);
 	pop3_work_drop(s);
 	pop3_go_on(s);
@@ -160,10 +154,5 @@ static void work(struct conn *c)
 
 bool pop3_work_run(struct pop3_session *s)
 {
-	s->work->buf = malloc(POP3_PIECE_BYTES);
-	if (!s->work->buf) {
-		conn_abort(s->head.conn, ERR_NOMEM);
-		return false;
-	}
 	return conn_run(s->head.conn, work);
 }

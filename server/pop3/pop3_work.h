@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* pop3_work.h - commands read ahead, between pop3_work.c, which gathers them and sends the answers, and
- * pop3_render.c, which makes those on a helper thread. Nobody else may include it.
+ * pop3_render.c, which makes those. Nobody else may include it.
  *
- * A work lives from the first command gathered until all are answered. While a fill is under way all of
- * it, and of the session the maildrop and the count of messages, is the helper's. */
+ * A work lives from the first command gathered until all are answered, and is its fiber's. */
 #ifndef SERVER_POP3_POP3_WORK_H
 #define SERVER_POP3_POP3_WORK_H
 
@@ -14,9 +13,10 @@
 
 enum {
 	POP3_ITEMS_MAX = 256,          /* commands answered together */
-	POP3_ROWS_MAX = 64,            /* of them looked up together */
+	POP3_ROWS_MAX = 128,           /* of them looked up together */
 	POP3_PIECE_BYTES = 128 * 1024, /* of answers: rendered and sent at a time */
 	POP3_READ_BYTES = 16 * 1024,
+	POP3_AHEAD_BYTES = 64 * 1024, /* of bodies that lie side by side */
 };
 
 enum pop3_item_kind {
@@ -43,14 +43,14 @@ struct pop3_row {
 	bool copy; /* of an older message with the same body */
 	uint64_t blob, size;
 	slice splice, uidl;
+	struct blob_reader *archived; /* opened already; NULL: it lies in the journal */
 };
 
 struct pop3_work {
 	struct pop3_session *session;
 	struct pop3_item items[POP3_ITEMS_MAX];
 	unsigned len, at;
-	struct out out; /* the piece, over `buf` */
-	char *buf;
+	struct out out;      /* the piece */
 	bool midway, broken; /* inside the item; broken: its answer had begun and cannot be ended */
 	uint32_t next_uid;   /* of a listing */
 	/* Of the messages that items[..rows_end] name, by uid. */
@@ -60,13 +60,14 @@ struct pop3_work {
 	struct arena arena;
 	/* A message under way. */
 	slice splice_left, read_left;
+	struct blob_ahead ahead;
 	struct blob_reader reader;
 	struct pop3_dots dots;
 	char read[POP3_READ_BYTES];
 };
 
-/* On a helper: the answers to what is next, as many as the piece takes. */
-void pop3_fill(void *work);
+/* (fiber) The answers to what is next, as many as k->out takes. */
+void pop3_fill(struct pop3_work *k);
 /* Those that need nothing but the maildrop at hand: NOOP STAT RSET, and what was no command. */
 void pop3_put_small(struct pop3_session *s, enum pop3_item_kind kind, struct out *o);
 

@@ -264,6 +264,8 @@ struct out *conn_out(struct conn *c)
 enum err conn_piece_open(struct conn *c, size_t max_bytes, struct conn_piece *p)
 {
 	*p = (struct conn_piece){ .out = out_heap(max_bytes), .conn = c, .max_bytes = max_bytes };
+	out_fill(&p->out, 0, max_bytes); /* room, from the begin on */
+	p->out.len = 0;
 	return OK;
 }
 
