@@ -193,11 +193,16 @@ void conn_fail(struct conn *c, enum err why)
 	conn_mark(c);
 }
 
-void conn_close(struct conn *c)
+void conn_end(struct conn *c, enum err why)
 {
 	c->released = true;
-	conn_finish(c, OK);
+	conn_finish(c, why);
 	conn_mark(c);
+}
+
+void conn_close(struct conn *c)
+{
+	conn_end(c, OK);
 }
 
 void conn_abort(struct conn *c, enum err err)

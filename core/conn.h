@@ -153,6 +153,8 @@ bool conn_is_deflated(const struct conn *c);
  * comes when it returned. */
 enum { CONN_LINGER_MS = 30 * 1000 };
 void conn_close(struct conn *c);
+/* The same after something went wrong: `closed` is told what. */
+void conn_end(struct conn *c, enum err why);
 /* At once, dropping output; a running fiber is cancelled with `err`. */
 void conn_abort(struct conn *c, enum err err);
 

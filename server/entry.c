@@ -118,7 +118,9 @@ static void prelude(struct conn *c)
 		err = read_proxy_header(ds, ds->entry_ms);
 	if (!err && entry_is_tls(ds->door->service))
 		err = start_tls(ds, ds->entry_ms);
-	if (err)
+	if (err == ERR_TLS) /* the alert says why (RFC 8446 6.2) */
+		conn_end(c, err);
+	else if (err)
 		conn_abort(c, err);
 	else
 		ds->ready(ds);

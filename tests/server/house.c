@@ -363,6 +363,11 @@ void conn_close(struct conn *c)
 	c->closing = true;
 }
 
+void conn_end(struct conn *c, enum err why)
+{
+	conn_close(c);
+}
+
 void conn_abort(struct conn *c, enum err err)
 {
 	c->closing = true;
