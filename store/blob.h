@@ -103,7 +103,7 @@ static inline bool blob_is_ahead(const struct blob_ahead *ahead, uint64_t id)
 bool blob_is_archived(const struct store *st, uint64_t id);
 /* Next bytes of the body into caller's memory; *out_len 0 at its end. From RAM it does not wait. A
  * read from begin to end has every checksum checked: ERR_CORRUPT comes at the latest with the end. A
- * small body costs one read when the buffer has room for what stands before it too (some 2 KB). */
+ * small body costs one read when the buffer has room for it. */
 enum err blob_read(struct blob_reader *r, void *buf, size_t cap, size_t *out_len) must_use;
 /* Clamped to the size. Ends the check of checksums unless it goes to 0. */
 void blob_seek(struct blob_reader *r, uint64_t offset);

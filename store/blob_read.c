@@ -10,7 +10,7 @@
 #include "core/base/codec.h"
 #include "store/frame.h"
 
-enum { META_PIECE = 2048 };
+enum { META_PIECE = 2048, FRONT_MAX = 4096 };
 
 static enum err open_archive(struct blob_reader *r)
 {
@@ -36,7 +36,7 @@ static enum err open_archive(struct blob_reader *r)
 }
 
 /* The record's checksum begins with what stands before the body. Only when it could not be read
- * together with it (read_inline). */
+ * together with it (read_with_front). */
 static enum err sum_front(struct blob_reader *r)
 {
 	char buf[META_PIECE];
@@ -221,38 +221,34 @@ static enum err read_chunk(struct blob_reader *r, void *buf, size_t cap, size_t 
 	return OK;
 }
 
-/* The front and the begin of the body in one read: what a small message costs. The body is moved over
- * the front, which nobody but the checksum wanted. */
+/* The front and the begin of the body in one read: what a small message costs. Nobody but the checksum
+ * wants the front. */
 static enum err read_with_front(struct blob_reader *r, struct iovec to)
 {
-	struct journal_span span = { .len = r->inline_at + (uint32_t)to.iov_len };
-	const char *here = ahead_at(r, r->record.pos + JOURNAL_RECORD_HEAD, span.len);
-
-	if (here) {
-		r->crc = codec_crc32c(0, here, span.len);
-		r->front_summed = true;
-		memcpy(to.iov_base, here + r->inline_at, to.iov_len);
-		return OK;
-	}
-	enum err err = journal_read(r->store->journal, &r->record, span, to.iov_base);
+	size_t len = r->inline_at + to.iov_len;
+	const char *here = ahead_at(r, r->record.pos + JOURNAL_RECORD_HEAD, len);
+	char front[FRONT_MAX];
+	const struct iovec both[2] = { { .iov_base = front, .iov_len = r->inline_at }, to };
+	enum err err = here ? OK : journal_read_two(r->store->journal, &r->record, both);
 
 	if (err)
 		return err;
-	r->crc = codec_crc32c(0, to.iov_base, span.len);
+	r->crc = codec_crc32c(0, here ? here : front, r->inline_at);
+	if (here)
+		memcpy(to.iov_base, here + r->inline_at, to.iov_len);
+	r->crc = codec_crc32c(r->crc, to.iov_base, to.iov_len);
 	r->front_summed = true;
-	memmove(to.iov_base, (char *)to.iov_base + r->inline_at, to.iov_len);
 	return OK;
 }
 
-/* Inline bytes stand before the chunks and after them, in one stretch of the record. `room` is all
- * there is behind to.iov_base. */
-static enum err read_inline(struct blob_reader *r, uint64_t at, struct iovec to, size_t room)
+/* Inline bytes stand before the chunks and after them, in one stretch of the record. */
+static enum err read_inline(struct blob_reader *r, uint64_t at, struct iovec to)
 {
 	struct journal_span span = { .offset = (uint32_t)(r->inline_at + at),
 		.len = (uint32_t)to.iov_len };
 	enum err err = OK;
 
-	if (r->in_order && !r->front_summed && !at && room >= r->inline_at + to.iov_len)
+	if (r->in_order && !r->front_summed && !at && r->inline_at <= FRONT_MAX)
 		return read_with_front(r, to);
 	if (r->in_order && !r->front_summed)
 		err = sum_front(r);
@@ -268,11 +264,8 @@ static enum err read_journal(struct blob_reader *r, void *buf, size_t cap, size_
 	struct iovec to = { .iov_base = buf, .iov_len = cap };
 
 	if (r->offset < r->head_len) {
-		to.iov_len = MIN(cap, (size_t)(r->head_len - r->offset));
-		if (!r->offset && cap > 2 * (size_t)r->inline_at) /* room for the front too */
-			to.iov_len = MIN(to.iov_len, cap - r->inline_at);
-		*out_len = to.iov_len;
-		return read_inline(r, r->offset, to, cap);
+		*out_len = to.iov_len = MIN(cap, (size_t)(r->head_len - r->offset));
+		return read_inline(r, r->offset, to);
 	}
 	enum err err = find_chunk(r);
 	if (err)
@@ -281,7 +274,7 @@ static enum err read_journal(struct blob_reader *r, void *buf, size_t cap, size_
 		return read_chunk(r, buf, cap, out_len);
 	uint64_t chunks = r->chunk_end - r->head_len;
 	*out_len = to.iov_len = MIN(cap, (size_t)(r->ref.size - r->offset));
-	return read_inline(r, r->offset - chunks, to, cap);
+	return read_inline(r, r->offset - chunks, to);
 }
 
 /* --- Both --- */

@@ -18,6 +18,8 @@
 #include "core/base/base.h"
 #include "core/post.h"
 
+#include <sys/uio.h>
+
 struct fiber_wait;
 struct index;
 struct journal;
@@ -100,7 +102,6 @@ struct journal_record {
 enum err journal_read_head(struct journal *j, journal_pos pos, struct journal_record *out) must_use;
 /* With the first bytes of the payload, in one read: at most JOURNAL_BEGIN_MAX, and it has so many. */
 enum { JOURNAL_BEGIN_MAX = 64 };
-struct iovec;
 enum err journal_read_begin(struct journal *j, journal_pos pos, struct journal_record *out,
 	struct iovec begin) must_use;
 /* Many records at once: up to `len` bytes of the segment from `pos` on, fewer where what is durable ends.
@@ -114,6 +115,9 @@ struct journal_span {
 };
 enum err journal_read(struct journal *j, const struct journal_record *rec, struct journal_span span,
 	void *buf) must_use;
+/* The payload's begin and what stands behind it, in one read. */
+enum err journal_read_two(struct journal *j, const struct journal_record *rec,
+	const struct iovec to[2]) must_use;
 /* The checksum of a record over its head and `payload_crc`, the running CRC-32C of its payload. */
 bool journal_record_ok(const struct journal_record *rec, uint32_t payload_crc);
 

@@ -60,7 +60,19 @@ void window_durable(struct journal *j, uint64_t end)
 		memory_order_release);
 }
 
-static bool copy_from(struct window *win, journal_pos pos, void *buf, size_t len)
+static size_t length_of(const struct iovec to[2])
+{
+	return to[0].iov_len + to[1].iov_len;
+}
+
+static void copy_to(const struct iovec to[2], const char *from)
+{
+	memcpy(to[0].iov_base, from, to[0].iov_len);
+	if (to[1].iov_len)
+		memcpy(to[1].iov_base, from + to[0].iov_len, to[1].iov_len);
+}
+
+static bool copy_from(struct window *win, journal_pos pos, const struct iovec to[2])
 {
 	uint64_t key;
 	bool there = false;
@@ -70,22 +82,22 @@ static bool copy_from(struct window *win, journal_pos pos, void *buf, size_t len
 	if (key && key <= pos && pos >> 32 == key >> 32) {
 		uint64_t at = pos - key;
 
-		there = at + len <= atomic_load_explicit(&win->end, memory_order_acquire);
+		there = at + length_of(to) <= atomic_load_explicit(&win->end, memory_order_acquire);
 		if (there)
-			memcpy(buf, win->mem + at, len);
+			copy_to(to, win->mem + at);
 	}
 	atomic_fetch_sub(&win->users, 1);
 	return there;
 }
 
-static bool cached(struct journal *j, journal_pos pos, void *buf, size_t len)
+static bool cached(struct journal *j, journal_pos pos, const struct iovec to[2])
 {
 	for (size_t i = 0; i < j->window_count; i++) {
 		uint64_t key = atomic_load_explicit(&j->windows[i].key, memory_order_relaxed);
 
 		if (!key || key > pos || pos - key >= j->window_bytes)
 			continue;
-		if (copy_from(&j->windows[i], pos, buf, len)) {
+		if (copy_from(&j->windows[i], pos, to)) {
 			atomic_fetch_add_explicit(&j->hits, 1, memory_order_relaxed);
 			return true;
 		}
@@ -93,10 +105,10 @@ static bool cached(struct journal *j, journal_pos pos, void *buf, size_t len)
 	return false;
 }
 
-static enum err read_aligned(struct seg *s, uint64_t offset, void *buf, size_t len)
+static enum err read_aligned(struct seg *s, uint64_t offset, const struct iovec to[2])
 {
 	uint64_t begin = offset & ~(uint64_t)(FRAME_ALIGN - 1);
-	size_t bytes = frame_round((size_t)(offset - begin) + len);
+	size_t bytes = frame_round((size_t)(offset - begin) + length_of(to));
 
 	if (begin + bytes > s->at.bytes)
 		return ERR_CORRUPT;
@@ -105,7 +117,7 @@ static enum err read_aligned(struct seg *s, uint64_t offset, void *buf, size_t l
 		return ERR_NOMEM;
 	enum err err = s->at.home->read(&s->at, tmp, bytes, begin);
 	if (!err)
-		memcpy(buf, tmp + (offset - begin), len);
+		copy_to(to, tmp + (offset - begin));
 	file_buffer_free(tmp);
 	return err;
 }
@@ -116,9 +128,9 @@ bool journal_has(const struct journal *j, journal_pos pos)
 }
 
 /* Bytes at a position, wherever they are now. */
-static enum err read_bytes(struct journal *j, journal_pos pos, void *buf, size_t len)
+static enum err read_two(struct journal *j, journal_pos pos, const struct iovec to[2])
 {
-	if (cached(j, pos, buf, len))
+	if (cached(j, pos, to))
 		return OK;
 	uint32_t number = journal_segment_of(pos);
 	struct seg *s = seg_find(j, number);
@@ -127,10 +139,17 @@ static enum err read_bytes(struct journal *j, journal_pos pos, void *buf, size_t
 	if (pos >= journal_durable(j))
 		return ERR_CORRUPT;
 	atomic_fetch_add_explicit(&j->misses, 1, memory_order_relaxed);
-	enum err err = s->at.home->peek ? s->at.home->peek(&s->at, buf, len, (uint32_t)pos) :
-					  read_aligned(s, (uint32_t)pos, buf, len);
+	enum err err = s->at.home->peek ? s->at.home->peek(&s->at, to, (uint32_t)pos) :
+					  read_aligned(s, (uint32_t)pos, to);
 	/* Recycled meanwhile: what was read is something else. */
 	return atomic_load(&s->number) == number ? err : ERR_NOT_FOUND;
+}
+
+static enum err read_bytes(struct journal *j, journal_pos pos, void *buf, size_t len)
+{
+	const struct iovec to[2] = { { .iov_base = buf, .iov_len = len } };
+
+	return read_two(j, pos, to);
 }
 
 enum err journal_read_raw(struct journal *j, journal_pos pos, void *buf, size_t len,
@@ -196,4 +215,12 @@ enum err journal_read(struct journal *j, const struct journal_record *rec, struc
 	return span.len ?
 		read_bytes(j, rec->pos + JOURNAL_RECORD_HEAD + span.offset, buf, span.len) :
 		OK;
+}
+
+enum err journal_read_two(struct journal *j, const struct journal_record *rec,
+	const struct iovec to[2])
+{
+	if (length_of(to) > rec->len)
+		return ERR_CORRUPT;
+	return read_two(j, rec->pos + JOURNAL_RECORD_HEAD, to);
 }

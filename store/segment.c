@@ -196,11 +196,12 @@ static enum err files_read(struct segment *s, void *buf, size_t len, uint64_t of
 
 /* A direct write takes what it overwrites out of the page cache, and nobody reads what is not yet
  * durable: the two ways to a slot never disagree. */
-static enum err files_peek(struct segment *s, void *buf, size_t len, uint64_t offset)
+static enum err files_peek(struct segment *s, const struct iovec to[2], uint64_t offset)
 {
-	if (offset + len > s->bytes)
+	if (offset + to[0].iov_len + to[1].iov_len > s->bytes)
 		return ERR_CORRUPT;
-	return file_read(s->reader ? s->reader : s->place, buf, len, offset, NULL);
+	return file_readv(s->reader ? s->reader : s->place, to, to[1].iov_len ? 2 : 1, offset,
+		NULL);
 }
 
 static enum err files_rewrite(struct segment *s, slice bytes, uint64_t offset)

@@ -50,7 +50,7 @@ struct segment_home {
 	enum err (*read)(struct segment *s, void *buf, size_t len, uint64_t offset);
 	/* The same for readers of single records, from anywhere to anywhere: memory of the system may
 	 * answer. NULL: read aligned pieces. */
-	enum err (*peek)(struct segment *s, void *buf, size_t len, uint64_t offset);
+	enum err (*peek)(struct segment *s, const struct iovec to[2], uint64_t offset);
 	/* Recovery: write what stands there once more, durably; waits or blocks. */
 	enum err (*rewrite)(struct segment *s, slice bytes, uint64_t offset);
 	/* No more is appended. */

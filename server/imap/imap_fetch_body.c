@@ -11,7 +11,6 @@
 
 enum {
 	READ_BYTES = 16 * 1024,
-	FRONT_BYTES = 4 * 1024,
 	AHEAD_ROWS = 32,
 	ROOM_MIN = 32 * 1024, /* in less of a piece nothing is read, if there is more */
 	DECODE_BYTES = 2 * READ_BYTES,
@@ -385,14 +384,13 @@ void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
 
 /* --- More ---------------------------------------------------------------------------------------------------- */
 
-/* Straight into the piece. The reader is given room for what stands before a small body in its record:
- * then one read fetches both (blob.h). */
+/* Straight into the piece. */
 static enum err more_span(struct fetch_job *job, const struct fetch_row *row)
 {
 	struct fetch_body *b = &job->body;
 	struct out *o = job->out;
 	size_t room = o->cap - o->len;
-	size_t want = (size_t)MIN(b->left, (uint64_t)IMAP_OUT_CHUNK) + FRONT_BYTES;
+	size_t want = (size_t)MIN(b->left, (uint64_t)IMAP_OUT_CHUNK);
 
 	want = room < ROOM_MIN ? want : MIN(room, want);
 	if (room < want && !o->more(o, want))
