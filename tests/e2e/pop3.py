@@ -326,6 +326,29 @@ def sessions_are_counted_with_those_of_imap(st):
 
 
 @suite.test
+def bodies_in_the_archive_are_read_among_others(st):
+    """The oldest have left the journal, the youngest are in it: pipelined in any order, as asked one by one."""
+    del st
+    count = 120
+    store = {"segment": "1M", "journal_max": "8M", "cache": "4M", "reserve": "1M", "map": "4M"}
+    with limited({"store": store}) as server:
+        drops = Maildrops(server.place, server)
+        drops.deliver(USER, *[mail(f"n{n}", f".{n}\n{'x' * 60}\n" * (2, 300, 3000)[n % 3]) for n in range(count)])
+        until(lambda: server.cli_json("stats")["store"]["archive_bytes"] > 0, "bodies in the archive")
+        client = drops.login(USER)
+        order = [n * 7 % count + 1 for n in range(count)] + list(range(1, count + 1))
+        alone = [client.retr(n)[1] for n in order[count:]]
+        for n, lines in enumerate(alone):
+            assert f"Subject: n{n}".encode() in lines and lines.count(b"x" * 60) == (2, 300, 3000)[n % 3], n
+            assert f".{n}".encode() in lines, n
+        client.sock.sendall(b"".join(b"RETR %d\r\n" % n for n in order))
+        for n in order:
+            answer, lines, _ = client._getlongresp()  # pylint: disable=protected-access
+            assert answer.startswith(b"+OK") and lines == alone[n - 1], n
+        client.quit()
+
+
+@suite.test
 def bad_input_is_told(st):
     with Talk(st.ports["pop3"], greet=False) as talk:
         talk.line()
