@@ -89,19 +89,14 @@ enum verdict imap_do_getquota(struct imap_session *s, const union imap_args *arg
 	return err ? imap_no_err(s, err) : imap_ok(s);
 }
 
-/* A mailbox may have no root (RFC 9208 4.3); a QUOTA response without a resource may not be. */
+/* A mailbox may have no root (RFC 9208 4.3); a QUOTA response without a resource may not be. It need not be
+ * there yet (4.1.2): all of an account have the same. */
 enum verdict imap_do_getquotaroot(struct imap_session *s, const union imap_args *args)
 {
 	struct roots roots = { .len = 0 };
-	struct mailbox m;
 	struct out *o = imap_out(s);
-	enum err err =
-		mailbox_find(imap_store_of(s), s->account, args->mailbox.name, &s->arena, &m);
+	enum err err = find_roots(s, &roots);
 
-	if (!err && !m.id)
-		err = ERR_NOT_FOUND;
-	if (!err)
-		err = find_roots(s, &roots);
 	if (err)
 		return imap_no_err(s, err);
 	out_str(o, "* QUOTAROOT ");
