@@ -392,11 +392,21 @@ static bool imap_session(struct talk *t, struct imap_reader *r, unsigned box)
 	view_begin(&r->view, box);
 	if (!imap_select(t, box) || !imap_look(t, r))
 		return failed(t, "reading by IMAP");
+	if (box == MAIL_SMALL_BOX && r->view.seen_count > MAIL_SMALL_LETTERS)
+		oracle_complain("box%u: %u letters, and %u are allowed", box,
+			(unsigned)r->view.seen_count, MAIL_SMALL_LETTERS);
 	if (!mail_audit.on)
 		return (sim_random(2) ? imap_append(t, box) : imap_remove(t, r)) &&
 			imap_ask(t, "LOGOUT");
+	uint64_t before = mail_audit.kept;
+
 	mail_audit.kept += r->view.seen_count;
-	return imap_count_archive(t);
+	if (!imap_count_archive(t))
+		return false;
+	if (box == MAIL_SMALL_BOX && mail_audit.kept - before > MAIL_SMALL_LETTERS)
+		oracle_complain("box%u: %u letters with Archive, and %u are allowed", box,
+			(unsigned)(mail_audit.kept - before), MAIL_SMALL_LETTERS);
+	return true;
 }
 
 void read_imap(struct talk *t, unsigned box)

@@ -56,6 +56,8 @@ static enum err make_accounts(struct store *st)
 
 		snprintf(local, sizeof(local), "box%u", box);
 		account.local = slice_str(local);
+		if (box == MAIL_SMALL_BOX)
+			account.quota_messages = MAIL_SMALL_LETTERS;
 		err = account_put(st, &account, ROW_CREATE);
 		err = err == ERR_EXISTS ? OK : err;
 	}

@@ -21,6 +21,8 @@ extern struct mail_audit mail_audit;
 
 #define MAIL_TOWN_DOMAIN "home.test"
 #define MAIL_TOWN_PASSWORD "secret"
+/* One box may hold only so many letters: exactly, whoever brings them. */
+enum { MAIL_SMALL_BOX = BOXES - 1, MAIL_SMALL_LETTERS = 12 };
 
 /* --- A line-wise connection: mail_talk.c's --- */
 struct talk {
