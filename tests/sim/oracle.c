@@ -137,6 +137,11 @@ void oracle_delivered(const struct delivery *d)
 	o.taken[o.taken_count++] = (struct taken){ .d = *d, .at = clock_now() };
 }
 
+void oracle_report_again(void)
+{
+	o.broken_reports++;
+}
+
 void oracle_signed(void)
 {
 	o.signatures++;

@@ -72,6 +72,9 @@ void oracle_crashed(bool safe);
 /* It ended in order: nothing of its life is in doubt, but for what a failing disk made it refuse. */
 void oracle_stopped(bool safe);
 
+/* An operator had a report sent whose end nobody knows any more. */
+void oracle_report_again(void);
+
 /* A signature was found good. */
 void oracle_signed(void);
 

@@ -39,10 +39,15 @@ enum err sink_start(struct worker *w, const struct host *host);
 /* --- relay_house.c --- */
 #define TOWN_PASSWORD "a password of the simulation"
 /* With the house closed or crashed: lose a part of the index and make it anew, perhaps dying on the way.
- * Complains. */
-void town_rebuild(void);
+ * `snapshots`: they are lost, too, and with them what stood in the history they had replaced. True: there
+ * is a gap, and the queue is on hold until operator_look_through. Complains. */
+bool town_rebuild(bool snapshots);
 /* Complain of a queue that does not drain. */
 void town_say_queue(void);
+/* --- relay_operator.c: on a fiber of the worker --- */
+void operator_look_through(struct worker *w);
+unsigned operator_released(void); /* recipients, of all lives */
+
 /* Both ends of TLS in the town use the server's own options. */
 struct tls_client *town_tls_client(void);
 struct tls_server *town_tls_server(void);
