@@ -4,7 +4,7 @@
 import contextlib
 
 from imap_wire import Imap
-from support import PASSWORD, Place, Ringpost, Suite
+from support import PASSWORD, Place, Ringpost, Suite, until
 
 USER = "user@example.test"
 MAIL = b"Subject: s\r\n\r\nbody\r\n"
@@ -215,6 +215,32 @@ def a_big_message_passes_through_little_memory(server):
             assert got, left
             left -= got
         assert memory(server) - before < MAY_GROW
+
+
+def numbered(n):
+    """Short ones, which are read many at a time, and some longer than a piece of an answer."""
+    return b"Subject: no. %d\r\n\r\n" % n + b"%06d %s\r\n" % (n, b"x" * 60) * (2, 40, 300, 4000)[n % 4]
+
+
+@suite.test
+def bodies_in_the_archive_are_read_among_others(_server):
+    """The oldest have left the journal, the youngest are in it."""
+    count = 160
+    store = {"segment": "1M", "journal_max": "8M", "cache": "4M", "reserve": "1M", "map": "4M"}
+    with Place() as place, Ringpost(place, {"imap": {"plain_login": True}, "store": store}, services=("imap",)) as server:
+        server.add_accounts(USER)
+        with mailbox(server, b"old", mails=0) as (a, b):
+            for n in range(count):
+                must(a, [b"APPEND old ", numbered(n), b""])
+            until(lambda: server.cli_json("stats")["store"]["archive_bytes"] > 0, "bodies in the archive")
+            must(b, b"NOOP")
+            for session, command, what in ((a, b"BODY.PEEK[]", lambda mail: mail),
+                                           (b, b"BODY.PEEK[TEXT]", lambda mail: mail.partition(b"\r\n\r\n")[2]),
+                                           (b, b"BODY.PEEK[]<100.30000>", lambda mail: mail[100:30100])):
+                got = must(session, b"FETCH 1:* " + command).fetched()
+                assert [number for number, _ in got] == list(range(1, count + 1))
+                for number, items in got:
+                    assert list(items.values())[0] == what(numbered(number - 1)), (command, number)
 
 
 if __name__ == "__main__":
