@@ -5,9 +5,8 @@
  * made for unknown names too, against a hash nobody knows the password of. Which worker counts the
  * failures of a name follows from the name, and which one remembers a password that was right follows
  * from its mark: many workers mean neither more tries nor more hashes. */
-#include "server/login.h"
+#include "server/login_int.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "core/base/text.h"
@@ -23,9 +22,8 @@
 #include "server/password.h"
 #include "store/account.h"
 
-enum { PASSWORD_MAX = 512, NAME_MAX_BYTES = 320, KEY_BYTES = 32, LANES = 2 };
+enum { PASSWORD_MAX = 512, NAME_MAX_BYTES = 320 };
 
-enum { M_OK, M_CACHED, M_FAILED, M_LOCKED, M_HASHES };
 static const struct metric_row metric_rows[] = {
 	{ "successes_total", METRIC_COUNTER, "Logins that succeeded" },
 	{ "cached_total", METRIC_COUNTER, "Of them, passwords remembered from an earlier check" },
@@ -35,35 +33,6 @@ static const struct metric_row metric_rows[] = {
 	{ "hashes_total", METRIC_COUNTER, "Password hashes computed" },
 };
 struct metric_table login_metrics = METRIC_TABLE("login", metric_rows);
-
-/* A check in progress, at the worker that owns the question. */
-struct pending {
-	struct map_link link;
-	login_mark mark;
-	struct list waiting; /* asks with the very same question */
-};
-
-struct tables {
-	struct login_table cache, failures;
-	struct map pending;
-};
-
-struct login {
-	struct store *store;
-	unsigned slot;
-	int hash;                        /* enum auth_hash of the dummy */
-	unsigned char key[KEY_BYTES];    /* of the cache, for this run */
-	unsigned char secret[KEY_BYTES]; /* behind false salts, for ever */
-	struct job_queue lanes[LANES];   /* hashes run at most this many at once */
-	_Atomic unsigned next_lane;
-	/* Of auth.scram_iterations. A copy is never changed; older ones stay for who reads them. */
-	struct past {
-		struct iterations iterations;
-		struct past *older;
-	} * _Atomic past;
-	_Atomic unsigned failing;      /* entries in all failure tables: 0 spares the question */
-	char dummy[PASSWORD_HASH_MAX]; /* a hash of a random password */
-};
 
 /* What unknown names are checked against, as slow as the real thing. */
 static void make_dummy(void *arg)
@@ -127,11 +96,11 @@ enum err login_open(struct store *st, const struct auth_options *o, struct login
 	l->slot = worker_slot_new();
 	entropy_fill(l->key, sizeof(l->key));
 	err = setting_get(st, &name, &a, &value);
-	if (!err && value.len == KEY_BYTES) {
-		memcpy(l->secret, value.ptr, KEY_BYTES);
+	if (!err && value.len == LOGIN_KEY_BYTES) {
+		memcpy(l->secret, value.ptr, LOGIN_KEY_BYTES);
 	} else if (!err || err == ERR_NOT_FOUND) {
 		entropy_fill(l->secret, sizeof(l->secret));
-		name.value = slice_of(l->secret, KEY_BYTES);
+		name.value = slice_of(l->secret, LOGIN_KEY_BYTES);
 		err = setting_put(st, &name, ROW_PUT);
 	}
 	arena_done(&a);
@@ -160,14 +129,9 @@ void login_close(struct login *l)
 	free(l);
 }
 
-static struct tables *tables_of(const struct login *l, struct worker *w)
-{
-	return *worker_slot(w, l->slot);
-}
-
 enum err login_worker_start(struct login *l, struct worker *w, const struct auth_options *o)
 {
-	struct tables *t = calloc(1, sizeof(*t));
+	struct login_tables *t = calloc(1, sizeof(*t));
 	struct map_seed seed = { entropy_u64(), entropy_u64() };
 
 	if (!t)
@@ -180,7 +144,7 @@ enum err login_worker_start(struct login *l, struct worker *w, const struct auth
 
 void login_worker_stop(struct login *l, struct worker *w)
 {
-	struct tables *t = tables_of(l, w);
+	struct login_tables *t = login_tables(l, w);
 
 	if (!t)
 		return;
@@ -221,7 +185,7 @@ struct ask {
 static void answer(struct worker *w, void *arg)
 {
 	struct ask *ask = arg;
-	struct login_table *t = &tables_of(ask->login, w)->failures;
+	struct login_table *t = &login_tables(ask->login, w)->failures;
 	const struct auth_options *o = ask->try->options;
 	size_t before = t->map.len;
 
@@ -265,7 +229,7 @@ enum fault login_admit(struct login *l, struct worker *w, const struct login_try
 	ask_owner(&ask, t->name);
 	if (!ask.locked)
 		return FAULT_NONE;
-	metric_add(&login_metrics, M_LOCKED, 1);
+	metric_add(&login_metrics, LOGIN_M_LOCKED, 1);
 	return FAULT_AUTH_LOCKED;
 }
 
@@ -274,7 +238,7 @@ static enum fault failed(struct login *l, const struct login_try *t)
 	struct ask ask = { .login = l, .kind = ASK_FAIL, .try = t };
 
 	ask_owner(&ask, t->name);
-	metric_add(&login_metrics, M_FAILED, 1);
+	metric_add(&login_metrics, LOGIN_M_FAILED, 1);
 	log_event(LOG_INFO, "login.failed", log_slice("account", t->name),
 		log_addr("client", t->peer), log_bool("locked", ask.newly));
 	if (ask.delay > 0 && fiber_sleep(ask.delay))
@@ -287,158 +251,10 @@ static void succeeded(struct login *l, const struct login_try *t)
 	struct ask ask = { .login = l, .kind = ASK_FORGET, .try = t };
 
 	ask_owner(&ask, t->name);
-	metric_add(&login_metrics, M_OK, 1);
+	metric_add(&login_metrics, LOGIN_M_OK, 1);
 }
 
 /* --- The check ---------------------------------------------------------------------------- */
-
-struct hash_job {
-	const char *stored;
-	slice password;
-	bool right;
-};
-
-static void check_hash(void *arg)
-{
-	struct hash_job *job = arg;
-
-	job->right = password_check(job->stored, job->password);
-}
-
-static bool hash_is_right(struct login *l, const char *stored, slice password)
-{
-	struct hash_job job = { .stored = stored, .password = password };
-	unsigned lane = atomic_fetch_add_explicit(&l->next_lane, 1, memory_order_relaxed) % LANES;
-
-	metric_add(&login_metrics, M_HASHES, 1);
-	job_run_in(&l->lanes[lane], check_hash, &job);
-	return job.right;
-}
-
-static struct pending *find_pending(struct tables *t, const login_mark *mark, uint64_t hash)
-{
-	struct map_link *link = map_find(&t->pending, hash);
-
-	for (; link; link = map_find_next(&t->pending, link)) {
-		struct pending *p = container_of(link, struct pending, link);
-
-		if (!memcmp(p->mark.bytes, mark->bytes, sizeof(mark->bytes)))
-			return p;
-	}
-	return NULL;
-}
-
-/* One question, put to the worker that owns it: it knows the answer, or somebody is finding it out and
- * this one waits for it too, or the asker is to find it out and tell. So a sender that opens a thousand
- * connections costs one hash, on however many workers they land. Each worker remembers what it was
- * told, and asks no more. On the stack of the asking fiber. */
-struct question {
-	struct post post;
-	struct list_link link;
-	struct fiber_wait told;
-	struct login *login;
-	const struct login_try *try;
-	unsigned asker;
-	login_mark mark;
-	uint64_t hash; /* of the mark, which is keyed: nobody's choice */
-	enum { KNOWN, WAITS, OPEN } state;
-	bool right;
-	msec until; /* how long the answer may be remembered */
-};
-
-static void put_question(struct worker *w, void *arg)
-{
-	struct question *q = arg;
-	struct tables *t = tables_of(q->login, w);
-	struct pending *p = find_pending(t, &q->mark, q->hash);
-
-	if (q->try->options->cache_ms)
-		q->until = login_table_until(&t->cache, &q->mark, worker_now(w));
-	if (q->until) {
-		q->state = KNOWN;
-		q->right = true;
-		return;
-	}
-	if (p) {
-		q->state = WAITS;
-		list_push(&p->waiting, &q->link);
-		return;
-	}
-	q->state = OPEN;
-	p = calloc(1, sizeof(*p));
-	if (!p) /* then others find out for themselves */
-		return;
-	p->mark = q->mark;
-	list_init(&p->waiting);
-	if (!map_insert(&t->pending, &p->link, q->hash))
-		free(p);
-}
-
-static void tell_waiting(struct worker *w, struct post *post)
-{
-	(void)w;
-	fiber_wake(&container_of(post, struct question, post)->told, OK);
-}
-
-static void put_answer(struct worker *w, void *arg)
-{
-	const struct question *q = arg;
-	struct tables *t = tables_of(q->login, w);
-	struct pending *p = find_pending(t, &q->mark, q->hash);
-
-	if (q->right && q->until)
-		login_table_add(&t->cache, &q->mark, q->until);
-	if (!p)
-		return;
-	for (struct list_link *link; (link = list_pop(&p->waiting));) {
-		struct question *other = container_of(link, struct question, link);
-
-		other->right = q->right;
-		other->until = q->until;
-		other->post.run = tell_waiting;
-		post_to(other->asker, &other->post);
-	}
-	map_remove(&t->pending, &p->link);
-	free(p);
-}
-
-static void find_out(struct question *q, struct worker *w, slice stored)
-{
-	unsigned owner = (unsigned)(q->hash % workers_count());
-
-	post_call(owner, put_question, q);
-	if (q->state == WAITS)
-		fiber_wait_through(&q->told);
-	if (q->state != OPEN)
-		return;
-	q->right = hash_is_right(q->login, stored.ptr, q->try->password);
-	if (q->right && q->try->options->cache_ms)
-		q->until = worker_now(w) + q->try->options->cache_ms;
-	post_call(owner, put_answer, q);
-}
-
-/* Remembered here, known elsewhere, or found right by its hash. */
-static bool password_is_right(struct login *l, struct worker *w, const struct login_try *t,
-	slice stored)
-{
-	struct tables *tables = tables_of(l, w);
-	struct question q = { .login = l,
-		.try = t,
-		.asker = worker_index(w),
-		.mark = login_mark_of(slice_of(l->key, KEY_BYTES), t->name, stored, t->password) };
-
-	memcpy(&q.hash, q.mark.bytes, sizeof(q.hash));
-	if (t->options->cache_ms && login_table_until(&tables->cache, &q.mark, worker_now(w))) {
-		metric_add(&login_metrics, M_CACHED, 1);
-		return true;
-	}
-	find_out(&q, w, stored);
-	if (q.state == KNOWN)
-		metric_add(&login_metrics, M_CACHED, 1);
-	if (q.right && q.until)
-		login_table_add(&tables->cache, &q.mark, q.until);
-	return q.right;
-}
 
 /* The account in use, or NULL. Its slices live until the next wait. */
 static const struct account *find(struct login *l, slice text, struct arena *a,
@@ -482,7 +298,7 @@ enum fault login_password(struct login *l, struct worker *w, const struct login_
 	known = acc && acc->hash.len;
 	if (known)
 		stored = slice_str(arena_str(a, acc->hash));
-	if (!password_is_right(l, w, t, stored) || !known)
+	if (!login_check(l, w, t, stored) || !known)
 		return failed(l, t);
 	succeeded(l, t);
 	*out_name = full_name(a, &name);
@@ -503,7 +319,8 @@ enum fault login_scram_keys(struct login *l, const struct login_try *t, struct a
 	text_lower_all(low, t->name.len);
 	*out = (struct login_scram){ 0 };
 	if (!acc || !acc->scram_iterations || acc->scram_salt.len != SASL_SALT_BYTES) {
-		slice secret = slice_of(l->secret, KEY_BYTES), who = slice_of(low, t->name.len);
+		slice secret = slice_of(l->secret, LOGIN_KEY_BYTES),
+		      who = slice_of(low, t->name.len);
 
 		scram_keys_false(&out->keys, secret, who,
 			iterations_of(&atomic_load(&l->past)->iterations, secret, who,
