@@ -95,7 +95,7 @@ enum err reference_put(struct changing *ch, uint32_t mailbox, const struct messa
 /* With the account's last reference its body's row goes too. */
 enum err reference_drop(struct changing *ch, uint32_t mailbox, const struct message *m) must_use;
 
-/* --- Messages: message_apply.c --- */
+/* --- Messages: message_pick.c --- */
 /* Rows of a mailbox a page at a time: no row may change while a cursor is open. */
 struct picking {
 	struct changing *ch;
@@ -124,6 +124,11 @@ enum err message_row_put(struct changing *ch, uint32_t mailbox, const struct mes
 enum err message_row_delete(struct changing *ch, uint32_t mailbox,
 	const struct message *m) must_use;
 
+/* --- message_apply.c, message_copy.c --- */
+/* Outcomes with runs: fn writes into room that is given back behind apply_outcome. */
+enum err apply_with_outcome(struct changing *ch, const struct mailbox_change *c,
+	enum err (*fn)(struct changing *ch, const struct mailbox_change *c,
+		struct out *o)) must_use;
 enum err apply_store(struct changing *ch, const struct mailbox_change *c) must_use;
 enum err apply_expunge(struct changing *ch, const struct mailbox_change *c) must_use;
 enum err apply_copy(struct changing *ch, const struct mailbox_change *c) must_use;
