@@ -35,27 +35,3 @@ void machine_describe(char *buf, size_t bytes)
 	snprintf(buf, bytes, "%ld x %s, Linux %s, %.0f GiB", sysconf(_SC_NPROCESSORS_ONLN), model,
 		name.release, (double)pages * (double)page / (1 << 30));
 }
-
-uint64_t machine_cpu_us(long pid)
-{
-	char path[64], line[1024] = "";
-	unsigned long long user = 0, system = 0;
-
-	snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-	FILE *f = fopen(path, "re");
-
-	if (!f)
-		return 0;
-	size_t len = fread(line, 1, sizeof(line) - 1, f);
-
-	fclose(f);
-	line[len] = 0;
-	/* The name in parentheses may hold anything: fields count from behind it. */
-	const char *rest = strrchr(line, ')');
-
-	if (!rest ||
-		sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
-			&system) != 2)
-		return 0;
-	return (user + system) * 1000000 / (unsigned long long)sysconf(_SC_CLK_TCK);
-}

@@ -11,7 +11,4 @@
 /* "2 x Intel(R) Xeon(R) ..., Linux 6.18, 24 GB". NUL-terminated. */
 void machine_describe(char *buf, size_t bytes);
 
-/* CPU time so far of a process, all threads, user and system, in microseconds; 0 when it is gone. */
-uint64_t machine_cpu_us(long pid);
-
 #endif

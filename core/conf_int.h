@@ -62,9 +62,6 @@ static inline void *conf_list_at(const struct conf_list *list, uint32_t bytes, s
 	return (char *)list->items + (size_t)bytes * i;
 }
 
-/* Sort and drop what another network contains, so that a look-up can be binary. */
-void conf_cidrs_normalise(struct conf_cidrs *cidrs);
-
 const struct conf_schema *conf_schema_of(const struct conf *conf);
 const void *conf_struct_at(const struct conf *conf, size_t table);
 

@@ -286,6 +286,33 @@ _Static_assert(sizeof(struct conf_strings) == sizeof(struct conf_list), "same la
 _Static_assert(sizeof(struct conf_addresses) == sizeof(struct conf_list), "same layout");
 _Static_assert(sizeof(struct conf_cidrs) == sizeof(struct conf_list), "same layout");
 
+/* --- Networks --- */
+
+static int by_start(const void *a, const void *b)
+{
+	const struct addr_net *left = a, *right = b;
+
+	if (left->addr.kind != right->addr.kind)
+		return left->addr.kind < right->addr.kind ? -1 : 1;
+	int order = memcmp(left->addr.ip, right->addr.ip, sizeof(left->addr.ip));
+
+	return order ? order : (left->bits > right->bits) - (left->bits < right->bits);
+}
+
+/* Sort and drop what another network contains, so that a look-up can be binary. */
+static void normalise_cidrs(struct conf_cidrs *cidrs)
+{
+	size_t kept = 0;
+
+	if (cidrs->count == 0)
+		return;
+	qsort(cidrs->at, cidrs->count, sizeof(*cidrs->at), by_start);
+	for (size_t i = 1; i < cidrs->count; i++)
+		if (!addr_in_net(&cidrs->at[i].addr, &cidrs->at[kept]))
+			cidrs->at[++kept] = cidrs->at[i];
+	cidrs->count = kept + 1;
+}
+
 bool conf_value_set(struct conf_load *l, const struct conf_row *row, slice name,
 	const struct conf_node *node, void *at)
 {
@@ -299,7 +326,7 @@ bool conf_value_set(struct conf_load *l, const struct conf_row *row, slice name,
 			return false;
 		memcpy(at, &list, sizeof(list));
 		if (row->type == CONF_CIDRS)
-			conf_cidrs_normalise(at);
+			normalise_cidrs(at);
 		return true;
 	default:
 		if (node->kind == NODE_SCALAR && set_scalar(l, row, node->text, at))
@@ -314,32 +341,6 @@ void conf_value_unset(const struct conf_row *row, void *at)
 		*(int64_t *)at = CONF_UNSET;
 	else if (row->type == CONF_ENUM)
 		*(int *)at = -1;
-}
-
-/* --- Networks --- */
-
-static int by_start(const void *a, const void *b)
-{
-	const struct addr_net *left = a, *right = b;
-
-	if (left->addr.kind != right->addr.kind)
-		return left->addr.kind < right->addr.kind ? -1 : 1;
-	int order = memcmp(left->addr.ip, right->addr.ip, sizeof(left->addr.ip));
-
-	return order ? order : (left->bits > right->bits) - (left->bits < right->bits);
-}
-
-void conf_cidrs_normalise(struct conf_cidrs *cidrs)
-{
-	size_t kept = 0;
-
-	if (cidrs->count == 0)
-		return;
-	qsort(cidrs->at, cidrs->count, sizeof(*cidrs->at), by_start);
-	for (size_t i = 1; i < cidrs->count; i++)
-		if (!addr_in_net(&cidrs->at[i].addr, &cidrs->at[kept]))
-			cidrs->at[++kept] = cidrs->at[i];
-	cidrs->count = kept + 1;
 }
 
 bool conf_cidrs_have(const struct conf_cidrs *cidrs, const struct addr *addr)

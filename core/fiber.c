@@ -317,11 +317,6 @@ struct fiber *fiber_self(void)
 	return w ? w->fibers.current : NULL;
 }
 
-struct worker *fiber_worker(const struct fiber *f)
-{
-	return f->w;
-}
-
 /* --- Waiting --- */
 
 static void make_ready(struct fiber *f)

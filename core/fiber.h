@@ -23,7 +23,6 @@ struct worker;
 enum err fiber_start(struct worker *w, void (*fn)(void *arg), void *arg) must_use;
 /* The running one; NULL outside. */
 struct fiber *fiber_self(void);
-struct worker *fiber_worker(const struct fiber *f);
 
 /* What a fiber waits for: usually on its own stack, zeroed, handed to whoever will wake it. */
 struct fiber_wait {

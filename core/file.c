@@ -49,6 +49,20 @@ static enum err sys_open(struct file_call *call)
 	return f->fd < 0 ? last_error() : OK;
 }
 
+/* Step over `n` bytes of a vector in place. */
+static void skip_iov(struct iovec **iov, unsigned *iov_len, size_t n)
+{
+	while (*iov_len && n >= (*iov)->iov_len) {
+		n -= (*iov)->iov_len;
+		++*iov;
+		--*iov_len;
+	}
+	if (n) {
+		(*iov)->iov_base = (char *)(*iov)->iov_base + n;
+		(*iov)->iov_len -= n;
+	}
+}
+
 static enum err sys_rw(struct file_call *call)
 {
 	bool write = call->verb == FILE_VERB_WRITE;
@@ -67,7 +81,7 @@ static enum err sys_rw(struct file_call *call)
 		if (n == 0)
 			return write ? ERR_IO : OK;
 		call->moved += (size_t)n;
-		file_iov_skip(&call->iov, &call->iov_len, (size_t)n);
+		skip_iov(&call->iov, &call->iov_len, (size_t)n);
 	}
 	return OK;
 }
@@ -200,7 +214,7 @@ void file_call_real(struct file_call *call)
 	call->err = sys_call(call);
 }
 
-void file_call_now(struct file_call *call)
+static void call_now(struct file_call *call)
 {
 	if (sim_active())
 		sim_file_call(call);
@@ -209,19 +223,6 @@ void file_call_now(struct file_call *call)
 }
 
 /* --- Callback form --- */
-
-void file_iov_skip(struct iovec **iov, unsigned *iov_len, size_t n)
-{
-	while (*iov_len && n >= (*iov)->iov_len) {
-		n -= (*iov)->iov_len;
-		++*iov;
-		--*iov_len;
-	}
-	if (n) {
-		(*iov)->iov_base = (char *)(*iov)->iov_base + n;
-		(*iov)->iov_len -= n;
-	}
-}
 
 static void submit(struct file_op *fo, enum op_kind kind)
 {
@@ -244,7 +245,7 @@ static void moved(struct op *op, int res)
 
 	if (res > 0) {
 		fo->moved += (size_t)res;
-		file_iov_skip(&fo->iov, &fo->iov_len, (size_t)res);
+		skip_iov(&fo->iov, &fo->iov_len, (size_t)res);
 		if (fo->iov_len == 0) {
 			fo->done(fo, OK, fo->moved);
 			return;
@@ -311,7 +312,7 @@ static bool by_cache(struct file_call *call)
 			return false;
 		w->cached_bytes += (size_t)n + CACHED_CALL;
 		call->moved += (size_t)n;
-		file_iov_skip(&call->iov, &call->iov_len, (size_t)n);
+		skip_iov(&call->iov, &call->iov_len, (size_t)n);
 		if (n == 0)
 			return true;
 	}
@@ -353,13 +354,13 @@ static void by_ring(struct file_call *call)
 
 static void by_helper(void *arg)
 {
-	file_call_now(arg);
+	call_now(arg);
 }
 
 static enum err run(struct file_call *call)
 {
 	if (!worker_self()) {
-		file_call_now(call);
+		call_now(call);
 		return call->err;
 	}
 	must(fiber_self());
@@ -391,21 +392,6 @@ enum err file_open(const char *path, unsigned flags, struct file **out)
 	return err;
 }
 
-enum err file_from_fd(int fd, unsigned flags, struct file **out)
-{
-	struct file *f = calloc(1, sizeof(*f));
-
-	if (!f) {
-		close(fd);
-		return ERR_NOMEM;
-	}
-	*f = (struct file){ .fd = fd };
-	if (flags & FILE_DIRECT)
-		f->direct = fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_DIRECT) == 0;
-	*out = f;
-	return OK;
-}
-
 void file_close(struct file *f)
 {
 	struct file_call call = { .verb = FILE_VERB_CLOSE, .file = f };
@@ -415,7 +401,7 @@ void file_close(struct file *f)
 	/* Closing does not wait for the disk on the file systems we know; from a callback it
 	 * must not. */
 	if (worker_self() && !fiber_self())
-		file_call_now(&call);
+		call_now(&call);
 	else
 		(void)run(&call);
 	free(f);

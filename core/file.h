@@ -32,8 +32,6 @@ enum file_flags {
 enum { FILE_ALIGN = 4096 };
 
 enum err file_open(const char *path, unsigned flags, struct file **out) must_use;
-/* A descriptor opened elsewhere (the root helper); owned from here on. */
-enum err file_from_fd(int fd, unsigned flags, struct file **out) must_use;
 /* Nothing of it may be in flight. NULL is harmless. */
 void file_close(struct file *f);
 /* False: the file system refused O_DIRECT, the file is buffered. FILE_DSYNC works all the

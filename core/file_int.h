@@ -44,11 +44,8 @@ struct file_call {
 	enum err err;
 };
 
-/* Does the call at once; the result is in call->err. */
-void file_call_now(struct file_call *call);
+/* Does the call at once, on the machine or in the simulation; the result is in call->err. */
 void file_call_real(struct file_call *call);
 void sim_file_call(struct file_call *call);
-/* Step over `n` bytes of a vector in place. */
-void file_iov_skip(struct iovec **iov, unsigned *iov_len, size_t n);
 
 #endif

@@ -305,54 +305,6 @@ void metric_put_prometheus(struct out *o)
 	free(h);
 }
 
-static void put_json_histogram(struct out *o, struct histogram *h)
-{
-	out_printf(o, "{\"count\":%llu,\"sum\":%llu,\"max\":%llu", (unsigned long long)h->count,
-		(unsigned long long)h->sum, (unsigned long long)h->max);
-	for (size_t q = 0; q < array_len(quantiles); q++)
-		out_printf(o, ",\"p%g\":%llu", quantiles[q].percent,
-			(unsigned long long)histogram_percentile(h, quantiles[q].percent));
-	out_char(o, '}');
-}
-
-static void put_json_row(struct out *o, const struct metric_table *t, unsigned i,
-	struct histogram *h)
-{
-	char name[256];
-	struct out key = out_fixed(name, sizeof(name));
-
-	out_printf(&key, "%s_%s", t->area, t->rows[i].name);
-	text_put_json(o, out_written(&key));
-	out_char(o, ':');
-	if (t->rows[i].kind == METRIC_HISTOGRAM) {
-		histogram_locked(t->first + i, h);
-		put_json_histogram(o, h);
-	} else {
-		out_int(o, value_locked(t->first + i));
-	}
-}
-
-void metric_put_json(struct out *o)
-{
-	struct histogram *h = calloc(1, sizeof(*h));
-	bool first = true;
-
-	if (!h)
-		return;
-	out_char(o, '{');
-	pthread_mutex_lock(&all.lock);
-	for (const struct metric_table *t = all.tables; t; t = t->next)
-		for (unsigned i = 0; i < t->count; i++) {
-			if (!first)
-				out_char(o, ',');
-			first = false;
-			put_json_row(o, t, i, h);
-		}
-	pthread_mutex_unlock(&all.lock);
-	out_char(o, '}');
-	free(h);
-}
-
 void metric_print_markdown(struct out *o)
 {
 	static const char *const kinds[] = { "counter", "gauge", "summary" };

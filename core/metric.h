@@ -75,7 +75,6 @@ void metric_histogram(const struct metric_table *table, unsigned row, struct his
 /* Everything registered: Prometheus text format 0.0.4; one JSON object; a Markdown table for
  * docs/metrics.md. */
 void metric_put_prometheus(struct out *o);
-void metric_put_json(struct out *o);
 void metric_print_markdown(struct out *o);
 
 #endif

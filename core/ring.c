@@ -32,7 +32,7 @@ static bool slots_grow(struct ring *r)
 	return true;
 }
 
-bool ring_slot_take(struct ring *r, struct op *op)
+static bool take_slot(struct ring *r, struct op *op)
 {
 	if (!r->free_slot && !slots_grow(r))
 		return false;
@@ -99,7 +99,7 @@ static void submit(struct worker *w, struct op *op, enum op_kind kind, int fd)
 	op->fd = fd;
 	op->cancelled = 0;
 	op->link = (struct list_link){ 0 };
-	if (!ring_slot_take(r, op)) {
+	if (!take_slot(r, op)) {
 		/* Memory for one slot: the op waits for its error outside the table. */
 		op->slot = UINT32_MAX;
 		fail(w, op, ERR_NOMEM);

@@ -57,7 +57,6 @@ enum tls_policy {
 	TLS_REQUIRED,      /* always, any certificate */
 	TLS_VERIFY,        /* always, the chain must lead to our trust and name the host */
 };
-extern const char *const tls_policy_words[]; /* in the same order, NULL behind; for option rows */
 
 enum err tls_client_new(const struct tls_options *options, struct out *errors,
 	struct tls_client **out) must_use;

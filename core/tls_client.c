@@ -20,8 +20,6 @@
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/ssl.h>
 
-const char *const tls_policy_words[] = { "none", "opportunistic", "required", "verify", NULL };
-
 enum { HOST_MAX = 255, KEY_MAX = HOST_MAX + 32 };
 
 struct kept {

@@ -52,8 +52,6 @@ void tls_ctx_set_io(struct WOLFSSL_CTX *ctx);
 void tls_attach(struct tls *t, struct WOLFSSL *ssl);
 /* Remember why, classify, count. `code` is wolfSSL's error, 0: `text` says all. */
 enum err tls_fail(struct tls *t, int code, const char *text);
-enum err tls_step(struct tls *t, int returned, const char *what);
-void tls_finish_handshake(struct tls *t);
 
 /* On a helper thread when called on a fiber (which waits), else here. */
 void tls_run_job(void (*fn)(void *arg), void *arg);

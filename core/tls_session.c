@@ -183,7 +183,7 @@ enum err tls_fail(struct tls *t, int code, const char *text)
 }
 
 /* What a call into wolfSSL that did not succeed means. */
-enum err tls_step(struct tls *t, int returned, const char *what)
+static enum err judge(struct tls *t, int returned, const char *what)
 {
 	int code = wolfSSL_get_error(t->ssl, returned);
 
@@ -221,7 +221,7 @@ static void derive_exporter(struct tls *t)
 	wolfSSL_FreeArrays(t->ssl);
 }
 
-void tls_finish_handshake(struct tls *t)
+static void finish_handshake(struct tls *t)
 {
 	t->done = true;
 	t->resumed = wolfSSL_session_reused(t->ssl);
@@ -243,10 +243,10 @@ static enum err shake(struct tls *t)
 	int ret = t->server ? wolfSSL_accept(t->ssl) : wolfSSL_connect(t->ssl);
 
 	if (ret == WOLFSSL_SUCCESS) {
-		tls_finish_handshake(t);
+		finish_handshake(t);
 		return OK;
 	}
-	enum err err = tls_step(t, ret, "TLS handshake");
+	enum err err = judge(t, ret, "TLS handshake");
 
 	/* wolfSSL 5.5 is silent when no suite fits; RFC 8446 6.2 wants an alert. */
 	if (t->server && err != ERR_BUSY && !t->has_spoken && !t->waiting_err)
@@ -276,7 +276,7 @@ static enum err session_read(struct tls_session *base, slice *in, char *buf, siz
 	int n = wolfSSL_read(t->ssl, buf, (int)MIN(cap, (size_t)INT32_MAX));
 
 	if (n <= 0)
-		return leave(t, tls_step(t, n, "TLS"));
+		return leave(t, judge(t, n, "TLS"));
 	*out_len = (size_t)n;
 	return leave(t, OK);
 }
@@ -382,7 +382,7 @@ enum err tls_update_keys(struct tls_session *base, struct out *records)
 	enter(t, NULL, records);
 	int ret = wolfSSL_update_keys(t->ssl);
 
-	return leave(t, ret == WOLFSSL_SUCCESS ? OK : tls_step(t, ret, "TLS key update"));
+	return leave(t, ret == WOLFSSL_SUCCESS ? OK : judge(t, ret, "TLS key update"));
 }
 
 const char *tls_why(const struct tls_session *base)

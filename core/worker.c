@@ -263,7 +263,7 @@ static void run_start(void *arg)
 	tell(&life.started, err);
 }
 
-void worker_launch(struct worker *w)
+static void launch(struct worker *w)
 {
 	enum err err = fiber_start(w, run_start, w);
 
@@ -271,7 +271,7 @@ void worker_launch(struct worker *w)
 		tell(&life.started, err);
 }
 
-struct worker *worker_new(unsigned index, const struct workers_config *config)
+static struct worker *make_worker(unsigned index, const struct workers_config *config)
 {
 	struct worker *w = aligned_alloc(64, (sizeof(*w) + 63) & ~(size_t)63);
 
@@ -291,7 +291,7 @@ struct worker *worker_new(unsigned index, const struct workers_config *config)
 	return w;
 }
 
-enum err worker_open(struct worker *w, char *why, size_t size)
+static enum err open_worker(struct worker *w, char *why, size_t size)
 {
 	worker_touch_clock(w);
 	timer_wheel_init(&w->wheel, w->now);
@@ -351,7 +351,7 @@ static void *worker_main(void *arg)
 	pthread_setname_np(pthread_self(), name);
 	if (w->config->pin)
 		pin_to_core(w->index);
-	enum err err = worker_open(w, why, sizeof(why));
+	enum err err = open_worker(w, why, sizeof(why));
 
 	if (err) {
 		pthread_mutex_lock(&life.lock);
@@ -360,7 +360,7 @@ static void *worker_main(void *arg)
 	}
 	tell(&life.opened, err);
 	if (wait_all_open()) {
-		worker_launch(w);
+		launch(w);
 		while (worker_turn(w, worker_may_sleep(w)))
 			;
 	}
@@ -402,7 +402,7 @@ static enum err make_workers(const struct workers_config *config)
 	atomic_store(&life.stopping, false);
 	count = MIN(count, (unsigned)WORKERS_MAX);
 	for (unsigned i = 0; i < count; i++) {
-		workers.all[i] = worker_new(i, &life.config);
+		workers.all[i] = make_worker(i, &life.config);
 		if (!workers.all[i])
 			return ERR_NOMEM;
 		workers.count = i + 1;
@@ -433,10 +433,10 @@ static enum err launch_sim(void)
 		struct worker *w = workers.all[i];
 
 		self = w;
-		enum err err = worker_open(w, life.why, sizeof(life.why));
+		enum err err = open_worker(w, life.why, sizeof(life.why));
 
 		if (!err)
-			worker_launch(w);
+			launch(w);
 		self = NULL;
 		tell(&life.opened, err);
 	}

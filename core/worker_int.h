@@ -70,8 +70,7 @@ struct ring {
 	struct ring_faults faults;
 	void *impl; /* the back end's */
 };
-/* Give the op a slot and make its user_data. False: no memory. */
-bool ring_slot_take(struct ring *r, struct op *op);
+/* What the kernel gives back with the op's completion. */
 uint64_t ring_user_data(const struct ring *r, const struct op *op);
 /* The op this completion belongs to, NULL for a stale one. */
 struct op *ring_slot_find(const struct ring *r, uint64_t user_data);
@@ -184,10 +183,6 @@ bool worker_turn(struct worker *w, msec timeout);
 msec worker_may_sleep(struct worker *w);
 /* That sleep in microseconds, cut short by a nap. */
 int64_t worker_sleep_us(const struct worker *w, msec timeout);
-struct worker *worker_new(unsigned index, const struct workers_config *config);
-enum err worker_open(struct worker *w, char *why, size_t size);
-/* Runs the start callback on a fiber; its result comes to worker_started. */
-void worker_launch(struct worker *w);
 void worker_close(struct worker *w);
 void worker_set_self(struct worker *w);
 /* The simulated crash: there are no workers any more. */

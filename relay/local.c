@@ -334,7 +334,8 @@ static struct walked walk_own(struct local *l, const struct name *name, unsigned
 	return (struct walked){ .err = ERR_NOT_FOUND };
 }
 
-bool local_is_own(struct local *l, slice domain, enum err *err)
+/* Is mail for this domain (any spelling, lower case) kept here? *err: the directory could not be read. */
+static bool is_own(struct local *l, slice domain, enum err *err)
 {
 	const struct domain *d;
 	slice ascii;
@@ -354,7 +355,7 @@ static struct walked walk(struct local *l, slice address, unsigned depth)
 	struct name name = { .domain = envelope_domain(address) };
 	slice lower = arena_dup(l->arena, address);
 	enum err err = OK;
-	bool own = local_is_own(l, name.domain, &err);
+	bool own = is_own(l, name.domain, &err);
 	struct local_seen *s;
 	uint64_t hash;
 
@@ -431,7 +432,7 @@ slice local_sender(struct local *l, slice sender)
 
 	if (!sender.len || !l->forwarder.len || !l->options->srs || !l->secret.len)
 		return sender;
-	if (local_is_own(l, envelope_domain(sender), &err) || err)
+	if (is_own(l, envelope_domain(sender), &err) || err)
 		return sender;
 	if (srs_forward(&srs, sender, envelope_domain(l->forwarder), &o))
 		return sender;

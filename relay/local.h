@@ -86,8 +86,6 @@ struct local {
 /* relay.c: with the relay's own routes, options and secret. */
 void local_begin(struct local *l, struct worker *w, struct arena *a);
 
-/* Is mail for this domain (any spelling, lower case) kept here? *err: the directory could not be read. */
-bool local_is_own(struct local *l, slice domain, enum err *err);
 /* Recipient number `rcpt`. OK; ERR_NOT_FOUND: nobody has the address; ERR_DENIED: the account is
  * disabled; ERR_TIMEOUT: a rewritten sender that is too old; ERR_LIMIT: aliases that lead nowhere, too
  * deep or to too many; with `usage` ERR_QUOTA: all accounts it leads to are full (they are in the plan

@@ -120,6 +120,20 @@ static int compare_domains(const void *left, const void *right)
 	return order ? order : x->n < y->n ? -1 : x->n > y->n;
 }
 
+static void route_fresh(struct relay_here *r, struct parcel *p)
+{
+	msec wait = envelope_hold_ms(&p->m->env, worker_wall(r->w));
+
+	if (r->gen->still)
+		site_rest(r, p);
+	else if (wait > 0)
+		queue_park(r, p, p->m->env.hold_until, "held until the time the sender asked for");
+	else if (queue_over_limit(r, p->lane))
+		queue_park(r, p, worker_wall(r->w), "the queue in memory is full");
+	else
+		site_route(r, p);
+}
+
 /* `row` is the first of `count` recipients at one domain. */
 static bool send_group(struct relay_here *r, struct message *m, const struct by_domain *row,
 	uint32_t count)
@@ -131,7 +145,7 @@ static bool send_group(struct relay_here *r, struct message *m, const struct by_
 	p->domain = row->domain;
 	for (uint32_t i = 0; i < count; i++)
 		p->items[i].n = row[i].n;
-	queue_route_fresh(r, p);
+	route_fresh(r, p);
 	return true;
 }
 
@@ -162,20 +176,6 @@ static bool cut_and_send(struct relay_here *r, struct message *m, const uint64_t
 	}
 	arena_done(&a);
 	return ok;
-}
-
-void queue_route_fresh(struct relay_here *r, struct parcel *p)
-{
-	msec wait = envelope_hold_ms(&p->m->env, worker_wall(r->w));
-
-	if (r->gen->still)
-		site_rest(r, p);
-	else if (wait > 0)
-		queue_park(r, p, p->m->env.hold_until, "held until the time the sender asked for");
-	else if (queue_over_limit(r, p->lane))
-		queue_park(r, p, worker_wall(r->w), "the queue in memory is full");
-	else
-		site_route(r, p);
 }
 
 void queue_park(struct relay_here *r, struct parcel *p, wall_ms due, const char *why)

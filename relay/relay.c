@@ -425,11 +425,6 @@ const struct route_table *relay_routes(struct worker *w)
 	return relay_here(w)->gen->routes;
 }
 
-struct resolver *relay_resolver(struct worker *w)
-{
-	return relay_here(w)->resolver;
-}
-
 static uint64_t peek(const void *number)
 {
 	return __atomic_load_n((const uint64_t *)number, __ATOMIC_RELAXED);

@@ -79,7 +79,6 @@ void relay_forget(void);
 
 /* What doors ask; valid until the calling fiber next waits. */
 const struct route_table *relay_routes(struct worker *w);
-struct resolver *relay_resolver(struct worker *w);
 
 /* To be registered by main before threads start. */
 extern struct event_table relay_events;

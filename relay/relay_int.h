@@ -193,7 +193,6 @@ void site_forget_all(struct relay_here *r);
 /* queue.c */
 void queue_park(struct relay_here *r, struct parcel *p, wall_ms due, const char *why);
 bool queue_over_limit(const struct relay_here *r, uint8_t lane);
-void queue_route_fresh(struct relay_here *r, struct parcel *p);
 void queue_distribute_replay(struct relay_here *r);
 void queue_forget_replay(void);
 

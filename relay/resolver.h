@@ -96,7 +96,4 @@ struct resolver_addrs {
 enum err resolver_addrs(struct resolver *r, slice host, struct arena *a,
 	struct resolver_addrs *out) must_use;
 
-/* "192.0.2.1", "2001:db8::1", also "[192.0.2.1]" and "[IPv6:2001:db8::1]". */
-bool resolver_parse_literal(slice text, struct addr *out) must_use;
-
 #endif

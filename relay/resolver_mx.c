@@ -45,7 +45,8 @@ static bool is_trap(slice name)
 		slice_ends_nocase(name, SLICE(".invalid"));
 }
 
-bool resolver_parse_literal(slice text, struct addr *out)
+/* "192.0.2.1", "2001:db8::1", also "[192.0.2.1]" and "[IPv6:2001:db8::1]". */
+static bool parse_literal(slice text, struct addr *out)
 {
 	if (text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
 		text = slice_sub(text, 1, text.len - 1);
@@ -106,7 +107,7 @@ enum err resolver_mx(struct resolver *r, slice domain, struct arena *a, struct r
 	slice name;
 
 	if (domain.len > 0 && domain.ptr[0] == '[') {
-		if (!resolver_parse_literal(domain, &literal))
+		if (!parse_literal(domain, &literal))
 			return ERR_INVALID;
 		only_host(arena_dup(a, domain), LITERAL_TTL_S, a, out);
 		return OK;
@@ -218,7 +219,7 @@ enum err resolver_addrs(struct resolver *r, slice host, struct arena *a, struct 
 	struct addr literal;
 	slice name;
 
-	if (resolver_parse_literal(host, &literal))
+	if (parse_literal(host, &literal))
 		return literal_addr(&literal, a, out);
 	if (idn_to_ascii(a, host, &name))
 		return ERR_INVALID;

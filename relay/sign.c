@@ -39,8 +39,6 @@ struct sign_ring {
 	uint64_t generation;
 };
 
-const char sign_headers_default[] = DKIM_FIELDS_DEFAULT;
-
 bool sign_applies(const struct envelope *e)
 {
 	return e->origin == ENVELOPE_SUBMISSION || e->origin == ENVELOPE_API ||
@@ -186,18 +184,6 @@ static bool from_domain(slice header, struct arena *a, slice *out)
 	list.rest = from.value;
 	return addrlist_next(&list, &item) && item.domain.len > 0 && item.domain.ptr[0] != '[' &&
 		idn_to_ascii(a, item.domain, out) == OK;
-}
-
-slice sign_domain_for(struct worker *w, slice domain, struct arena *a)
-{
-	struct relay_here *r = relay_here(w);
-	struct ring_domain *d;
-	slice name;
-
-	if (idn_to_ascii(a, domain, &name))
-		return SLICE("");
-	d = closest(r, name);
-	return d ? arena_dup(a, d->name) : SLICE("");
 }
 
 enum err sign_pick(struct relay_here *r, slice header, struct arena *a, struct sign_choice *out)

@@ -22,9 +22,6 @@ struct sign_options {
 	int64_t expire_ms; /* relay.dkim.expire: x= behind t=; 0: none */
 };
 
-/* The domain that would sign for this From: domain; empty when none has a key. */
-slice sign_domain_for(struct worker *w, slice from_domain, struct arena *a);
-
 /* Read all keys again, off the workers; later signatures use them. Safe to call at any time, on any
  * worker; done by relay_start, relay_reload and after every `dkim` command. */
 void sign_keys_changed(struct worker *w);

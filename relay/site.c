@@ -112,7 +112,8 @@ static uint16_t port_of(const struct relay_options *o, const struct route *route
 	return route && route->proto == ROUTE_LMTP ? 24 : (uint16_t)o->port;
 }
 
-struct target *site_target(struct relay_here *r, const struct route *route,
+/* Pure: the target of a route row with hosts, or of an MX set. NULL: memory ran out. */
+static struct target *make_target(struct relay_here *r, const struct route *route,
 	const struct resolver_mx_set *set)
 {
 	const struct relay_options *o = r->gen->o;
@@ -232,7 +233,7 @@ static enum err resolve(struct site *s, struct target **out)
 		err = ERR_EXISTS;
 	if (!err) {
 		/* Only now: a reload may have come while we waited. */
-		*out = site_target(r, route_find(r->gen->routes, s->domain), &set);
+		*out = make_target(r, route_find(r->gen->routes, s->domain), &set);
 		err = *out ? OK : ERR_NOMEM;
 		s->expires = worker_now(r->w) +
 			MIN(MAX((msec)set.ttl_s * 1000, (msec)TTL_MIN_MS), (msec)TTL_MAX_MS);
@@ -310,7 +311,7 @@ static void refresh(struct relay_here *r, struct site *s)
 	s->err = OK;
 	if (route && route->hosts.count > 0) {
 		target_put(s->target);
-		s->target = site_target(r, route, NULL);
+		s->target = make_target(r, route, NULL);
 		s->err = s->target ? OK : ERR_NOMEM;
 		s->expires = worker_now(r->w) + TTL_MAX_MS;
 		return;

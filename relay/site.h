@@ -16,10 +16,6 @@ struct route;
 struct resolver_mx_set;
 struct target;
 
-/* Pure: the target of a route row with hosts, or of an MX set. NULL: memory ran out. */
-struct target *site_target(struct relay_here *r, const struct route *route,
-	const struct resolver_mx_set *set);
-
 /* Drop what the cache holds and nobody waits for: at reload, and when it grows. */
 void site_trim(struct relay_here *r, bool all);
 /* Every parcel that waits for an answer; site_take may be called from inside `each`. */

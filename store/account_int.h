@@ -19,7 +19,6 @@ bool row_get_account(slice value, struct account *out);
 void row_put_alias(struct out *o, const struct alias *alias);
 bool row_get_alias(slice value, struct alias *out);
 void row_put_key(struct out *o, const struct domain_key *key);
-bool row_get_key(slice value, struct domain_key *out);
 
 /* All pieces of the keys of a domain, each put together in the arena. */
 enum err read_keys(struct index_txn *txn, slice domain, struct arena *a, struct domain_key **out,

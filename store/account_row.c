@@ -162,7 +162,7 @@ static uint64_t fingerprint(slice value)
 	return h;
 }
 
-bool row_get_key(slice in, struct domain_key *out)
+static bool get_key(slice in, struct domain_key *out)
 {
 	uint8_t disabled;
 
@@ -199,7 +199,7 @@ static enum err end_key(struct assembling *as)
 	}
 	struct domain_key *key = &as->rows[as->len++];
 	*key = (struct domain_key){ .domain = as->domain, .selector = as->selector };
-	return row_get_key(out_written(&as->value), key) ? OK : ERR_CORRUPT;
+	return get_key(out_written(&as->value), key) ? OK : ERR_CORRUPT;
 }
 
 static enum err add_piece(struct assembling *as, slice key, slice value)

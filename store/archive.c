@@ -14,7 +14,7 @@
 
 /* --- Layouts --- */
 
-void archive_put_head(struct out *o, const struct archive *ar, const struct archive_head *h)
+static void put_head(struct out *o, const struct archive *ar, const struct archive_head *h)
 {
 	struct out crc_at = *o;
 
@@ -320,6 +320,25 @@ static enum err fail(struct archive *ar, enum err err)
 	return err;
 }
 
+static enum err put_raw(struct archive *ar, slice bytes)
+{
+	while (bytes.len) {
+		size_t n = MIN(bytes.len, ARCHIVE_BUFFER - ar->buf_len);
+
+		memcpy(ar->buf + ar->buf_len, bytes.ptr, n);
+		ar->buf_len += n;
+		ar->end += n;
+		bytes = slice_skip(bytes, n);
+		if (ar->buf_len == ARCHIVE_BUFFER) {
+			enum err err = flush(ar);
+
+			if (err)
+				return fail(ar, err);
+		}
+	}
+	return OK;
+}
+
 enum err archive_begin(struct archive *ar, const struct archive_copy *copy)
 {
 	static const char zeros[ARCHIVE_HEAD];
@@ -347,27 +366,8 @@ enum err archive_begin(struct archive *ar, const struct archive_copy *copy)
 	ar->copy_damaged = copy->damaged;
 	ar->copying = true;
 	/* The head comes last, when the checksums are known. */
-	err = archive_raw(ar, slice_of(zeros, sizeof(zeros)));
+	err = put_raw(ar, slice_of(zeros, sizeof(zeros)));
 	return err;
-}
-
-enum err archive_raw(struct archive *ar, slice bytes)
-{
-	while (bytes.len) {
-		size_t n = MIN(bytes.len, ARCHIVE_BUFFER - ar->buf_len);
-
-		memcpy(ar->buf + ar->buf_len, bytes.ptr, n);
-		ar->buf_len += n;
-		ar->end += n;
-		bytes = slice_skip(bytes, n);
-		if (ar->buf_len == ARCHIVE_BUFFER) {
-			enum err err = flush(ar);
-
-			if (err)
-				return fail(ar, err);
-		}
-	}
-	return OK;
 }
 
 enum err archive_put(struct archive *ar, slice bytes)
@@ -382,7 +382,7 @@ enum err archive_put(struct archive *ar, slice bytes)
 	}
 	h->body_crc = codec_crc32c(h->body_crc, bytes.ptr + meta, bytes.len - meta);
 	ar->copy_done += bytes.len;
-	return archive_raw(ar, bytes);
+	return put_raw(ar, bytes);
 }
 
 static enum err write_head(struct archive *ar)
@@ -390,7 +390,7 @@ static enum err write_head(struct archive *ar)
 	char head[ARCHIVE_HEAD];
 	struct out o = out_fixed(head, sizeof(head));
 
-	archive_put_head(&o, ar, &ar->copy);
+	put_head(&o, ar, &ar->copy);
 	if (ar->copy_at >= ar->buf_at) {
 		memcpy(ar->buf + (ar->copy_at - ar->buf_at), head, sizeof(head));
 		return OK;

@@ -86,7 +86,6 @@ struct arc_change {
 
 struct keys_of_map archive_blob_key(uint64_t id);
 bool archive_get_place(slice in, struct archive_place *out);
-void archive_put_head(struct out *o, const struct archive *ar, const struct archive_head *h);
 bool archive_get_head(slice in, const struct archive *ar, struct archive_head *out);
 uint64_t archive_copy_bytes(uint64_t meta_len, uint64_t body_len);
 /* The map is whole: without this row it is none. */
@@ -95,7 +94,6 @@ bool archive_path(const struct archive *ar, char path[ARCHIVE_PATH], uint32_t nu
 struct arc_seg *archive_segment(struct archive *ar, uint32_t number);
 struct arc_seg *archive_add_segment(struct archive *ar, uint32_t number);
 void archive_sum_up(struct archive *ar);
-enum err archive_raw(struct archive *ar, slice bytes);
 /* Rows of the map; a NULL place deletes. The change points into *c. */
 void archive_put_segment(struct arc_change *c, const struct arc_seg *s);
 void archive_put_blob(struct arc_change *c, uint64_t id, const struct archive_place *place);

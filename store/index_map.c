@@ -171,13 +171,3 @@ enum err map_env_page(struct map_env *m, slice from, struct map_row *rows, size_
 	guard_leave(&m->shard);
 	return err;
 }
-
-enum err map_env_copy(struct map_env *m, const char *path)
-{
-	return index_err(mdb_env_copy2(m->shard.env, path, MDB_CP_COMPACT));
-}
-
-uint64_t map_env_bytes(const struct map_env *m)
-{
-	return atomic_load(&m->shard.map_bytes);
-}

@@ -32,7 +32,5 @@ struct map_row {
 /* Up to `max` rows. */
 enum err map_env_page(struct map_env *m, slice from, struct map_row *rows, size_t max,
 	size_t *out_len) must_use;
-enum err map_env_copy(struct map_env *m, const char *path) must_use;
-uint64_t map_env_bytes(const struct map_env *m);
 
 #endif

@@ -358,11 +358,6 @@ enum err mover_compact(struct store *st)
 	return run(st->mover, compact_job);
 }
 
-void mover_job(struct store *st, void (*fn)(void *arg), void *arg)
-{
-	job_run_in(&st->mover->queue, fn, arg);
-}
-
 /* Copying the index costs as much as it is large, so the history may grow as large. */
 static bool history_large(const struct store *st)
 {

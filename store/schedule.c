@@ -384,29 +384,6 @@ enum err schedule_read_domains(struct store *st, const struct schedule_cursor *f
 	return err;
 }
 
-static enum err read_domain(struct index_txn *txn, void *arg)
-{
-	struct schedule_domain *d = arg;
-	struct keys_buf key;
-	slice value;
-
-	keys_name(&key, KEYS_COUNT, d->domain);
-	enum err err = index_get(txn, keys_slice(&key), &value);
-	return err ? err : fill_domain(txn, value, d);
-}
-
-enum err schedule_read_domain(struct store *st, slice domain, struct schedule_domain *out)
-{
-	struct schedule_domain d = { .domain = domain };
-
-	if (domain.len > SCHEDULE_DOMAIN_MAX)
-		return ERR_INVALID;
-	enum err err = index_read(st->index, index_shard_of(st->index, domain), read_domain, &d);
-	if (!err)
-		*out = d;
-	return err;
-}
-
 /* --- For people --- */
 
 static bool passes(const struct schedule_filter *f, const struct schedule_entry *e)

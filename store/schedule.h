@@ -112,8 +112,6 @@ struct schedule_domains {
 };
 enum err schedule_read_domains(struct store *st, const struct schedule_cursor *from, size_t limit,
 	struct arena *a, struct schedule_domains *out) must_use;
-/* ERR_NOT_FOUND: no entry. */
-enum err schedule_read_domain(struct store *st, slice domain, struct schedule_domain *out) must_use;
 
 /* For people: any entry, in order of id within a shard. Zero fields do not filter. */
 struct schedule_filter {

@@ -80,6 +80,12 @@ struct store_options store_options_default(void)
 
 /* --- Opening --- */
 
+/* One more release is needed before the message's journal segment may go. */
+static void hold(struct store *st, const struct blob_ref *ref)
+{
+	journal_hold(st->journal, ref->low);
+}
+
 static void replay_message(struct store *st, const struct journal_record *rec, slice payload)
 {
 	struct frame_message m;
@@ -93,7 +99,7 @@ static void replay_message(struct store *st, const struct journal_record *rec, s
 		return; /* nothing of the queue's: rows name it, or nobody was told of it */
 	/* Without an owner of the queue everything stays needed. */
 	if (!st->ops || !st->ops->message || st->ops->message(st->ops_arg, &ref, m.at, meta))
-		store_hold(st, &ref);
+		hold(st, &ref);
 }
 
 static void replay_record(void *arg, const struct journal_record *rec, slice payload)
@@ -374,11 +380,6 @@ enum err store_message_append(struct store *st, const struct store_message *msg,
 	if (!st->worker && st->queue_owner)
 		(void)!mover_round(st, false);
 	return err;
-}
-
-void store_hold(struct store *st, const struct blob_ref *ref)
-{
-	journal_hold(st->journal, ref->low);
 }
 
 void store_release(struct store *st, const struct blob_ref *ref)

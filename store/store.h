@@ -117,8 +117,6 @@ enum err store_message_meta(struct store *st, uint64_t id, struct arena *a, slic
 enum err store_message_ref(struct store *st, uint64_t id, struct blob_ref *out) must_use;
 
 /* --- What is still needed. From any worker, never waits --- */
-/* One more release is needed before the message's journal segment may go. */
-void store_hold(struct store *st, const struct blob_ref *ref);
 /* Call it when every recipient's DONE or PARK record is durable (not earlier, applied or not does
  * not matter), or the message was never acknowledged. Its body stays readable while index rows
  * name it or another hold exists. */

@@ -121,8 +121,6 @@ struct keys_place;
 enum err store_owner(struct store *st, uint64_t id, struct keys_place *out) must_use;
 /* The archive's care, one helping. */
 enum err mover_compact(struct store *st);
-/* On the mover's queue, apart from whatever it does. */
-void mover_job(struct store *st, void (*fn)(void *arg), void *arg);
 
 /* --- snapshot.c --- */
 enum { SNAPSHOT_NAME = 32 };

@@ -133,50 +133,6 @@ static void put_date(const char *name, wall_ms at, struct out *o)
 	out_str(o, "\r\n");
 }
 
-/* xtext (RFC 3461 4) -------------------------------------------------------------------------- */
-
-void dsn_put_xtext(slice text, struct out *o)
-{
-	for (size_t i = 0; i < text.len; i++) {
-		unsigned char c = (unsigned char)text.ptr[i];
-
-		if (c > 32 && c < 127 && c != '+' && c != '=')
-			out_char(o, (char)c);
-		else
-			out_printf(o, "+%02X", c);
-	}
-}
-
-/* Upper case only, as the RFC writes it. */
-static int hex_digit(char c)
-{
-	if (text_is_digit(c))
-		return c - '0';
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-bool dsn_get_xtext(slice xtext, struct out *o)
-{
-	for (size_t i = 0; i < xtext.len; i++) {
-		unsigned char c = (unsigned char)xtext.ptr[i];
-
-		if (c < 33 || c > 126 || c == '=')
-			return false;
-		if (c != '+') {
-			out_char(o, (char)c);
-			continue;
-		}
-		int high = i + 2 < xtext.len ? hex_digit(xtext.ptr[i + 1]) : -1;
-		int low = high >= 0 ? hex_digit(xtext.ptr[i + 2]) : -1;
-
-		if (low < 0)
-			return false;
-		out_u8(o, (uint8_t)(high << 4 | low));
-		i += 2;
-	}
-	return true;
-}
-
 /* First part: for humans ---------------------------------------------------------------------- */
 
 static void say_recipient(const struct dsn *d, const struct dsn_rcpt *rcpt, struct out *o)

@@ -51,8 +51,5 @@ bool dsn_is_8bit(const struct dsn *d);
 
 /* "failed", "delayed", ... */
 const char *dsn_action_name(enum dsn_action action);
-/* xtext (RFC 3461 4): decoding is strict, false on a bad escape. */
-void dsn_put_xtext(slice text, struct out *o);
-bool dsn_get_xtext(slice xtext, struct out *o) must_use;
 
 #endif

@@ -71,7 +71,8 @@ static bool take_local(struct arena *a, slice *in, slice *out)
 	return n && text_is_utf8(*out);
 }
 
-bool mail_literal_ok(slice text)
+/* The text between the brackets of a literal: an IPv4 address, IPv6:..., or tag:content. */
+static bool literal_ok(slice text)
 {
 	static const slice ipv6 = SLICE_INIT("IPv6:");
 	unsigned char address[16];
@@ -111,7 +112,7 @@ static bool take_domain(slice *in, struct mail_addr *addr)
 		addr->domain = slice_sub(*in, 1, (size_t)end);
 		addr->literal = true;
 		*in = slice_skip(*in, (size_t)end + 1);
-		return mail_literal_ok(addr->domain);
+		return literal_ok(addr->domain);
 	}
 	while (n < in->len && !memchr("> ,:", in->ptr[n], 4))
 		n++;
@@ -244,13 +245,4 @@ bool mail_addr_eq(const struct mail_addr *x, const struct mail_addr *y)
 {
 	return slice_eq(x->local, y->local) && x->literal == y->literal &&
 		slice_eq_nocase(x->domain, y->domain);
-}
-
-struct mail_addr mail_addr_dup(struct arena *a, const struct mail_addr *addr)
-{
-	struct mail_addr copy = *addr;
-
-	copy.local = arena_dup(a, addr->local);
-	copy.domain = arena_dup(a, addr->domain);
-	return copy;
 }

@@ -44,10 +44,5 @@ static inline bool mail_addr_is_null(const struct mail_addr *addr)
 
 /* Local parts byte by byte, domains without case (RFC 5321 2.4). A-label and U-label forms differ. */
 bool mail_addr_eq(const struct mail_addr *x, const struct mail_addr *y);
-/* A copy that lives as long as the arena. */
-struct mail_addr mail_addr_dup(struct arena *a, const struct mail_addr *addr);
-
-/* The text between the brackets of a literal: an IPv4 address, IPv6:..., or tag:content. */
-bool mail_literal_ok(slice text);
 
 #endif

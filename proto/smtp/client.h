@@ -149,8 +149,6 @@ bool smtp_client_full(const struct smtp_client *c);
 /* After SMTP_EV_BODY: content into `o`, as much as fits, taken off *in; dots are doubled for DATA.
  * Send and call again while *in is not empty. */
 void smtp_client_body(struct smtp_client *c, slice *in, struct out *o);
-/* The same without a copy: one piece at a time, pointing into *in or static. */
-slice smtp_client_body_piece(struct smtp_client *c, slice *in) must_use;
 /* All is written (body_bytes of it, if they were told). Needs 8 bytes of room. */
 void smtp_client_body_end(struct smtp_client *c, struct out *o);
 

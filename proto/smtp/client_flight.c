@@ -139,7 +139,8 @@ static struct smtp_flight *writing(struct smtp_client *c)
 	return &c->flight[c->flight[0].send != SEND_BODY];
 }
 
-slice smtp_client_body_piece(struct smtp_client *c, slice *in)
+/* The next piece as it goes out, pointing into *in or static. */
+static slice body_piece(struct smtp_client *c, slice *in)
 {
 	slice piece = *in;
 
@@ -161,7 +162,7 @@ void smtp_client_body(struct smtp_client *c, slice *in, struct out *o)
 		/* A doubled dot is the one piece longer than what it took. */
 		slice part = slice_sub(*in, 0, MIN(in->len, room - 1)), rest = part;
 
-		out_slice(o, smtp_client_body_piece(c, &rest));
+		out_slice(o, body_piece(c, &rest));
 		*in = slice_skip(*in, part.len - rest.len);
 	}
 }

@@ -14,16 +14,6 @@ static slice keep_lower(struct arena *a, slice text)
 	return slice_of(copy, text.len);
 }
 
-static bool has_alabel(slice domain)
-{
-	slice label;
-
-	while (slice_cut(&domain, '.', &label))
-		if (slice_starts_nocase(label, SLICE("xn--")))
-			return true;
-	return false;
-}
-
 enum err idn_to_ascii(struct arena *a, slice domain, slice *out)
 {
 	char *result = NULL;
@@ -43,21 +33,4 @@ enum err idn_to_ascii(struct arena *a, slice domain, slice *out)
 		failed = 1;
 	idn2_free(result);
 	return failed ? ERR_INVALID : OK;
-}
-
-enum err idn_to_unicode(struct arena *a, slice domain, slice *out)
-{
-	char *result = NULL;
-
-	if (!text_is_domain(domain))
-		return ERR_INVALID;
-	slice lower = keep_lower(a, domain);
-
-	if (has_alabel(lower) && idn2_to_unicode_8z8z(lower.ptr, &result, 0) == IDN2_OK &&
-		text_is_domain(slice_str(result)))
-		*out = arena_dup(a, slice_str(result));
-	else
-		*out = lower;
-	idn2_free(result);
-	return OK;
 }

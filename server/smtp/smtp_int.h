@@ -102,9 +102,6 @@ enum smtp_verb_flag {
 extern const struct smtp_verb smtp_verbs[];
 extern const size_t smtp_verb_count;
 const struct smtp_verb *smtp_verb_find(const struct smtp_session *s, slice name);
-/* What the table says about a verb now; FAULT_NONE: go on with its arguments. */
-enum fault smtp_verb_check(const struct smtp_session *s, const struct smtp_verb *verb,
-	bool more_input);
 
 /* Whole reply lines. */
 enum verdict smtp_reply(struct smtp_session *s, const char *lines);
@@ -130,11 +127,8 @@ enum verdict smtp_do_quit(struct smtp_session *s, const union smtp_args *args);
 enum verdict smtp_do_starttls(struct smtp_session *s, const union smtp_args *args);
 /* What MAIL and RCPT may carry here. */
 unsigned smtp_params_allowed(const struct smtp_session *s);
-bool smtp_tls_offered(const struct smtp_session *s);
 /* Forget the transaction; back to the state after the greeting. */
 void smtp_mail_end(struct smtp_session *s);
-/* Forget everything the client said (EHLO after STARTTLS, RFC 3207 4.2). */
-void smtp_forget(struct smtp_session *s);
 
 /* --- smtp_data.c --- */
 enum verdict smtp_do_data(struct smtp_session *s, const union smtp_args *args);
@@ -157,7 +151,6 @@ enum fault smtp_policy_rcpt(struct smtp_session *s, slice address);
 slice smtp_policy_postmaster(struct smtp_session *s);
 
 /* --- smtp_start.c --- */
-void smtp_greet(struct smtp_session *s);
 void smtp_close(struct smtp_session *s);
 
 /* --- smtp_log.c --- */

@@ -83,7 +83,8 @@ static enum fault wrong_state(const struct smtp_session *s, const struct smtp_ve
 	}
 }
 
-enum fault smtp_verb_check(const struct smtp_session *s, const struct smtp_verb *verb,
+/* What the table says about a verb now; FAULT_NONE: go on with its arguments. */
+static enum fault check_verb(const struct smtp_session *s, const struct smtp_verb *verb,
 	bool more_input)
 {
 	if (!(verb->states & 1 << s->state))
@@ -182,7 +183,7 @@ static enum verdict run_line(struct smtp_session *s, slice line, bool more_input
 		smtp_say_goodbye(s, FAULT_TOO_MANY_COMMANDS);
 		return CLOSE;
 	}
-	fault = smtp_verb_check(s, verb, more_input);
+	fault = check_verb(s, verb, more_input);
 	if (!fault)
 		fault = fault_of_syntax(verb, verb->parse(s, rest, &args));
 	if (fault)

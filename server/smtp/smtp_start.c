@@ -50,7 +50,7 @@ static void say_hello(struct smtp_session *s)
 	smtp_set_deadline(s);
 }
 
-void smtp_greet(struct smtp_session *s)
+static void greet(struct smtp_session *s)
 {
 	msec silence = s->head.setup->smtp->greet_delay_ms;
 
@@ -100,7 +100,7 @@ static void ready(struct door_session *ds)
 	s->relay_from = ds->door->service == SERVICE_SMTP &&
 		conf_cidrs_have(&ds->door->row->relay_from, conn_peer(ds->conn));
 	smtp_log_connect(s);
-	smtp_greet(s);
+	greet(s);
 }
 
 void smtp_session_start(struct door *door, int fd, const struct addr *peer)

@@ -20,7 +20,7 @@ enum { RCPTS_FIRST = 8 };
 
 /* --- Greeting -------------------------------------------------------------------------------- */
 
-bool smtp_tls_offered(const struct smtp_session *s)
+static bool tls_offered(const struct smtp_session *s)
 {
 	return s->head.setup->tls && !s->head.tls && s->head.door->row->tls;
 }
@@ -55,7 +55,7 @@ static void put_extensions(struct smtp_session *s, struct out *o)
 		"250-PIPELINING\r\n250-SIZE %lld\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n"
 		"250-CHUNKING\r\n250-BINARYMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n",
 		(long long)s->head.setup->smtp->size_max);
-	if (smtp_tls_offered(s))
+	if (tls_offered(s))
 		out_str(o, "250-STARTTLS\r\n");
 	if (mechs && !s->account.len) {
 		out_str(o, "250-AUTH");
@@ -109,7 +109,8 @@ enum verdict smtp_do_helo(struct smtp_session *s, const union smtp_args *args)
 	return DONE;
 }
 
-void smtp_forget(struct smtp_session *s)
+/* Forget everything the client said (EHLO after STARTTLS, RFC 3207 4.2). */
+static void forget(struct smtp_session *s)
 {
 	smtp_mail_end(s);
 	arena_done(&s->arena);
@@ -124,13 +125,13 @@ enum verdict smtp_do_starttls(struct smtp_session *s, const union smtp_args *arg
 {
 	struct tls_session *tls;
 
-	if (!smtp_tls_offered(s))
+	if (!tls_offered(s))
 		return smtp_refuse(s, FAULT_NOT_IMPLEMENTED);
 	tls = entry_tls(&s->head);
 	if (!tls)
 		return smtp_refuse(s, FAULT_TLS_UNAVAILABLE);
 	smtp_reply(s, "220 2.0.0 Ready to start TLS\r\n");
-	smtp_forget(s);
+	forget(s);
 	s->head.tls = true;
 	conn_start_tls(s->head.conn, tls);
 	return DONE;

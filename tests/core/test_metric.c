@@ -104,9 +104,6 @@ Test(metric, shows_rows)
 		"# TYPE ringpost_test_delay_us summary\n"
 		"ringpost_test_delay_us{quantile=\"0.5\"} 50\n");
 	has(text, "ringpost_test_delay_us_sum 5050\nringpost_test_delay_us_count 100\n");
-	text = shown(metric_put_json, &o);
-	has(text, "{\"test_taken_total\":0,\"test_replies_total{class=\\\"2\\\"}\":7,");
-	has(text, "\"test_delay_us\":{\"count\":100,\"sum\":5050,\"max\":100,\"p50\":50,");
 	text = shown(metric_print_markdown, &o);
 	has(text, "| `ringpost_test_open` | gauge | Open sessions |\n");
 	metric_thread_stop();

@@ -209,29 +209,3 @@ Test(dsn, long_replies_are_folded)
 		cr_assert_leq(line.len, 999);
 	arena_done(&arena);
 }
-
-Test(dsn, xtext_round_trips)
-{
-	static const struct {
-		const char *plain, *xtext;
-	} rows[] = { { "abc", "abc" }, { "a+b=c d", "a+2Bb+3Dc+20d" }, { "\303\266", "+C3+B6" },
-		{ "", "" } };
-	char buf[64];
-
-	for (size_t i = 0; i < array_len(rows); i++) {
-		struct out o = out_fixed(buf, sizeof(buf));
-
-		dsn_put_xtext(slice_str(rows[i].plain), &o);
-		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].xtext)));
-		o.len = 0;
-		cr_expect(dsn_get_xtext(slice_str(rows[i].xtext), &o));
-		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].plain)));
-	}
-	static const char *const bad[] = { "+", "+4", "+4g", "+2b", "a=b", "a b" };
-
-	for (size_t i = 0; i < array_len(bad); i++) {
-		struct out o = out_fixed(buf, sizeof(buf));
-
-		cr_expect_not(dsn_get_xtext(slice_str(bad[i]), &o), "%s", bad[i]);
-	}
-}
