@@ -83,7 +83,7 @@ class Sender(threading.Thread):
             self.failed = why
 
 
-def mailer(port, recipient, client_class=smtplib.SMTP):
+def mailer(port, recipient, client_class=smtplib.SMTP, text=TEXT):
     """One connection; each call sends a message: the code of its end, or of RCPT."""
     client = client_class("127.0.0.1", port, timeout=PATIENCE_S, local_hostname="far.test")
     client.ehlo()
@@ -92,7 +92,7 @@ def mailer(port, recipient, client_class=smtplib.SMTP):
         assert client.mail("eve@far.test")[0] == 250
         code = client.rcpt(recipient)[0]
         if code == 250:
-            code = client.data(TEXT)[0]
+            code = client.data(text)[0]
         if code != 250:
             client.rset()
         return code
@@ -295,14 +295,17 @@ def varint(number):
 
 
 def damage(server, *held):
-    """All rows that keep one of these sums of bytes say five more; how many."""
+    """All rows that keep one of these sums (bytes, messages) say five bytes more; how many."""
     index, found = os.path.join(server.config["data"], "index"), 0
     for path in (os.path.join(index, shard, "data.mdb") for shard in os.listdir(index)):
         with open(path, "r+b") as f:
             rows = f.read()
-            found += sum(rows.count(varint(size)) for size in held)
-            for size in held:
-                rows = rows.replace(varint(size), varint(size + 5))
+            for size, messages in held:
+                # Accounts and domains: the messages come behind; mailboxes: an empty log before.
+                for before, behind in ((b"", varint(messages)), (b"\0", b"")):
+                    found += rows.count(before + varint(size) + behind)
+                    rows = rows.replace(before + varint(size) + behind,
+                                        before + varint(size + 5) + behind)
             f.seek(0)
             f.write(rows)
     return found
@@ -312,12 +315,13 @@ def damage(server, *held):
 def a_recount_puts_right_what_is_wrong(st):
     domain = st.domain("--quota", "100M")
     name = st.account("--quota", "50M", domain=domain)
-    together([mailer(st.ports["smtp"], name)], most=37)
+    # Longer than all others, so that no other sum is the same.
+    together([mailer(st.ports["smtp"], name, text=TEXT + b"longer\r\n" * 71)], most=37)
     held = st.server.cli_json("quota", "show", name)["bytes"]
     assert 1 << 14 < held < (1 << 21) - 5, held
     for running in (True, False):
         st.server.stop()
-        assert damage(st.server, held) >= 3  # mailbox, account, domain
+        assert damage(st.server, (held, 37)) >= 3  # mailbox, account, domain
         report = st.server.cli("fsck", "--json", check=False)
         assert report.returncode == 1, report
         if running:
@@ -347,11 +351,11 @@ def a_recount_puts_a_domains_sums_right(st):
     names = [st.account(domain=domain) for _ in range(3)]
     sizes = []
     for n, name in enumerate(names):  # two of the three share a shard
-        together([mailer(st.ports["smtp"], name)], most=30 + 3 * n)
+        together([mailer(st.ports["smtp"], name, text=TEXT + b"long\r\n" * 71)], most=30 + 3 * n)
         sizes.append(st.server.cli_json("quota", "show", name)["bytes"])
     a, b, c = sizes
     st.server.stop()
-    assert damage(st.server, a + b, a + c, b + c, a + b + c)
+    assert damage(st.server, (a + b, 63), (a + c, 66), (b + c, 69), (a + b + c, 99))
     assert st.server.cli("fsck", check=False).returncode == 1
     st.server.start()
     assert st.server.cli_json("quota", "show", domain)["bytes"] == a + b + c + 5
