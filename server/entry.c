@@ -18,6 +18,11 @@ bool entry_is_tls(enum door_kind service)
 		service == SERVICE_IMAPS || service == SERVICE_HTTPS;
 }
 
+bool entry_may_speak(const struct door_session *ds)
+{
+	return !entry_is_tls(ds->door->service) || ds->tls;
+}
+
 enum fault entry_admit(struct door *door, const struct addr *peer)
 {
 	int64_t per_minute = door->setup->service->client_rate;

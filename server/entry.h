@@ -28,6 +28,8 @@ struct entry {
 bool entry_open(const struct entry *entry, struct door_session *ds) must_use;
 /* The service begins with a TLS handshake. */
 bool entry_is_tls(enum door_kind service);
+/* Plain words are understood: no TLS handshake is still to come. Else a refusal is the close alone. */
+bool entry_may_speak(const struct door_session *ds);
 /* Then calls `ready`, now or later on a fiber; ds->tls says whether the connection is encrypted.
  * `timeout_ms`: for the header and for the handshake, each. */
 void entry_run(struct door_session *ds, msec timeout_ms, void (*ready)(struct door_session *ds));

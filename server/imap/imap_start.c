@@ -29,7 +29,7 @@ void imap_close(struct imap_session *s)
 
 void imap_bye(struct imap_session *s, const char *text)
 {
-	if (!s->bye)
+	if (!s->bye && entry_may_speak(&s->head))
 		out_printf(imap_out(s), "* BYE %s\r\n", text);
 	s->bye = true;
 	imap_close(s);

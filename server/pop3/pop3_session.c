@@ -8,6 +8,7 @@
 #include "server/pop3/pop3_int.h"
 
 #include "core/base/text.h"
+#include "server/entry.h"
 
 enum { AUTH = 1 << POP3_AUTHORIZATION, TRANS = 1 << POP3_TRANSACTION };
 enum { EARLY_MAX = 100 };
@@ -80,7 +81,8 @@ enum verdict pop3_refuse(struct pop3_session *s, enum fault fault)
 
 void pop3_say_goodbye(struct pop3_session *s, enum fault fault)
 {
-	put_fault(s, fault);
+	if (entry_may_speak(&s->head))
+		put_fault(s, fault);
 	pop3_log_refused(s, fault, SLICE(""));
 	pop3_close(s);
 }

@@ -11,6 +11,7 @@
 #include "core/worker.h"
 #include "proto/smtp/limits.h"
 #include "proto/smtp/reply.h"
+#include "server/entry.h"
 
 static enum smtp_syntax parse_none(struct smtp_session *s, slice rest, union smtp_args *out);
 static enum smtp_syntax parse_any(struct smtp_session *s, slice rest, union smtp_args *out);
@@ -117,7 +118,8 @@ static void put_fault(struct smtp_session *s, enum fault fault)
 
 void smtp_say_goodbye(struct smtp_session *s, enum fault fault)
 {
-	put_fault(s, fault);
+	if (entry_may_speak(&s->head))
+		put_fault(s, fault);
 	smtp_log_refused(s, fault, SLICE(""));
 	smtp_close(s);
 }

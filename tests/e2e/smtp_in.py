@@ -464,6 +464,20 @@ def the_rate_of_a_client_is_one_over_all_workers():
         assert 10 <= taken <= 11 + (time.monotonic() - began) / 6, taken
 
 
+@suite.test
+def who_comes_too_often_to_a_tls_port_is_told_nothing():
+    # Plain words before the handshake would be taken for a broken record.
+    services = ("submissions", "pop3s", "imaps")
+    with Place() as place, Ringpost(place, {"limits": {"client_rate": 1}}, services=services) as server:
+        for service in services:
+            for _ in range(3):
+                with Talk(server.ports[service], greet=False) as talk:
+                    talk.socket.settimeout(PATIENCE_S)
+                    last = select.select([talk.socket], [], [], 0.3)[0] and talk.socket.recv(100)
+                    assert last in ([], b""), (service, last)
+            assert last == b"", service
+
+
 def metric(path, name):
     with socket.socket(socket.AF_UNIX) as scrape:
         scrape.connect(path)
