@@ -266,12 +266,11 @@ static void log_much(struct worker *w)
 	while (atomic_load(&finished) < 120)
 		check(fiber_sleep(20) == OK);
 	/* Nothing is logged any more; what is not yet copied can only shrink. */
+	snprintf(path, sizeof(path), "%s/snapshot", box.dir.path);
 	do {
 		check(fiber_sleep(20) == OK);
 		store_stats(box.st, &s);
-	} while (s.history_bytes + (6 << 20) > s.bytes_appended);
-	snprintf(path, sizeof(path), "%s/snapshot", box.dir.path);
-	check(file_exists(path) == OK);
+	} while (file_exists(path) != OK || s.history_bytes + (6 << 20) > s.bytes_appended);
 	check(s.last_snapshot > 0);
 	box_close(&box);
 }
