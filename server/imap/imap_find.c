@@ -29,12 +29,6 @@ struct open_row {
 	slice splice, stored;
 };
 
-/* The stretches that run at the same time; the worker's. */
-struct round {
-	struct fiber_wait wait;
-	unsigned left;
-};
-
 /* The helper's; the worker looks when its stretch has ended. */
 struct lane {
 	struct find_run *run;
@@ -49,8 +43,7 @@ struct lane {
 	unsigned number;
 	bool ended, failed;
 	enum err err;
-	struct job job;
-	struct round *round;
+	struct job_fork job;
 };
 
 static void keep_open(struct lane *l, const struct message_row *row)
@@ -131,35 +124,15 @@ static void search(void *arg)
 	arena_reset(&l->kept);
 }
 
-static void search_beside(struct job *job)
-{
-	search(container_of(job, struct lane, job));
-}
-
-static void searched(struct worker *w, struct job *job)
-{
-	struct round *r = container_of(job, struct lane, job)->round;
-
-	(void)w;
-	if (--r->left == 0)
-		fiber_wake(&r->wait, OK);
-}
-
 /* --- Lanes --------------------------------------------------------------------------------------------- */
 
 static void search_side_by_side(struct lane *lanes, unsigned count)
 {
-	struct round round = { .left = 0 };
-
 	for (unsigned i = 0; i < count; i++)
-		round.left += !lanes[i].ended;
-	for (unsigned i = 0; i < count; i++) {
-		if (lanes[i].ended)
-			continue;
-		lanes[i].round = &round;
-		job_send(&lanes[i].job, NULL);
-	}
-	(void)!fiber_wait_through(&round.wait);
+		if (!lanes[i].ended)
+			job_fork(&lanes[i].job, search, &lanes[i]);
+	for (unsigned i = 0; i < count; i++)
+		job_join(&lanes[i].job);
 }
 
 static enum err run_round(struct lane *lanes, unsigned count)
@@ -230,7 +203,6 @@ static void lane_init(struct imap_session *s, struct find_run *run, struct lane 
 
 	l->run = run;
 	l->store = imap_store_of(s);
-	l->job = (struct job){ .run = search_beside, .done = searched };
 	l->eyes = (struct find_eyes){ .scratch = &l->scratch,
 		.charsets = &l->charsets,
 		.now = worker_wall(s->head.door->w) };

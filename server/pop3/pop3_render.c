@@ -11,7 +11,7 @@
 
 #include "core/job.h"
 
-enum { LINE_ROOM = 128, FRONT_BYTES = 4 * 1024, AHEAD_ROWS = 32 };
+enum { LINE_ROOM = 128, AHEAD_ROWS = 32 };
 
 static struct pop3_drop *drop_of(struct pop3_work *k)
 {
@@ -317,13 +317,13 @@ static bool at_end(const struct pop3_work *k)
 			k->reader.offset == k->reader.ref.size);
 }
 
-/* Straight into the piece, where there is room also for what stands before a small body in its record
- * (blob.h). What cannot stay so is left to be put byte for byte. False: nothing was read. */
+/* Straight into the piece, where there is room. What cannot stay so is left to be put byte for byte.
+ * False: nothing was read. */
 static bool read_direct(struct pop3_work *k, struct out *o)
 {
 	size_t free_bytes = o->cap - o->len, n = 0;
 	uint64_t left = k->reader.ref.size - k->reader.offset;
-	size_t want = (size_t)MIN(left, (uint64_t)POP3_READ_BYTES - FRONT_BYTES) + FRONT_BYTES;
+	size_t want = (size_t)MIN(left, (uint64_t)POP3_READ_BYTES);
 
 	if (k->dots.limited || free_bytes < want)
 		return false;
