@@ -79,7 +79,6 @@ size_t conn_pending(const struct conn *c);
 /* Over the high-water mark. Meanwhile no `data` is called and the socket is not read; a loop over
  * pipelined commands stops here by returning what it consumed. */
 bool conn_congested(const struct conn *c);
-void conn_set_water(struct conn *c, size_t low, size_t high);
 /* Send now what is written (it happens by itself at the end of the turn). */
 void conn_flush(struct conn *c);
 

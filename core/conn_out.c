@@ -92,14 +92,6 @@ bool conn_congested(const struct conn *c)
 	return c->over_high || conn_pending(c) > c->high;
 }
 
-void conn_set_water(struct conn *c, size_t low, size_t high)
-{
-	must(low <= high);
-	c->low = (uint32_t)MIN(low, (size_t)UINT32_MAX);
-	c->high = (uint32_t)MIN(high, (size_t)UINT32_MAX);
-	conn_mark(c);
-}
-
 static void drop_head(struct conn *c)
 {
 	struct conn_chunk *head = c->head;

@@ -435,13 +435,3 @@ void blob_put_chunks(const struct blob_writer *b, struct out *o)
 		frame_put_chunk(o, &row);
 	}
 }
-
-bool blob_peek(const struct blob_writer *b, void (*each)(void *arg, slice bytes), void *arg)
-{
-	for (const struct list_link *l = b->blocks.head.next; l != &b->blocks.head; l = l->next) {
-		const struct block *from = container_of(l, struct block, link);
-
-		each(arg, slice_of(from->bytes, from->len));
-	}
-	return b->chunk_count == 0;
-}

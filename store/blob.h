@@ -51,8 +51,6 @@ enum err blob_write(struct blob_writer *b, slice bytes) must_use;
 enum err blob_write_wait(struct blob_writer *b, slice bytes) must_use;
 /* Forget it; never waits, also when chunks are in flight. Harmless when not begun or ended. */
 void blob_drop(struct blob_writer *b);
-/* The bytes still in RAM, block by block; false when some were spilled already. */
-bool blob_peek(const struct blob_writer *b, void (*each)(void *arg, slice bytes), void *arg);
 
 /* Small bodies that lie side by side in the journal, fetched with one read, for who reads many in a
  * row. The memory is the caller's and stays while readers use it; zeroed is empty. */

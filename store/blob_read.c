@@ -394,13 +394,3 @@ enum err store_message_meta(struct store *st, uint64_t id, struct arena *a, slic
 		*out = front.meta;
 	return err;
 }
-
-enum err store_message_ref(struct store *st, uint64_t id, struct blob_ref *out)
-{
-	struct blob_reader r;
-	enum err err = blob_open(&r, st, id);
-
-	if (!err)
-		*out = r.ref;
-	return err;
-}

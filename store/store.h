@@ -113,8 +113,6 @@ enum err store_message_append(struct store *st, const struct store_message *msg,
 /* The meta of a stored message, copied into the arena; from RAM, the journal or the archive. May
  * wait. ERR_NOT_FOUND: dropped; ERR_CORRUPT. */
 enum err store_message_meta(struct store *st, uint64_t id, struct arena *a, slice *out) must_use;
-/* The same with what else the record says: for messages found in the index after a start. */
-enum err store_message_ref(struct store *st, uint64_t id, struct blob_ref *out) must_use;
 
 /* --- What is still needed. From any worker, never waits --- */
 /* Call it when every recipient's DONE or PARK record is durable (not earlier, applied or not does
