@@ -25,6 +25,7 @@ static bool take_option(struct imap_lex *x, const struct option *options, size_t
 {
 	slice name;
 
+	*bit = 0;
 	if (!imap_lex_name(x, &name))
 		return false;
 	for (size_t i = 0; i < len; i++)
