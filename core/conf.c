@@ -189,7 +189,7 @@ static void set_structs(struct conf_load *l, const struct conf_row *row, slice n
 			buf);
 		return;
 	}
-	out->items = arena_calloc(l->a, MAX(node->count, 1), row->sub->bytes);
+	out->items = arena_calloc(l->a, MAX(node->count, (size_t)1), row->sub->bytes);
 	out->count = node->count;
 	size_t i = 0;
 
@@ -329,7 +329,7 @@ static struct conf *conf_new(const struct conf_schema *schema, const char *path)
 	conf->schema = *schema;
 	conf->structs = arena_array(&conf->a, void *, schema->count);
 	for (size_t t = 0; t < schema->count; t++)
-		conf->structs[t] = arena_alloc(&conf->a, MAX(schema->tables[t]->bytes, 1));
+		conf->structs[t] = arena_alloc(&conf->a, MAX(schema->tables[t]->bytes, (size_t)1));
 	/* A path that does not exist (a test, standard input) stays as it is. */
 	if (realpath(path, absolute))
 		conf->path = arena_str(&conf->a, slice_str(absolute));

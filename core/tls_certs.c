@@ -217,8 +217,8 @@ enum err tls_server_new(const struct tls_options *options, struct out *errors,
 	server->ticket_lifetime_ms = options->ticket_lifetime_ms;
 	server->min_version = (enum tls_min)options->min_version;
 	entropy_fill(&server->seed, sizeof(server->seed));
-	server->certs =
-		arena_array(&server->a, struct tls_cert *, MAX(options->certificates.count, 1));
+	server->certs = arena_array(&server->a, struct tls_cert *,
+		MAX(options->certificates.count, (size_t)1));
 	enum err err = load_all(server, options, errors);
 
 	if (err) {

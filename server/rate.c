@@ -82,7 +82,7 @@ bool rate_take(struct rate *r, const struct addr *client, msec now, unsigned per
 		_Atomic uint64_t *place = place_of(r, hash, at, &word);
 		uint64_t used = word >> TIME_BITS == tag ? used_of(word, at) : 0;
 
-		used += MAX(minute / per_minute, 1);
+		used += MAX(minute / per_minute, 1u);
 		if (used > minute)
 			return false;
 		if (atomic_compare_exchange_strong_explicit(place, &word,

@@ -47,7 +47,7 @@ static void bad(struct checking *c, slice key, const char *what)
 		out_printf(&o, "%02x", (unsigned char)key.ptr[i]);
 	hex[o.len] = 0;
 	c->ck->report->bad_rows++;
-	c->ck->report->result = MAX(c->ck->report->result, CHECK_DAMAGED);
+	c->ck->report->result = MAX(c->ck->report->result, (enum check_result)CHECK_DAMAGED);
 	check_say(c->ck, "index: row '%c' %s: %s", key.len ? key.ptr[0] : '?', hex, what);
 }
 

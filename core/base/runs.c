@@ -538,7 +538,7 @@ static bool add_at_end(struct runs *r, struct run all)
 bool runs_add_range(struct runs *r, uint32_t first, uint32_t last)
 {
 	struct path p;
-	struct run run, all = { .first = MAX(first, 1), .last = last };
+	struct run run, all = { .first = MAX(first, 1u), .last = last };
 
 	must(last >= first);
 	if (!last || add_at_end(r, all))

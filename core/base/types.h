@@ -32,7 +32,16 @@ _Noreturn void must_failed(const char *cond, const char *file, int line);
 /* Some headers of others bring their own. */
 #undef MIN
 #undef MAX
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+/* Each argument is evaluated once; names of their own let one stand inside another. */
+#define MIN(a, b) PICK_NAMED(<, a, b, __COUNTER__)
+#define MAX(a, b) PICK_NAMED(>, a, b, __COUNTER__)
+#define PICK_NAMED(op, a, b, n) PICK_NAMES(op, a, b, n)
+#define PICK_NAMES(op, a, b, n) PICK(op, a, b, pick_a##n, pick_b##n)
+#define PICK(op, a, b, x, y)         \
+	({                           \
+		__auto_type x = (a); \
+		__auto_type y = (b); \
+		x op y ? x : y;      \
+	})
 
 #endif

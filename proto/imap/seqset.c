@@ -138,7 +138,7 @@ struct run_list imap_seqset_resolve(struct arena *a, const struct imap_seqset *s
 		struct run piece = set->pieces[i];
 		uint32_t first = piece.first == STAR ? last : piece.first;
 		uint32_t end = piece.last == STAR ? last : piece.last;
-		struct run run = { .first = MAX(MIN(first, end), 1), .last = MAX(first, end) };
+		struct run run = { .first = MAX(MIN(first, end), 1u), .last = MAX(first, end) };
 
 		if (end) /* `*` of nothing is nothing */
 			runs[len++] = run;

@@ -241,7 +241,7 @@ static enum err tell_vanished(struct imap_session *s, const struct imap_fetch *f
 	enum err err = message_changes(imap_store_of(s), &args);
 
 	if (!err) {
-		uint32_t last = MAX(runs_last(&s->box->view->uids), 1);
+		uint32_t last = MAX(runs_last(&s->box->view->uids), 1u);
 		struct run_list asked = imap_seqset_resolve(&s->arena, &fetch->set, last);
 		struct run_list told = run_list_both(&s->arena, list_of(&s->arena, &gone), asked);
 

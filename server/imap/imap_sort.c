@@ -186,7 +186,7 @@ static enum find_wants wants_of(const struct imap_sort *args)
 		enum imap_sort_key by = args->by[i].key;
 
 		if (by == IMAP_SORT_DATE || by == IMAP_SORT_SUBJECT)
-			wants = MAX(wants, FIND_SUMMARY);
+			wants = MAX(wants, (enum find_wants)FIND_SUMMARY);
 		else if (!is_number(by))
 			wants = FIND_ENVELOPE;
 	}

@@ -28,7 +28,7 @@ static bool fill(struct model *m, const struct imap_seqset *set, uint32_t last)
 
 		if (p >= TOP || q >= TOP)
 			return false;
-		for (uint32_t n = MAX(MIN(p, q), 1); q && n <= MAX(p, q); n++)
+		for (uint32_t n = MAX(MIN(p, q), 1u); q && n <= MAX(p, q); n++)
 			m->bits[n] = true;
 	}
 	return true;
