@@ -159,6 +159,14 @@ json_t *admin_find_domain(struct admin *admin, slice name, struct domain *out)
 	return NULL;
 }
 
+json_t *admin_named_domain(struct admin *admin, const json_t *request, slice *name,
+	struct domain *out)
+{
+	if (!admin_domain(admin, request, name))
+		return admin_error("not a domain name");
+	return admin_find_domain(admin, *name, out);
+}
+
 void admin_expel(struct admin *admin, slice local, slice domain)
 {
 	if (admin->service)

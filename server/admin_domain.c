@@ -51,13 +51,10 @@ static json_t *domain_set(struct admin *admin, json_t *request)
 {
 	slice scram = admin_text(request, "scram"), sign = admin_text(request, "sign");
 	struct domain d;
-	json_t *answer;
 	slice name;
+	json_t *answer = admin_named_domain(admin, request, &name, &d);
 	enum err err;
 
-	if (!admin_domain(admin, request, &name))
-		return admin_error("not a domain name");
-	answer = admin_find_domain(admin, name, &d);
 	if (answer)
 		return answer;
 	d.name = name;

@@ -45,6 +45,9 @@ bool admin_domain(struct admin *admin, const json_t *request, slice *out) must_u
  * answer. */
 struct domain;
 json_t *admin_find_domain(struct admin *admin, slice name, struct domain *out);
+/* The same of the domain that the request names, which must be a domain name. */
+json_t *admin_named_domain(struct admin *admin, const json_t *request, slice *name,
+	struct domain *out);
 
 /* Who may log in no more is logged out. Without a local part: all of the domain. */
 void admin_expel(struct admin *admin, slice local, slice domain);

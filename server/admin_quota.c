@@ -34,13 +34,10 @@ static json_t *domain_quota(struct admin *admin, json_t *request)
 {
 	struct mailbox_usage usage = { 0 };
 	struct domain d;
-	json_t *answer;
 	slice name;
+	json_t *answer = admin_named_domain(admin, request, &name, &d);
 	enum err err;
 
-	if (!admin_domain(admin, request, &name))
-		return admin_error("not a domain name");
-	answer = admin_find_domain(admin, name, &d);
 	if (answer)
 		return answer;
 	err = mailbox_domain_usage(admin->store, name, &usage);
@@ -105,13 +102,10 @@ static json_t *domain_recount(struct admin *admin, json_t *request)
 {
 	struct mailbox_recounted n;
 	struct domain d;
-	json_t *answer;
 	slice name;
+	json_t *answer = admin_named_domain(admin, request, &name, &d);
 	enum err err;
 
-	if (!admin_domain(admin, request, &name))
-		return admin_error("not a domain name");
-	answer = admin_find_domain(admin, name, &d);
 	if (answer)
 		return answer;
 	err = mailbox_domain_recount(admin->store, name, &n);
