@@ -107,6 +107,7 @@ enum err message_store(struct store *st, const struct message_store *args, modse
 	struct mailbox_change c = { .kind = CHANGE_STORE,
 		.account = args->account,
 		.mailbox = args->mailbox,
+		.to = 1,
 		.mode = (uint8_t)args->mode,
 		.flags = args->flags & MESSAGE_FLAGS,
 		.conditional = args->conditional,

@@ -85,7 +85,7 @@ struct message_store {
 	const struct runs *uids;
 	enum message_store_mode mode;
 	uint32_t flags;
-	slice keywords; /* names, each ended by NUL; new ones are made */
+	slice keywords; /* names, each ended by NUL; new ones are made when a message gets them */
 	bool conditional;
 	modseq unchanged_since; /* conditional: messages changed later stay as they are */
 	/* Initialised, or NULL. Gets those that had been changed after unchanged_since: with `conditional`

@@ -233,7 +233,7 @@ static enum err store_box(struct changing *ch, const struct mailbox_change *c, s
 	}
 	log_begin(&lg);
 	err = store_all(&s);
-	if (!err)
+	if (!err && (lg.run.first || !c->to))
 		err = keywords_save(ch, box.id, &set);
 	if (!err)
 		err = log_end(&lg);

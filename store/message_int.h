@@ -51,14 +51,15 @@ enum mailbox_change_kind {
 	CHANGE_DELETE,    /* name */
 	CHANGE_RENAME,    /* name, other, to: how many */
 	CHANGE_SUBSCRIBE, /* name, mode: on, to: how many */
-	CHANGE_STORE,     /* mailbox, runs, mode, flags, other: keywords, since if conditional */
-	CHANGE_EXPUNGE,   /* mailbox, runs or all, mode: any */
-	CHANGE_COPY,      /* mailbox, to, runs, mode: move, flags: at most so many (0: all), wide */
-	CHANGE_DELIVER,   /* mailbox, runs: deliveries, each a field */
-	CHANGE_PURGE,     /* mailbox, flags: how many rows */
-	CHANGE_RENEW,     /* what was uid so far is not any more: every mailbox's validity */
-	CHANGE_RECOUNT,   /* mailbox; 0: the account */
-	CHANGE_SUMS,      /* name: the domain; of no account, in the record's shard */
+	CHANGE_STORE,   /* mailbox, runs, mode, flags, other: keywords, since if conditional; to: 1:
+			     what changes no message makes no keyword; records of before have 0 */
+	CHANGE_EXPUNGE, /* mailbox, runs or all, mode: any */
+	CHANGE_COPY,    /* mailbox, to, runs, mode: move, flags: at most so many (0: all), wide */
+	CHANGE_DELIVER, /* mailbox, runs: deliveries, each a field */
+	CHANGE_PURGE,   /* mailbox, flags: how many rows */
+	CHANGE_RENEW,   /* what was uid so far is not any more: every mailbox's validity */
+	CHANGE_RECOUNT, /* mailbox; 0: the account */
+	CHANGE_SUMS,    /* name: the domain; of no account, in the record's shard */
 	CHANGE_END
 };
 struct mailbox_change {

@@ -318,6 +318,38 @@ Test(message, what_changed_later_is_told_and_with_a_condition_left_alone)
 	runs_done(&set);
 }
 
+static size_t keyword_count(void)
+{
+	struct mailbox_keywords names;
+
+	sync_all(box.st, ALICE);
+	cr_assert_eq(mailbox_keywords(box.st, ALICE, MAILBOX_INBOX, &a, &names), OK);
+	return names.len;
+}
+
+Test(message, a_keyword_that_no_message_gets_is_not_made)
+{
+	struct runs set = runs_of("1:2");
+	modseq first;
+	struct message_store args = { .account = ALICE,
+		.mailbox = MAILBOX_INBOX,
+		.uids = &set,
+		.mode = MESSAGE_ADD,
+		.keywords = { "new", 4 },
+		.conditional = true };
+
+	fill(2);
+	cr_assert_eq(store_flags("2", MESSAGE_ADD, MESSAGE_SEEN, "", &first), OK);
+	cr_assert_eq(message_store(box.st, &args, NULL), OK);
+	cr_expect_eq(keyword_count(), 0u, "all are newer than the condition");
+	cr_assert_eq(store_flags("7", MESSAGE_ADD, 0, "new", NULL), OK);
+	cr_expect_eq(keyword_count(), 0u, "there is no such message");
+	args.unchanged_since = first - 1;
+	cr_assert_eq(message_store(box.st, &args, NULL), OK);
+	cr_expect_eq(keyword_count(), 1u, "one passes");
+	runs_done(&set);
+}
+
 Test(message, keywords_end_at_a_limit)
 {
 	char name[16];
