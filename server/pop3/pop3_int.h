@@ -62,6 +62,7 @@ struct pop3_verb {
 enum pop3_verb_flag {
 	POP3_V_STORE = 1 << 0, /* joins the commands read ahead: answered together, in order */
 	POP3_V_LAST = 1 << 1,  /* nothing may stand behind it in what the client sent */
+	POP3_V_BARE = 1 << 2,  /* takes no arguments */
 };
 extern const struct pop3_verb pop3_verbs[];
 extern const size_t pop3_verb_count;
@@ -111,6 +112,8 @@ enum verdict pop3_do_uidl(struct pop3_session *s, slice rest);
 enum verdict pop3_do_stat(struct pop3_session *s, slice rest);
 enum verdict pop3_do_noop(struct pop3_session *s, slice rest);
 enum verdict pop3_do_rset(struct pop3_session *s, slice rest);
+/* Refused, in its turn. */
+enum verdict pop3_bad_args(struct pop3_session *s);
 bool pop3_work_full(const struct pop3_session *s);
 /* Answer what was read ahead. As conn_run returns. */
 bool pop3_work_run(struct pop3_session *s);

@@ -11,6 +11,7 @@
 #include "server/entry.h"
 
 enum { AUTH = 1 << POP3_AUTHORIZATION, TRANS = 1 << POP3_TRANSACTION };
+enum { STORE_BARE = POP3_V_STORE | POP3_V_BARE, LAST_BARE = POP3_V_LAST | POP3_V_BARE };
 enum { EARLY_MAX = 100 };
 
 /* clang-format off */
@@ -21,18 +22,18 @@ const struct pop3_verb pop3_verbs[] = {
 	{ "TOP",  TRANS,        POP3_V_STORE, pop3_do_top },
 	{ "LIST", TRANS,        POP3_V_STORE, pop3_do_list },
 	{ "UIDL", TRANS,        POP3_V_STORE, pop3_do_uidl },
-	{ "STAT", TRANS,        POP3_V_STORE, pop3_do_stat },
-	{ "NOOP", TRANS,        POP3_V_STORE, pop3_do_noop },
-	{ "RSET", TRANS,        POP3_V_STORE, pop3_do_rset },
+	{ "STAT", TRANS,        STORE_BARE,   pop3_do_stat },
+	{ "NOOP", TRANS,        STORE_BARE,   pop3_do_noop },
+	{ "RSET", TRANS,        STORE_BARE,   pop3_do_rset },
 	{ "USER", AUTH,         0,            pop3_do_user },
 	{ "PASS", AUTH,         0,            pop3_do_pass },
 	{ "AUTH", AUTH,         0,            pop3_do_auth },
 	{ "APOP", AUTH,         0,            pop3_do_apop },
-	{ "STLS", AUTH,         POP3_V_LAST,  pop3_do_stls },
-	{ "UTF8", AUTH,         0,            pop3_do_utf8 },
-	{ "CAPA", AUTH | TRANS, 0,            pop3_do_capa },
+	{ "STLS", AUTH,         LAST_BARE,    pop3_do_stls },
+	{ "UTF8", AUTH,         POP3_V_BARE,  pop3_do_utf8 },
+	{ "CAPA", AUTH | TRANS, POP3_V_BARE,  pop3_do_capa },
 	{ "LANG", AUTH | TRANS, 0,            pop3_do_lang },
-	{ "QUIT", AUTH | TRANS, 0,            pop3_do_quit },
+	{ "QUIT", AUTH | TRANS, POP3_V_BARE,  pop3_do_quit },
 };
 /* clang-format on */
 const size_t pop3_verb_count = array_len(pop3_verbs);
@@ -104,6 +105,10 @@ static enum verdict run_verb(struct pop3_session *s, const struct pop3_verb *ver
 			s->state == POP3_AUTHORIZATION ? "Log in first" : "Logged in already");
 	if ((verb->flags & POP3_V_LAST) && more_input)
 		return pop3_refuse(s, FAULT_PIPELINED);
+	/* RFC 1939 3: what is wrong in its syntax gets -ERR, and is not done. */
+	if ((verb->flags & POP3_V_BARE) && !pop3_no_args(rest))
+		return verb->flags & POP3_V_STORE ? pop3_bad_args(s) :
+						    pop3_refuse(s, FAULT_BAD_ARGS);
 	return verb->run(s, rest);
 }
 

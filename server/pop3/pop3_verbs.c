@@ -56,8 +56,6 @@ enum verdict pop3_do_lang(struct pop3_session *s, slice rest)
  * byte for byte may not get another one back. */
 enum verdict pop3_do_utf8(struct pop3_session *s, slice rest)
 {
-	if (!pop3_no_args(rest))
-		return pop3_refuse(s, FAULT_BAD_ARGS);
 	return pop3_ok(s, "UTF-8 it is");
 }
 

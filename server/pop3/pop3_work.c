@@ -40,7 +40,7 @@ void pop3_work_drop(struct pop3_session *s)
 	s->work = NULL;
 }
 
-static enum verdict bad_args(struct pop3_session *s)
+enum verdict pop3_bad_args(struct pop3_session *s)
 {
 	return add(s, (struct pop3_item){ .kind = POP3_BAD_ARGS });
 }
@@ -49,7 +49,7 @@ static enum verdict one(struct pop3_session *s, slice rest, enum pop3_item_kind 
 {
 	struct pop3_item item = { .kind = (uint8_t)kind };
 
-	return pop3_number(rest, &item.number) ? add(s, item) : bad_args(s);
+	return pop3_number(rest, &item.number) ? add(s, item) : pop3_bad_args(s);
 }
 
 enum verdict pop3_do_retr(struct pop3_session *s, slice rest)
@@ -67,7 +67,7 @@ enum verdict pop3_do_top(struct pop3_session *s, slice rest)
 	struct pop3_top top;
 
 	if (!pop3_top(rest, &top))
-		return bad_args(s);
+		return pop3_bad_args(s);
 	return add(s,
 		(struct pop3_item){ .kind = POP3_TOP, .number = top.number, .lines = top.lines });
 }
