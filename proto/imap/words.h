@@ -89,7 +89,7 @@ enum imap_status_item {
 	IMAP_STATUS_HIGHESTMODSEQ = 1 << 7,
 	IMAP_STATUS_APPENDLIMIT = 1 << 8,
 	IMAP_STATUS_MAILBOXID = 1 << 9,
-	IMAP_STATUS_DELETED_STORAGE = 1 << 10, /* RFC 9208 4.1.3 */
+	IMAP_STATUS_DELETED_STORAGE = 1 << 10, /* RFC 9208 4.1.4 */
 };
 unsigned imap_status_bit(slice word);
 /* Of one bit: "MESSAGES". */

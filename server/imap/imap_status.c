@@ -17,7 +17,9 @@ struct status_of {
 	uint64_t deleted_bytes;
 };
 
-/* --- DELETED-STORAGE (RFC 9208 4.1.3) ---------------------------------------------------------- */
+/* --- DELETED-STORAGE (RFC 9208 4.1.4) ----------------------------------------------------------
+ *
+ * A sum of message sizes, so in octets: units of 1024 are those of the STORAGE resource (5.1) alone. */
 
 static bool add_deleted(void *arg, const struct message_row *row)
 {
@@ -58,7 +60,7 @@ static uint64_t value_of(const struct imap_session *s, const struct status_of *o
 	case IMAP_STATUS_APPENDLIMIT:
 		return (uint64_t)s->head.setup->imap->append_max;
 	case IMAP_STATUS_DELETED_STORAGE:
-		return (of->deleted_bytes + 1023) / 1024;
+		return of->deleted_bytes;
 	default: /* RECENT: nobody is the first to see a message */
 		return 0;
 	}
