@@ -316,6 +316,14 @@ static bool wants_summary(const struct imap_fetch *fetch, unsigned items)
 	return false;
 }
 
+/* Without the memory nothing is remembered. */
+static struct fetch_known *known_parts(struct imap_box *box)
+{
+	if (!box->parts)
+		box->parts = calloc(1, sizeof(*box->parts));
+	return box->parts;
+}
+
 enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 {
 	const struct imap_fetch *fetch = &args->fetch;
@@ -338,6 +346,8 @@ enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 	job.wants_summary = wants_summary(fetch, job.items);
 	job.flow.render = sections ? render_sections : render_rows;
 	job.flow.on_fiber = sections && !decodes(fetch);
+	if (decodes(fetch))
+		job.known = known_parts(s->box);
 	job.scan = (struct message_scan){ .account = s->account,
 		.mailbox = s->box->view->watch.mailbox,
 		.uids = &job.uids,

@@ -23,16 +23,47 @@ struct fetch_row {
 	struct blob_reader *reader; /* opened already; NULL: not */
 };
 
+/* A section's place in the message as it was delivered. */
+struct fetch_span {
+	uint64_t at, len;
+	enum part_encoding coding;
+	bool leaf;
+};
+
+/* How far a part was decoded: where the encoded bytes go on, and how many came out. */
+struct fetch_decoding {
+	uint64_t at, decoded;
+	struct qp_decoder qp;
+	struct b64_decoder b64;
+};
+
+/* What a session remembers of parts it asked for by BINARY; their bytes never change. */
+struct fetch_part {
+	uint64_t blob, at, len; /* blob 0: none */
+};
+struct fetch_part_size {
+	struct fetch_part part;
+	uint64_t size; /* decoded */
+	bool nul;      /* there is one in it */
+};
+enum { FETCH_SIZES = 16 };
+struct fetch_known {
+	struct fetch_part_size sizes[FETCH_SIZES];
+	unsigned next;
+	struct fetch_part part; /* of the last one sent */
+	struct fetch_decoding place;
+};
+
 /* The section at hand: bytes of the message as it was delivered, splice first, or of `bytes`. */
 struct fetch_body {
 	const struct imap_section *section; /* NULL: none is begun */
 	slice bytes;                        /* in_memory: what is left of it */
-	uint64_t at, left;  /* else: of the message; of a decoded one what is to be written */
-	uint64_t end, skip; /* decoded: where the encoded bytes end; decoded bytes to drop */
-	enum part_encoding coding;
+	uint64_t at, left; /* else: of the message; of a decoded one what is to be written */
 	bool in_memory, decoded;
-	struct qp_decoder qp;
-	struct b64_decoder b64;
+	/* Decoded: */
+	enum part_encoding coding;
+	struct fetch_decoding place;
+	uint64_t end, skip; /* where the encoded bytes end; decoded bytes to drop */
 };
 
 struct fetch_job {
@@ -53,6 +84,7 @@ struct fetch_job {
 	size_t len, cap, at;
 	enum err batch_err;
 	struct fetch_body body;
+	struct fetch_known *known; /* the session's, which waits; NULL: nothing is remembered */
 	struct blob_reader reader;
 	struct blob_ahead ahead;
 	bool row_begun, reader_open;
@@ -88,5 +120,15 @@ void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
 	const struct imap_section *section);
 /* More of it, until the piece is full or it is over. An error leaves a literal unfinished. */
 enum err fetch_section_more(struct fetch_job *job, const struct fetch_row *row) must_use;
+/* Bytes of the message as it was delivered; never none, unless `to` has no room. */
+enum err fetch_read_at(struct fetch_job *job, const struct fetch_row *row, uint64_t at,
+	struct out *to) must_use;
+
+/* --- imap_fetch_binary.c: on a helper thread --- */
+/* As fetch_section_begin, behind the name. */
+void fetch_binary_begin(struct fetch_job *job, const struct fetch_row *row,
+	const struct imap_section *section, const struct fetch_span *span);
+/* A bit more of what was begun so. */
+enum err fetch_binary_more(struct fetch_job *job, const struct fetch_row *row) must_use;
 
 #endif

@@ -1,26 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* imap_fetch_body.c - BODY[...], RFC822 and BINARY: spans of a message as literals.
+/* imap_fetch_body.c - BODY[...] and RFC822: spans of a message as literals.
  *
  * The message as clients see it is the splice of its delivery and then the stored bytes; parts are
  * found in the summary, which counts from the stored bytes. Spans flow a piece at a time; header
- * subsets are made in memory, for headers are bounded. A literal's length must be known before its
- * first byte, so what BINARY decodes is decoded twice. */
+ * subsets are made in memory, for headers are bounded. */
 #include "proto/imap/render.h"
 #include "proto/mime/header.h"
 #include "server/imap/imap_fetch.h"
 
 enum {
-	READ_BYTES = 16 * 1024,
 	AHEAD_ROWS = 32,
 	ROOM_MIN = 32 * 1024, /* in less of a piece nothing is read, if there is more */
-	DECODE_BYTES = 2 * READ_BYTES,
 	HEADER_MAX = 2 * SUMMARY_HEADERS_MAX
-};
-
-struct span {
-	uint64_t at, len;
-	enum part_encoding coding;
-	bool leaf;
 };
 
 /* --- Reading ----------------------------------------------------------------------------------------- */
@@ -55,8 +46,7 @@ static enum err open_reader(struct fetch_job *job, const struct fetch_row *row)
 	return err;
 }
 
-/* Bytes of the message as it was delivered; *out_len 0 never, unless `len` is. */
-static enum err read_at(struct fetch_job *job, const struct fetch_row *row, uint64_t at,
+enum err fetch_read_at(struct fetch_job *job, const struct fetch_row *row, uint64_t at,
 	struct out *to)
 {
 	size_t n = 0;
@@ -79,7 +69,7 @@ static enum err read_at(struct fetch_job *job, const struct fetch_row *row, uint
 }
 
 static enum err read_whole(struct fetch_job *job, const struct fetch_row *row,
-	const struct span *span, slice *out)
+	const struct fetch_span *span, slice *out)
 {
 	if (span->len > HEADER_MAX)
 		return ERR_TOO_LARGE;
@@ -87,7 +77,7 @@ static enum err read_whole(struct fetch_job *job, const struct fetch_row *row,
 	size_t have = 0;
 	while (have < span->len) {
 		struct out to = out_fixed(buf + have, (size_t)span->len - have);
-		enum err err = read_at(job, row, span->at + have, &to);
+		enum err err = fetch_read_at(job, row, span->at + have, &to);
 
 		if (err)
 			return err;
@@ -125,11 +115,12 @@ static enum section_what what_of_kind(const struct imap_section *section)
 }
 
 /* Of the whole message: the splice belongs to its header. */
-static bool find_in_message(const struct fetch_row *row, enum section_what what, struct span *out)
+static bool find_in_message(const struct fetch_row *row, enum section_what what,
+	struct fetch_span *out)
 {
 	uint64_t header = row->splice.len + row->summary.header_len;
 
-	*out = (struct span){ .coding = PART_BINARY };
+	*out = (struct fetch_span){ .coding = PART_BINARY };
 	if (what == SECTION_ALL) {
 		out->len = row->m.size;
 		return true;
@@ -142,7 +133,8 @@ static bool find_in_message(const struct fetch_row *row, enum section_what what,
 	return true;
 }
 
-static bool find(const struct fetch_row *row, const struct imap_section *section, struct span *out)
+static bool find(const struct fetch_row *row, const struct imap_section *section,
+	struct fetch_span *out)
 {
 	struct section path = { .what = what_of_kind(section) };
 	struct section_span span;
@@ -155,7 +147,7 @@ static bool find(const struct fetch_row *row, const struct imap_section *section
 		path.path[path.depth++] = section->part[i];
 	if (!section_find(&row->summary, &path, &span))
 		return false;
-	*out = (struct span){ .at = row->splice.len + span.at,
+	*out = (struct fetch_span){ .at = row->splice.len + span.at,
 		.len = span.len,
 		.coding = span.coding,
 		.leaf = span.leaf };
@@ -206,7 +198,8 @@ static void cut(const struct imap_section *section, uint64_t *at, uint64_t *len)
 	*len = MIN(*len - first, section->partial_bytes);
 }
 
-static void begin_span(struct fetch_job *job, const struct imap_section *section, struct span span)
+static void begin_span(struct fetch_job *job, const struct imap_section *section,
+	struct fetch_span span)
 {
 	cut(section, &span.at, &span.len);
 	if (!span.len) {
@@ -233,7 +226,7 @@ static void begin_bytes(struct fetch_job *job, const struct imap_section *sectio
 }
 
 static void begin_subset(struct fetch_job *job, const struct fetch_row *row,
-	const struct imap_section *section, const struct span *span)
+	const struct imap_section *section, const struct fetch_span *span)
 {
 	slice block;
 
@@ -243,108 +236,6 @@ static void begin_subset(struct fetch_job *job, const struct fetch_row *row,
 		return;
 	}
 	begin_bytes(job, section, subset(job, section, block));
-}
-
-/* --- BINARY (RFC 9051 6.4.5.2) ---------------------------------------------------------------------------- */
-
-static void decode(struct fetch_body *b, slice in, bool last, struct out *o)
-{
-	switch (b->coding) {
-	case PART_QP:
-		qp_decode(&b->qp, in, o);
-		if (last)
-			qp_decode_end(&b->qp, o);
-		break;
-	case PART_BASE64:
-		b64_decode(&b->b64, in, o);
-		break;
-	default:
-		out_slice(o, in);
-	}
-}
-
-/* The next encoded bytes, decoded into `o`. */
-static enum err decode_more(struct fetch_job *job, const struct fetch_row *row, struct out *o)
-{
-	struct fetch_body *b = &job->body;
-	char buf[READ_BYTES];
-	struct out in = out_fixed(buf, (size_t)MIN((uint64_t)sizeof(buf), b->end - b->at));
-	enum err err = read_at(job, row, b->at, &in);
-
-	if (err)
-		return err;
-	b->at += in.len;
-	decode(b, out_written(&in), b->at == b->end, o);
-	return OK;
-}
-
-static void rewind_to(struct fetch_body *b, const struct span *span)
-{
-	b->qp = (struct qp_decoder){ 0 };
-	b->b64 = (struct b64_decoder){ 0 };
-	b->at = span->at;
-	b->end = span->at + span->len;
-	b->coding = span->leaf ? span->coding : PART_BINARY;
-}
-
-static enum err decoded_size(struct fetch_job *job, const struct fetch_row *row,
-	const struct span *span, uint64_t *out)
-{
-	char buf[DECODE_BYTES];
-
-	*out = 0;
-	rewind_to(&job->body, span);
-	while (job->body.at < job->body.end) {
-		struct out o = out_fixed(buf, sizeof(buf));
-		enum err err = decode_more(job, row, &o);
-
-		if (err)
-			return err;
-		*out += o.len;
-	}
-	return OK;
-}
-
-/* Without an encoding the size is known: the body is not read. */
-static enum err told_size(struct fetch_job *job, const struct fetch_row *row,
-	const struct imap_section *section, const struct span *span, uint64_t *out)
-{
-	bool coded = span->leaf && (span->coding == PART_QP || span->coding == PART_BASE64);
-
-	if (section->kind != IMAP_BINARY_SIZE || coded)
-		return decoded_size(job, row, span, out);
-	*out = span->len;
-	return OK;
-}
-
-static void begin_decoded(struct fetch_job *job, const struct fetch_row *row,
-	const struct imap_section *section, const struct span *span)
-{
-	uint64_t size, first = 0;
-
-	if (span->leaf && span->coding == PART_UNKNOWN_ENCODING) {
-		job->unknown_cte = true;
-		put_nothing(job, section->kind == IMAP_BINARY_SIZE ? "0" : "NIL");
-		return;
-	}
-	if (told_size(job, row, section, span, &size)) {
-		job->unreadable = true;
-		put_nothing(job, section->kind == IMAP_BINARY_SIZE ? "0" : "NIL");
-		return;
-	}
-	if (section->kind == IMAP_BINARY_SIZE) {
-		out_uint(job->out, size);
-		put_nothing(job, "");
-		return;
-	}
-	cut(section, &first, &size);
-	imap_put_literal_head(job->out, size, true);
-	rewind_to(&job->body, span);
-	job->body.decoded = true;
-	job->body.skip = first;
-	job->body.left = size;
-	if (!size)
-		job->body.section = NULL;
 }
 
 bool fetch_section_is_decoded(const struct imap_section *section)
@@ -361,7 +252,7 @@ bool fetch_section_is_whole(const struct imap_section *section)
 void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
 	const struct imap_section *section)
 {
-	struct span span;
+	struct fetch_span span;
 
 	if (job->items || section != job->args->sections)
 		out_char(job->out, ' ');
@@ -374,7 +265,7 @@ void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
 		job->unreadable = true;
 		put_nothing(job, section->kind == IMAP_BINARY_SIZE ? "0" : "NIL");
 	} else if (fetch_section_is_decoded(section)) {
-		begin_decoded(job, row, section, &span);
+		fetch_binary_begin(job, row, section, &span);
 	} else if (section->text == IMAP_TEXT_FIELDS || section->text == IMAP_TEXT_FIELDS_NOT) {
 		begin_subset(job, row, section, &span);
 	} else {
@@ -396,7 +287,7 @@ static enum err more_span(struct fetch_job *job, const struct fetch_row *row)
 	if (room < want && !o->more(o, want))
 		return ERR_NOMEM;
 	struct out to = out_fixed(o->buf + o->len, want);
-	enum err err = read_at(job, row, b->at, &to);
+	enum err err = fetch_read_at(job, row, b->at, &to);
 
 	if (err)
 		return err;
@@ -404,25 +295,6 @@ static enum err more_span(struct fetch_job *job, const struct fetch_row *row)
 	o->len += n;
 	b->at += n;
 	b->left -= n;
-	return OK;
-}
-
-static enum err more_decoded(struct fetch_job *job, const struct fetch_row *row)
-{
-	struct fetch_body *b = &job->body;
-	char buf[DECODE_BYTES];
-	struct out o = out_fixed(buf, sizeof(buf));
-	enum err err = b->at < b->end ? decode_more(job, row, &o) : ERR_CORRUPT;
-
-	if (err)
-		return err;
-	slice part = out_written(&o);
-	uint64_t drop = MIN(b->skip, (uint64_t)part.len);
-	b->skip -= drop;
-	part = slice_sub(slice_skip(part, (size_t)drop), 0,
-		(size_t)MIN(b->left, (uint64_t)part.len));
-	out_slice(job->out, part);
-	b->left -= part.len;
 	return OK;
 }
 
@@ -439,7 +311,7 @@ enum err fetch_section_more(struct fetch_job *job, const struct fetch_row *row)
 		b->left = b->bytes.len;
 	}
 	while (!err && b->left && !imap_flow_full(job->out) && !b->in_memory)
-		err = b->decoded ? more_decoded(job, row) : more_span(job, row);
+		err = b->decoded ? fetch_binary_more(job, row) : more_span(job, row);
 	if (!b->left)
 		b->section = NULL;
 	return err;

@@ -315,6 +315,7 @@ void imap_box_free(struct imap_box *box)
 	runs_done(&box->pending);
 	free(box->saved);
 	free(box->own);
+	free(box->parts);
 	free(box);
 }
 

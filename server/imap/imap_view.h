@@ -19,6 +19,7 @@
 #include "store/mailbox.h"
 #include "store/watch.h"
 
+struct fetch_known;
 struct imap_session;
 
 struct imap_view {
@@ -57,6 +58,7 @@ struct imap_box {
 	size_t saved_len;
 	modseq *own; /* changes of ours not yet passed by `told`, ascending; on the heap */
 	uint32_t own_len, own_cap;
+	struct fetch_known *parts; /* imap_fetch.h; on the heap; NULL: none */
 };
 
 /* --- Asking: of the session's selected mailbox --- */
