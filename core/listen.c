@@ -54,13 +54,17 @@ static void accepted(struct op *op, int res);
 
 /* --- Sockets --- */
 
-/* A socket file nobody listens on is a left-over of a crash. */
-static void remove_stale(const struct addr *at)
+/* A socket file nobody listens on is a left-over of a crash. Anything else there is not ours to take. */
+static enum err remove_stale(const struct addr *at)
 {
 	struct stat st;
 
-	if (lstat(at->path, &st) == 0 && S_ISSOCK(st.st_mode))
-		unlink(at->path);
+	if (lstat(at->path, &st))
+		return OK;
+	if (!S_ISSOCK(st.st_mode))
+		return ERR_EXISTS;
+	unlink(at->path);
+	return OK;
 }
 
 enum err listen_open(const struct addr *at, int backlog, int *out_fd)
@@ -71,8 +75,9 @@ enum err listen_open(const struct addr *at, int backlog, int *out_fd)
 	if (err)
 		return err;
 	if (at->kind == ADDR_UNIX && at->path)
-		remove_stale(at);
-	err = ring_bind(fd, at, true);
+		err = remove_stale(at);
+	if (!err)
+		err = ring_bind(fd, at, true);
 	if (!err)
 		err = ring_listen(fd, backlog > 0 ? backlog : 4096);
 	if (err) {

@@ -16,8 +16,8 @@ struct worker;
 
 /* Bind and listen, before privileges drop if the port is low; SO_REUSEPORT, so call once per
  * worker. Port 0 takes a free one: ask listen_addr for it, then open the others with it. IPv6
- * sockets take IPv6 only. A stale unix socket file is replaced. ERR_BUSY: the address is in
- * use; ERR_DENIED; ERR_INVALID. Blocks shortly. */
+ * sockets take IPv6 only. A stale unix socket file is replaced; ERR_EXISTS: what is there is no
+ * socket. ERR_BUSY: the address is in use; ERR_DENIED; ERR_INVALID. Blocks shortly. */
 enum err listen_open(const struct addr *at, int backlog, int *out_fd) must_use;
 struct addr listen_addr(int fd);
 

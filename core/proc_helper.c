@@ -261,7 +261,9 @@ enum err proc_bind(const struct addr *addr, unsigned mode, int *out_fd, char why
 	}
 	if (err) {
 		snprintf(why, PROC_WHY, "cannot listen on %s: %s", addr_text(addr, text),
-			err == ERR_BUSY ? "the address is in use" : err_text(err));
+			err == ERR_EXISTS       ? "something is there that is no socket" :
+				err == ERR_BUSY ? "the address is in use" :
+						  err_text(err));
 		return err;
 	}
 	*out_fd = fd;

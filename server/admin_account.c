@@ -179,16 +179,14 @@ static enum err next_domain(struct admin *admin, slice after, slice *out)
 	return err;
 }
 
-static enum err where_to_list(struct admin *admin, json_t *request, struct account_query *query,
-	bool *all)
+static enum err where_to_list(struct admin *admin, json_t *request, struct account_query *query)
 {
 	slice after = admin_text(request, "after");
 	ptrdiff_t at = slice_rfind(after, '@');
 
-	*all = admin_text(request, "name").len == 0;
 	query->after = after;
-	if (!*all)
-		return admin_domain(admin, request, &query->domain) ? OK : ERR_INVALID;
+	if (query->domain.len)
+		return OK;
 	if (at < 0)
 		return next_domain(admin, SLICE(""), &query->domain);
 	query->domain = slice_skip(after, (size_t)at + 1);
@@ -200,11 +198,15 @@ static json_t *account_rows(struct admin *admin, json_t *request)
 {
 	struct account_query query = { .limit = ADMIN_PAGE };
 	struct account_page list = { 0 };
-	json_t *rows;
+	bool all = admin_text(request, "name").len == 0;
+	struct domain found;
+	json_t *rows = all ? NULL : admin_named_domain(admin, request, &query.domain, &found);
 	slice next = SLICE("");
-	bool all;
-	enum err err = where_to_list(admin, request, &query, &all);
+	enum err err;
 
+	if (rows)
+		return rows;
+	err = where_to_list(admin, request, &query);
 	if (!err && query.domain.len)
 		err = account_list(admin->store, &query, &admin->arena, &list);
 	if (!err && list.more)

@@ -53,11 +53,12 @@ static json_t *alias_rows(struct admin *admin, json_t *request)
 {
 	struct account_query query = { .after = admin_text(request, "after"), .limit = ADMIN_PAGE };
 	struct alias_page list;
-	json_t *rows;
+	struct domain found;
+	json_t *rows = admin_named_domain(admin, request, &query.domain, &found);
 	enum err err;
 
-	if (!admin_domain(admin, request, &query.domain))
-		return admin_error("not a domain name");
+	if (rows)
+		return rows;
 	err = alias_list(admin->store, &query, &admin->arena, &list);
 	if (err)
 		return admin_result(err, "aliases of", query.domain);

@@ -12,6 +12,8 @@
 #include "relay/sign.h"
 #include "store/account.h"
 
+enum { KEYS_PAGE = 16 };
+
 struct key_job {
 	enum sigkey_type type;
 	unsigned bits;
@@ -133,9 +135,10 @@ static json_t *key_row(const struct domain_key *row, bool with_record)
 	json_t *answer;
 
 	if (sigkey_parse_private(row->pem, &key))
-		return json_pack("{s:o,s:s}", "selector", admin_slice(row->selector), "type",
-			"damaged");
+		return json_pack("{s:o,s:o,s:s}", "domain", admin_slice(row->domain), "selector",
+			admin_slice(row->selector), "type", "damaged");
 	answer = with_record ? record_of(key, row->selector, row->domain) : json_object();
+	json_object_set_new(answer, "domain", admin_slice(row->domain));
 	json_object_set_new(answer, "selector", admin_slice(row->selector));
 	json_object_set_new(answer, "type", json_string(row->kind == KEY_RSA ? "rsa" : "ed25519"));
 	json_object_set_new(answer, "bits", json_integer(sigkey_bits(key)));
@@ -144,34 +147,69 @@ static json_t *key_row(const struct domain_key *row, bool with_record)
 	return answer;
 }
 
-static json_t *dkim_list_or_dns(struct admin *admin, json_t *request, bool with_record)
+/* Appends those of one domain, or of them the one that --selector names. */
+static enum err add_keys(struct admin *admin, const json_t *request, slice domain, bool with_record,
+	json_t *rows)
 {
-	slice domain, selector = admin_text(request, "selector");
+	slice selector = admin_text(request, "selector");
 	struct domain_key *keys;
 	size_t count;
-	json_t *rows;
-	enum err err;
+	enum err err = domain_key_list(admin->store, domain, &admin->arena, &keys, &count);
 
-	if (!admin_domain(admin, request, &domain))
-		return admin_error("not a domain name");
-	err = domain_key_list(admin->store, domain, &admin->arena, &keys, &count);
-	if (err)
-		return admin_result(err, "keys of", domain);
-	rows = json_array();
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; !err && i < count; i++)
 		if (!selector.len || slice_eq(selector, keys[i].selector))
 			json_array_append_new(rows, key_row(&keys[i], with_record));
-	return admin_page(rows, false, SLICE(""));
+	return err;
+}
+
+static json_t *keys_page(enum err err, slice domain, json_t *rows, bool more)
+{
+	if (!err)
+		return admin_page(rows, more, domain);
+	json_decref(rows);
+	return admin_result(err, "keys of", domain);
+}
+
+static json_t *keys_of_domain(struct admin *admin, const json_t *request, bool with_record)
+{
+	struct domain found;
+	slice domain;
+	json_t *rows = admin_named_domain(admin, request, &domain, &found);
+	enum err err;
+
+	if (rows)
+		return rows;
+	rows = json_array();
+	err = add_keys(admin, request, domain, with_record, rows);
+	return keys_page(err, domain, rows, false);
+}
+
+/* A page ends behind a domain. Reading a private key takes its time, so pages are small. */
+static json_t *keys_of_all(struct admin *admin, const json_t *request)
+{
+	json_t *rows = json_array();
+	slice domain = SLICE("");
+	struct domain_page list = { 0 };
+	size_t i = 0;
+	enum err err = domain_list(admin->store, admin_text(request, "after"), ADMIN_PAGE,
+		&admin->arena, &list);
+
+	while (!err && i < list.len && json_array_size(rows) < KEYS_PAGE) {
+		domain = list.rows[i++].name;
+		err = add_keys(admin, request, domain, false, rows);
+	}
+	return keys_page(err, domain, rows, i < list.len || list.more);
 }
 
 static json_t *dkim_rows(struct admin *admin, json_t *request)
 {
-	return dkim_list_or_dns(admin, request, false);
+	return admin_text(request, "name").len ? keys_of_domain(admin, request, false) :
+						 keys_of_all(admin, request);
 }
 
 static json_t *dkim_dns(struct admin *admin, json_t *request)
 {
-	return dkim_list_or_dns(admin, request, true);
+	return keys_of_domain(admin, request, true);
 }
 
 static json_t *dkim_drop(struct admin *admin, json_t *request)

@@ -94,6 +94,43 @@ static bool read_cursor(json_t *request, struct queue_cursor *cursor)
 	return true;
 }
 
+/* Is there any recipient of that id? The rest of the filter does not matter. */
+static enum err is_queued(struct admin *admin, const struct queue_filter *f, bool *out)
+{
+	struct queue_filter named = { .id = f->id, .index = f->index, .state = -1 };
+	struct queue_cursor cursor = { 0 };
+	enum err err = OK;
+
+	*out = false;
+	while (!err && !*out && !cursor.done) {
+		struct arena a = { 0 };
+		struct queue_page page = { .arena = &a, .max = ADMIN_PAGE };
+
+		err = queue_list(admin->w, &named, &cursor, &page);
+		*out = !err && page.count > 0;
+		arena_done(&a);
+	}
+	return err;
+}
+
+/* NULL, or the answer: an id that names nothing is a mistake, where other filters that nothing fits are
+ * an answer. Asked twice, since what moves between RAM and disk may be passed by. */
+static json_t *refuse_unknown(struct admin *admin, json_t *request, const struct queue_filter *f)
+{
+	slice id = admin_text(request, "id");
+	bool queued = !f->id;
+	enum err err = OK;
+
+	for (int i = 0; i < 2 && !err && !queued; i++)
+		err = is_queued(admin, f, &queued);
+	if (err)
+		return admin_result(err, "queue", SLICE(""));
+	if (queued)
+		return NULL;
+	return admin_error("%s %.*s is not in the queue: it has ended, or never was",
+		f->index == QUEUE_ALL ? "message" : "recipient", SLICE_ARG(id));
+}
+
 static json_t *queue_rows(struct admin *admin, json_t *request)
 {
 	struct queue_filter filter;
@@ -107,6 +144,9 @@ static json_t *queue_rows(struct admin *admin, json_t *request)
 
 	if (wrong || !read_cursor(request, &cursor))
 		return admin_error("%s", wrong ? wrong : "bad cursor");
+	answer = cursor.len ? NULL : refuse_unknown(admin, request, &filter);
+	if (answer)
+		return answer;
 	err = queue_list(admin->w, &filter, &cursor, &page);
 	if (err)
 		return admin_result(err, "queue", SLICE(""));
@@ -152,6 +192,7 @@ static json_t *act(struct admin *admin, json_t *request, enum queue_action actio
 	struct queue_filter filter;
 	const char *wrong = read_filter(request, &filter);
 	uint64_t changed = 0;
+	json_t *answer;
 	enum err err;
 
 	if (wrong)
@@ -161,7 +202,8 @@ static json_t *act(struct admin *admin, json_t *request, enum queue_action actio
 	err = queue_act(admin->w, &filter, action, &changed);
 	if (err)
 		return admin_result(err, "queue", SLICE(""));
-	return json_pack("{s:I}", "changed", (json_int_t)changed);
+	answer = changed ? NULL : refuse_unknown(admin, request, &filter);
+	return answer ? answer : json_pack("{s:I}", "changed", (json_int_t)changed);
 }
 
 static json_t *queue_retry(struct admin *admin, json_t *request)

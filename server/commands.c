@@ -23,10 +23,14 @@
 
 enum { WHY_BYTES = 64 * 1024, KEY_FILE_MAX = 32 * 1024, PASSWORD_LINE = 600, MADE_CHARS = 20 };
 
-static int print_why(const struct cli *cli, const struct out *why, enum err err)
+int command_why(const struct cli *cli, const struct out *why, enum err err)
 {
+	slice lines = out_written(why);
+
+	if (lines.len && lines.ptr[lines.len - 1] == '\n')
+		lines.len--;
 	if (why->len && cli->json)
-		cli_fail("%.*s", SLICE_ARG(slice_trim(out_written(why))));
+		cli_fail("%.*s", SLICE_ARG(lines));
 	else if (why->len)
 		fwrite(why->buf, 1, why->len, stderr);
 	else
@@ -106,7 +110,7 @@ int command_check(struct cli *cli)
 		print_verdict(cli, !err, err ? cli_config_path(cli) : conf_path(setup->conf).ptr,
 			out_written(&why));
 	else if (err)
-		print_why(cli, &why, err);
+		command_why(cli, &why, err);
 	else
 		printf("%s: good\n", conf_path(setup->conf).ptr);
 	setup_put(setup);
@@ -194,7 +198,7 @@ struct remote *command_connect(struct cli *cli)
 	enum err err = remote_open(cli_config_path(cli), cli->timeout_ms, &why, &r);
 
 	if (err)
-		print_why(cli, &why, err);
+		command_why(cli, &why, err);
 	out_heap_done(&why);
 	return err ? NULL : r;
 }

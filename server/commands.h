@@ -7,6 +7,9 @@
 
 struct remote;
 
+/* What went wrong, on standard error: the lines of `why`, or if there are none what `err` is called. Returns
+ * CLI_FAILED. */
+int command_why(const struct cli *cli, const struct out *why, enum err err);
 /* The server, or the data folder. NULL: it cannot be reached, and that was told. */
 struct remote *command_connect(struct cli *cli);
 int command_serve(struct cli *cli);

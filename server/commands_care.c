@@ -125,7 +125,7 @@ int command_top(struct cli *cli)
 
 	sigaction(SIGINT, &act, NULL);
 	if (err)
-		status = cli_fail("%.*s", (int)why.len, why.len ? why.buf : err_text(err));
+		status = command_why(cli, &why, err);
 	else if (!remote_is_served(r))
 		status = cli_fail("top: the server is not running");
 	else
@@ -263,8 +263,7 @@ int command_fsck(struct cli *cli)
 	if (!err)
 		err = setup_become_user(setup, &why);
 	if (err)
-		cli_fail("%.*s", (int)(why.len ? why.len : strlen(err_text(err))),
-			why.len ? why.buf : err_text(err));
+		command_why(cli, &why, err);
 	else
 		status = check_folder(cli, setup);
 	setup_put(setup);

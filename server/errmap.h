@@ -65,6 +65,7 @@
 	X(TOO_MANY_RCPTS, 452, "4.5.3", "Too many recipients")                               \
 	X(TOO_LARGE, 552, "5.3.4", "Message too large")                                      \
 	X(HOLD_TOO_LONG, 501, "5.5.4", "Hold time over the limit")                           \
+	X(HOLD_PAST, 501, "5.5.4", "The time to hold the message until has passed")          \
 	/* the message */                                                                    \
 	X(BARE_NEWLINE, 550, "5.5.2", "Bare CR or LF in the message")                        \
 	X(BODY_LINE, 550, "5.6.0", "Line over 998 bytes in the message")                     \

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* inuse.c - the kernel's table of listening sockets, and which of them are ours.
+/* inuse.c - the kernel's tables of listening sockets, and which of them are ours.
  *
- * Addresses stand there as 32-bit words in the machine's byte order, each printed as a number. */
+ * Addresses of TCP stand there as 32-bit words in the machine's byte order, each printed as a number. */
 #include "server/inuse.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "core/base/text.h"
@@ -17,6 +21,7 @@ enum {
 	STATE_LISTEN = 0x0A,
 	LINE_BYTES = 512,
 	WORD_DIGITS = 8,
+	UNIX_LISTENS = 0x10000, /* __SO_ACCEPTCON */
 	PATIENCE_MS = 3000,
 	PAUSE_US = 20000
 };
@@ -85,6 +90,55 @@ static bool is_ours(unsigned long inode)
 	return found;
 }
 
+/* A line of /proc/net/unix: address, references, protocol, flags, type, state, inode, path. */
+static bool is_ours_unix(const char *path)
+{
+	FILE *table = fopen("/proc/self/net/unix", "re");
+	char line[LINE_BYTES], bound[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 1];
+	unsigned long inode;
+	unsigned flags;
+	bool ours = false;
+
+	while (table && !ours && fgets(line, sizeof(line), table))
+		ours = sscanf(line, "%*s %*s %*s %x %*s %*s %lu %108s", &flags, &inode, bound) ==
+				3 &&
+			(flags & UNIX_LISTENS) && strcmp(bound, path) == 0 && is_ours(inode);
+	if (table)
+		fclose(table);
+	return ours;
+}
+
+/* The ring of a killed process may hold its socket for a moment longer than it lived. */
+static bool is_alive(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.pid <= 0 ||
+		kill(peer.pid, 0) == 0 || errno != ESRCH;
+}
+
+/* Binding takes the name from whoever has it, so whoever answers there is asked. */
+static bool others_listen_unix(const struct addr *at)
+{
+	struct sockaddr_storage to;
+	socklen_t len;
+	bool found = false;
+	int fd;
+
+	if (!addr_to_sockaddr(at, &to, &len))
+		return false;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	if (connect(fd, (struct sockaddr *)&to, len) == 0)
+		found = is_alive(fd);
+	else
+		found = errno == EAGAIN; /* nobody takes what waits there, but somebody listens */
+	close(fd);
+	return found && !is_ours_unix(at->path);
+}
+
 static bool others_listen(const struct addr *at)
 {
 	FILE *table = NULL;
@@ -94,6 +148,8 @@ static bool others_listen(const struct addr *at)
 	bool found = false;
 
 	/* A simulated process has its network to itself. */
+	if (!sim_active() && at->kind == ADDR_UNIX)
+		return others_listen_unix(at);
 	if (!sim_active() && at->port && (at->kind == ADDR_IP4 || at->kind == ADDR_IP6))
 		table = fopen(at->kind == ADDR_IP4 ? "/proc/self/net/tcp" : "/proc/self/net/tcp6",
 			"re");

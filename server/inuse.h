@@ -3,7 +3,7 @@
  *
  * SO_REUSEPORT, by which our workers share a port, would let a second process of the same user share it
  * too: mail would arrive at either, by chance. So the kernel's table of listening sockets is read
- * before a new address is bound. Our own sockets (those of a service manager too) do not count.
+ * before a new address is bound. A unix socket would be taken from who has it, so its name is tried. Our own sockets (those of a service manager too) do not count.
  * The kernel closes what a killed process had in its io_uring a moment after its end, so whoever starts
  * waits a little for such sockets to go. Blocks; for the main thread. Without /proc nothing is found, and
  * nothing fails. */

@@ -150,6 +150,7 @@ static const struct cli_column message_columns[] = {
 	{ NULL, NULL },
 };
 static const struct cli_column key_columns[] = {
+	{ "domain", "DOMAIN" },
 	{ "selector", "SELECTOR" },
 	{ "type", "TYPE" },
 	{ "bits", "BITS" },
@@ -239,7 +240,7 @@ static const struct cli_command commands[] = {
 		export_flags, NULL, command_export },
 	{ "dkim", "add", "DOMAIN", "make or import a signing key, and print its DNS record",
 		dkim_add_flags, NULL, command_dkim_add },
-	{ "dkim", "list", "DOMAIN", "the keys of a domain", selector_flags, key_columns,
+	{ "dkim", "list", "[DOMAIN]", "the keys of a domain, or all", selector_flags, key_columns,
 		command_ask },
 	{ "dkim", "dns", "DOMAIN", "the DNS records to publish", selector_flags, record_columns,
 		command_ask },

@@ -5,6 +5,12 @@
  * restart is marked CONF_RELOAD. */
 #include "server/options.h"
 
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
 #include "core/log.h"
 
 const char *const service_words[] = { "smtp", "submission", "submissions", "lmtp", "pop3", "pop3s",
@@ -101,8 +107,30 @@ static const struct conf_row service_rows[] = {
 		.doc = "key=value text, or one JSON object a line" },
 };
 #undef AT
-const struct conf_table service_options_table = { CONF_TABLE(service_rows,
-	struct service_options) };
+
+/* A start makes the data folder, and nothing above it. What we may not look at is not complained of: the
+ * server may be somebody else. */
+static void check_service(struct conf_check *check, const void *options)
+{
+	const struct service_options *o = options;
+	char parent[PATH_MAX];
+	struct stat st;
+
+	if (stat(o->data.ptr, &st) == 0 ? !S_ISDIR(st.st_mode) : lstat(o->data.ptr, &st) == 0) {
+		conf_complain(check, "data",
+			"%s is no folder; allowed: a folder, or a new name in one", o->data.ptr);
+		return;
+	}
+	snprintf(parent, sizeof(parent), "%s", o->data.ptr);
+	if (stat(dirname(parent), &st) ? errno == ENOENT || errno == ENOTDIR : !S_ISDIR(st.st_mode))
+		conf_complain(check, "data",
+			"there is no folder %s to make it in; allowed: a folder, or a new name in "
+			"one",
+			parent);
+}
+
+const struct conf_table service_options_table = { CONF_TABLE(service_rows, struct service_options),
+	.check = check_service };
 
 static const char *const newline_words[] = { "reject", "fix", NULL };
 static const char *const long_line_words[] = { "reject", "wrap", NULL };

@@ -267,6 +267,8 @@ static enum err bind_side_doors(struct service *svc, struct out *why)
 	enum err err = o->control.len ? OK : file_make_dir(o->data.ptr);
 
 	if (!err)
+		err = listeners_free(&control, reason);
+	if (!err)
 		err = proc_bind(&control, 0600, &svc->control_fd, reason);
 	if (err) {
 		out_printf(why, "control socket %s: %s\n", path,
@@ -295,6 +297,7 @@ static void free_service(struct service *svc)
 		close(svc->scrape_fd);
 	rate_free(svc->rate);
 	login_close(svc->login);
+	conf_put(svc->running);
 	setup_put(svc->setup);
 	pthread_mutex_destroy(&svc->setup_lock);
 	free(svc);
@@ -339,6 +342,7 @@ enum err service_start(struct setup *setup, struct out *why, struct service **ou
 	if (!svc)
 		return ERR_NOMEM;
 	svc->setup = setup_hold(setup);
+	svc->running = conf_hold(setup->conf);
 	pthread_mutex_init(&svc->setup_lock, NULL);
 	svc->workers = worker_count(setup);
 	svc->control_fd = svc->scrape_fd = -1;
@@ -488,7 +492,7 @@ enum err service_reload(struct service *svc, struct out *why)
 
 	if (err)
 		return err;
-	conf_compare(old->conf, setup->conf, why); /* names what waits for a restart */
+	conf_compare(svc->running, setup->conf, why); /* names what waits for a restart */
 	err = listeners_bind(svc, setup, why);
 	if (err) {
 		setup_put(setup);
@@ -693,8 +697,10 @@ int service_run(const char *config_path)
 		setup_put(setup);
 	proc_helper_stop(); /* or the service manager would have to kill it */
 	log_stop(1000);
-	if (err)
-		fprintf(stderr, "%.*s%s%s\n", SLICE_ARG(out_written(&why)),
-			why.len ? "" : "ringpost: ", why.len ? "" : err_text(err));
+	if (err && why.len)
+		fprintf(stderr, "%.*s%s", SLICE_ARG(out_written(&why)),
+			why.buf[why.len - 1] == '\n' ? "" : "\n");
+	else if (err)
+		fprintf(stderr, "ringpost: %s\n", err_text(err));
 	return err ? 1 : 0;
 }

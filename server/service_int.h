@@ -40,6 +40,7 @@ struct station {
 struct service {
 	struct setup *setup; /* swapped by the main thread, under the lock */
 	pthread_mutex_t setup_lock;
+	struct conf *running; /* of the start: what a reload cannot change has its values */
 	struct store *store;
 	struct login *login;
 	struct rate *rate;

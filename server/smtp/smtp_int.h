@@ -102,6 +102,10 @@ enum smtp_verb_flag {
 extern const struct smtp_verb smtp_verbs[];
 extern const size_t smtp_verb_count;
 const struct smtp_verb *smtp_verb_find(const struct smtp_session *s, slice name);
+/* What the table says about a verb now; FAULT_NONE: go on with its arguments. `more_input`: something
+ * stands behind it. */
+enum fault smtp_verb_fault(const struct smtp_session *s, const struct smtp_verb *verb,
+	bool more_input);
 
 /* Whole reply lines. */
 enum verdict smtp_reply(struct smtp_session *s, const char *lines);

@@ -14,11 +14,26 @@
 #include "server/login.h"
 #include "store/account.h"
 
+enum { LATE_MS = 60000 };
+
+/* RFC 4865 3: HOLDUNTIL names a time in the future. One that has passed is a mistake, which a message that
+ * leaves at once would not forgive; clocks may differ by a little. */
+static enum fault hold_fault(const struct smtp_mail *mail, msec max_ms, wall_ms now)
+{
+	if ((mail->given & SMTP_P_HOLDFOR) && (int64_t)mail->hold_for_s * 1000 > max_ms)
+		return FAULT_HOLD_TOO_LONG;
+	if (!(mail->given & SMTP_P_HOLDUNTIL))
+		return FAULT_NONE;
+	if (mail->hold_until > now + max_ms)
+		return FAULT_HOLD_TOO_LONG;
+	return mail->hold_until < now - LATE_MS ? FAULT_HOLD_PAST : FAULT_NONE;
+}
+
 enum fault smtp_policy_mail(struct smtp_session *s, const struct smtp_mail *mail, slice address)
 {
 	const struct smtp_options *o = s->head.setup->smtp;
 	struct worker *w = s->head.door->w;
-	wall_ms latest = worker_wall(w) + o->hold_max_ms;
+	enum fault fault = hold_fault(mail, o->hold_max_ms, worker_wall(w));
 	enum err err;
 
 	if (s->head.door->stopping)
@@ -27,10 +42,8 @@ enum fault smtp_policy_mail(struct smtp_session *s, const struct smtp_mail *mail
 		return FAULT_UTF8_NEEDED;
 	if ((mail->given & SMTP_P_SIZE) && mail->size_bytes > (uint64_t)o->size_max)
 		return FAULT_TOO_LARGE;
-	if ((mail->given & SMTP_P_HOLDFOR) && (int64_t)mail->hold_for_s * 1000 > o->hold_max_ms)
-		return FAULT_HOLD_TOO_LONG;
-	if ((mail->given & SMTP_P_HOLDUNTIL) && mail->hold_until > latest)
-		return FAULT_HOLD_TOO_LONG;
+	if (fault)
+		return fault;
 	if (smtp_is_submission(s) && !login_may_send_as(s->head.door->login, s->account, address))
 		return FAULT_SENDER_DENIED;
 	err = queue_admit(w);

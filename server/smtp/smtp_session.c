@@ -84,8 +84,7 @@ static enum fault wrong_state(const struct smtp_session *s, const struct smtp_ve
 	}
 }
 
-/* What the table says about a verb now; FAULT_NONE: go on with its arguments. */
-static enum fault check_verb(const struct smtp_session *s, const struct smtp_verb *verb,
+enum fault smtp_verb_fault(const struct smtp_session *s, const struct smtp_verb *verb,
 	bool more_input)
 {
 	if (!(verb->states & 1 << s->state))
@@ -185,7 +184,7 @@ static enum verdict run_line(struct smtp_session *s, slice line, bool more_input
 		smtp_say_goodbye(s, FAULT_TOO_MANY_COMMANDS);
 		return CLOSE;
 	}
-	fault = check_verb(s, verb, more_input);
+	fault = smtp_verb_fault(s, verb, more_input);
 	if (!fault)
 		fault = fault_of_syntax(verb, verb->parse(s, rest, &args));
 	if (fault)

@@ -322,17 +322,27 @@ enum verdict smtp_do_expn(struct smtp_session *s, const union smtp_args *args)
 	return smtp_refuse(s, FAULT_NOT_IMPLEMENTED);
 }
 
+/* Would it be more than refused if it came next? */
+static bool is_open(const struct smtp_session *s, const struct smtp_verb *verb)
+{
+	if (!smtp_verb_find(s, slice_str(verb->name)) || smtp_verb_fault(s, verb, false))
+		return false;
+	if (verb->run == smtp_do_starttls)
+		return tls_offered(s);
+	if (verb->run == smtp_do_auth)
+		return smtp_auth_mechs(s) && !s->account.len;
+	return verb->run != smtp_do_expn;
+}
+
+/* RFC 5321 4.1.1.8. */
 enum verdict smtp_do_help(struct smtp_session *s, const union smtp_args *args)
 {
 	struct out *o = conn_out(s->head.conn);
 
-	out_str(o, "214-2.0.0 Commands:");
-	for (size_t i = 0; i < smtp_verb_count; i++) {
-		slice name = slice_str(smtp_verbs[i].name);
-
-		if (smtp_verb_find(s, name) && smtp_verbs[i].run != smtp_do_expn)
-			out_printf(o, " %.*s", SLICE_ARG(name));
-	}
+	out_str(o, "214-2.0.0 Commands now:");
+	for (size_t i = 0; i < smtp_verb_count; i++)
+		if (is_open(s, &smtp_verbs[i]))
+			out_printf(o, " %s", smtp_verbs[i].name);
 	return smtp_reply(s, "\r\n214 2.0.0 End of help\r\n");
 }
 

@@ -1,0 +1,167 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What an operator is told when something named is not there, not what it should be, or not to be changed now."""
+import json
+import os
+import re
+
+from hop import Hop
+from support import Place, Ringpost, Suite, accepts, message, ringpost, run, submission, submit, until
+from talk import Talk
+
+suite = Suite()
+
+
+# --- The configuration ---------------------------------------------------------------------------
+
+
+@suite.test
+def what_waits_for_a_restart_is_what_differs_from_what_runs():
+    with Place() as place, Ringpost(place, {"log": {"format": "json"}}) as server:
+        def reload(name):
+            """The complaints of one reload, which `name`s the server so that its end can be seen."""
+            server.config["hostname"] = name
+            before = len(server.log())
+            server.reload()
+            until(lambda: "configuration reloaded" in server.log()[before:], "the reload")
+            return re.findall(r"restart to change (\S+?)\"", server.log()[before:])
+
+        server.config["job_threads"] = 6
+        assert reload("one.example.test") == ["job_threads"]
+        server.config["limits"] = {"memory": "64M"}
+        assert sorted(reload("two.example.test")) == ["job_threads", "limits.memory"]  # as long as it is true
+        server.config.pop("job_threads")
+        assert reload("three.example.test") == ["limits.memory"]
+        server.config.pop("limits")
+        assert reload("four.example.test") == []
+        with Talk(server.ports["smtp"]) as talk:
+            assert "four.example.test" in talk.greeting[1]
+
+
+@suite.test
+def data_is_a_folder():
+    with Place() as place:
+        server = Ringpost(place)
+        file = place.file("a-file", "")
+        os.symlink(place.file("nothing"), place.file("a-link"))
+        for path, said in ((file, "is no folder"), (os.path.join(file, "below"), f"no folder {file} "),
+                           (place.file("a-link"), "is no folder"),
+                           (os.path.join(place.path, "not", "there"), f"no folder {os.path.join(place.path, 'not')} ")):
+            server.config["data"] = path
+            server.write_config()
+            with open(server.config_path, encoding="utf-8") as f:
+                line = [n for n, text in enumerate(f, 1) if '"data"' in text][0]
+            for command in (["check"], ["serve"], ["domain", "list"], ["fsck"]):
+                done = ringpost(*command, "--config", server.config_path)
+                assert done.returncode == 1, (command, done)
+                assert done.stderr.startswith(f"{server.config_path}:{line}: `data`: ") and said in done.stderr and \
+                    "allowed: a folder" in done.stderr and done.stderr.count("\n") == 1, (command, done.stderr)
+
+
+@suite.test
+def a_socket_is_not_taken_from_anybody():
+    with Place() as place, Place() as other, Ringpost(place) as server:
+        server.config["listen"].append({"address": f"unix:{place.file('lmtp.sock')}", "service": "lmtp"})
+        server.reload()
+        until(lambda: os.path.exists(place.file("lmtp.sock")), "the new listener")
+        server.reload()  # its own are not in its way
+        second = Ringpost(other)
+        second.config["control"] = server.config["control"]
+        second.write_config()
+        done = ringpost("serve", "--config", second.config_path)
+        assert done.returncode == 1 and "control.sock: the address is in use" in done.stderr, done
+        second.config["control"] = other.file("control.sock")
+        second.config["listen"].append({"address": f"unix:{place.file('lmtp.sock')}", "service": "lmtp"})
+        second.write_config()
+        done = ringpost("serve", "--config", second.config_path)
+        assert done.returncode == 1 and "lmtp.sock: the address is in use" in done.stderr, done
+        assert server.cli_json("stats")["running"] is True
+        # Nor what is no socket at all.
+        second.config["listen"].pop()
+        second.config["control"] = other.file("a-file", "mine")
+        second.write_config()
+        done = ringpost("serve", "--config", second.config_path)
+        assert done.returncode == 1 and "something is there that is no socket" in done.stderr, done
+        with open(other.file("a-file"), encoding="utf-8") as f:
+            assert f.read() == "mine"
+        # What a crash left behind is in nobody's way.
+        server.kill()
+        server.start()
+        assert server.cli_json("stats")["running"] is True
+
+
+# --- Names -----------------------------------------------------------------------------------------
+
+
+@suite.test
+def the_keys_of_all_domains_are_listed():
+    with Place() as place:
+        server = Ringpost(place)
+        server.write_config()
+        names = sorted(f"d{n:02}.test" for n in range(40))
+        with server:
+            for name in names:
+                server.cli("domain", "add", name)
+            for name in names[1::2]:  # every other one has none
+                for selector in ("s1", "s2"):
+                    server.cli("dkim", "add", name, "--selector", selector, "--type", "ed25519")
+            want = [(name, selector) for name in names[1::2] for selector in ("s1", "s2")]
+            see = lambda *args: [(row["domain"], row["selector"]) for row in server.cli_json("dkim", "list", *args)]
+            assert see() == want
+            assert see("--selector", "s2") == want[1::2]
+            assert see("d03.test") == [("d03.test", "s1"), ("d03.test", "s2")] and see("d02.test") == []
+            text = server.cli("dkim", "list").stdout.splitlines()
+            assert text[0].split() == ["DOMAIN", "SELECTOR", "TYPE", "BITS", "CREATED"] and len(text) == 41, text
+            assert "d01.test" in text[1] and "s1" in text[1]
+        assert see() == want  # without a server, too
+    assert "ringpost dkim list [DOMAIN]" in ringpost("dkim", "list", "--help").stdout
+
+
+@suite.test
+def a_domain_that_is_not_there_has_no_empty_list():
+    with Place() as place, Ringpost(place) as server:
+        server.cli("domain", "add", "here.test")
+        for noun, verb in (("account", "list"), ("alias", "list"), ("dkim", "list"), ("dkim", "dns")):
+            assert server.cli_json(noun, verb, "here.test") == []
+            done = server.cli(noun, verb, "gone.test", check=False)
+            assert done.returncode == 1 and "domain gone.test: not found" in done.stderr and not done.stdout, done
+
+
+VERBS = ("show", "list", "hold", "release", "retry", "bounce", "remove")
+
+
+def check_unknown(server, unknown, known):
+    for verb in VERBS:
+        for args in (*([name] for name in unknown), ["--id", unknown[0], "--domain", "example.org"]):
+            done = server.cli("queue", verb, "--json", *args, check=False)
+            assert done.returncode == 1 and not done.stdout and " is not in the queue: " in done.stderr, (verb, args, done)
+            assert json.loads(done.stderr)["error"]
+        # A filter that nothing fits is an answer, with an id that is there as well.
+        for args in (["--domain", "nowhere.test"], ["--sender", "nobody@example.test"],
+                     [known, "--domain", "nowhere.test"]):
+            assert server.cli_json("queue", verb, *args) in ([], {"changed": 0}), (verb, args)
+        assert server.cli_json("queue", "count", "--id", unknown[0])["recipients"] == 0
+
+
+@suite.test
+def an_id_that_names_nothing_is_an_error():
+    later = lambda hop, session, verb, line: "451 4.2.1 later" if verb == "RCPT" and "later" in line else None
+    config = {"relay": {"retry": {"first": "1h", "max": "1h"}}}
+    with Place() as place, Hop(later) as hop:
+        with submission(place, config, route_to=hop.port) as server:
+            submit(server, message(), ["later@example.org", "now@example.org"])
+            row = until(lambda: server.cli_json("queue", "list", "--state", "parked"), "a parked recipient")[0]
+            until(lambda: server.cli_json("queue", "count")["recipients"] == 1, "the other one's delivery")
+            name, number = row["id"].split(".")
+            other = f"{name}.{1 - int(number)}"
+            check_unknown(server, ["1abc", other], row["id"])
+            # Nothing to do is no mistake: it is not held, and it is there.
+            assert server.cli_json("queue", "release", row["id"]) == {"changed": 0}
+        # Without a server, too.
+        done = server.cli("queue", "hold", other, check=False)
+        assert done.returncode == 1 and f"{other} is not in the queue" in done.stderr, done
+        assert server.cli_json("queue", "remove", name) == {"changed": 1}
+        assert server.cli("queue", "show", name, check=False).returncode == 1
+
+
+suite.main()
