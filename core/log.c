@@ -3,8 +3,9 @@
  *
  * One writer per ring and one reader of all: head and tail are the only shared words. The writer
  * thread sleeps on a futex and naps a few milliseconds between two rounds, so a busy worker makes
- * a system call for the log at most once per nap. Threads that asked for no ring share one under
- * a mutex. */
+ * a system call for the log at most once per nap. Lines carry the moment they were said, by which
+ * the rings are merged: what one thread says because of another's line stands behind it. Threads
+ * that asked for no ring share one under a mutex. */
 #include "core/log_line.h"
 
 #include "core/worker.h"
@@ -29,9 +30,20 @@ struct ring {
 	uint64_t dropped;
 	_Alignas(64) uint64_t tail; /* written by the writer */
 	uint64_t reported;
+	/* Of one round of the writer. */
+	struct ring *chain;
+	uint64_t limit; /* what was there at its beginning */
+	int64_t front;  /* when the next line was said; INT64_MAX: there is none */
+	bool was_ended;
 	bool ended; /* its thread is gone: free it when empty */
 	size_t cap; /* a power of two */
 	char buf[];
+};
+
+/* Stands before each line in a ring. */
+struct line_head {
+	int64_t said_at; /* CLOCK_MONOTONIC ns */
+	uint64_t len;
 };
 
 const char *const log_level_words[] = { "error", "warn", "info", "debug", NULL };
@@ -64,12 +76,17 @@ static pthread_once_t own_once = PTHREAD_ONCE_INIT;
 #define get(at) __atomic_load_n(at, __ATOMIC_SEQ_CST)
 #define set(at, n) __atomic_store_n(at, n, __ATOMIC_SEQ_CST)
 
-static int64_t mono_ms(void)
+static int64_t mono_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static int64_t mono_ms(void)
+{
+	return mono_ns() / 1000000;
 }
 
 /* --- Into the rings --- */
@@ -82,18 +99,36 @@ static void wake_writer(void)
 	syscall(SYS_futex, &writer.asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-static void ring_push(struct ring *r, const char *line, size_t len)
+static void ring_fill(struct ring *r, uint64_t place, const void *from, size_t len)
 {
-	uint64_t head = r->head, at = head & (r->cap - 1);
+	uint64_t at = place & (r->cap - 1);
 	size_t first = MIN(len, r->cap - at);
 
-	if (r->cap - (head - get(&r->tail)) < len) {
+	memcpy(r->buf + at, from, first);
+	memcpy(r->buf, (const char *)from + first, len - first);
+}
+
+static void ring_read(const struct ring *r, uint64_t place, void *to, size_t len)
+{
+	uint64_t at = place & (r->cap - 1);
+	size_t first = MIN(len, r->cap - at);
+
+	memcpy(to, r->buf + at, first);
+	memcpy((char *)to + first, r->buf, len - first);
+}
+
+static void ring_push(struct ring *r, const char *line, size_t len)
+{
+	struct line_head h = { .said_at = mono_ns(), .len = len };
+	uint64_t head = r->head;
+
+	if (r->cap - (head - get(&r->tail)) < sizeof(h) + len) {
 		set(&r->dropped, r->dropped + 1);
 		return;
 	}
-	memcpy(r->buf + at, line, first);
-	memcpy(r->buf, line + first, len - first);
-	set(&r->head, head + len);
+	ring_fill(r, head, &h, sizeof(h));
+	ring_fill(r, head + sizeof(h), line, len);
+	set(&r->head, head + sizeof(h) + len);
 	wake_writer();
 }
 
@@ -198,35 +233,101 @@ static void report_drops(struct ring *r)
 	write_patiently(buf, log_line_put(&line, (enum log_format)get(&format_now), buf));
 }
 
-/* What is in the ring now; false: there was nothing. */
-static bool drain(struct ring *r)
+/* Lines on their way out, of all rings. */
+struct sheet {
+	size_t len;
+	char text[WRITE_MAX * 4];
+};
+
+static void sheet_out(struct sheet *s)
 {
-	uint64_t head = get(&r->head), tail = r->tail;
-
-	if (head == tail && get(&r->dropped) == r->reported)
-		return false;
-	while (tail != head) {
-		uint64_t at = tail & (r->cap - 1);
-		/* Bit by bit, so that the thread finds room soon. */
-		size_t piece = MIN(MIN(head - tail, r->cap - at), (uint64_t)WRITE_MAX * 4);
-
-		write_patiently(r->buf + at, piece);
-		tail += piece;
-		set(&r->tail, tail);
-	}
-	report_drops(r);
-	return true;
+	write_patiently(s->text, s->len);
+	s->len = 0;
 }
 
-/* The list is only appended to by others, and only we remove: hold the lock for the steps, not
- * for the writing. */
-static struct ring *ring_after(struct ring *r)
+static void find_front(struct ring *r)
 {
-	pthread_mutex_lock(&writer.lock);
-	struct list_link *next = r ? list_next(&writer.rings, &r->link) : list_first(&writer.rings);
+	struct line_head h = { .said_at = INT64_MAX };
 
+	if (r->tail != r->limit)
+		ring_read(r, r->tail, &h, sizeof(h));
+	r->front = h.said_at;
+}
+
+static void take_line(struct ring *r, struct sheet *s)
+{
+	struct line_head h;
+
+	ring_read(r, r->tail, &h, sizeof(h));
+	if (h.len > sizeof(s->text) - s->len)
+		sheet_out(s);
+	ring_read(r, r->tail + sizeof(h), s->text + s->len, h.len);
+	s->len += h.len;
+	set(&r->tail, r->tail + sizeof(h) + h.len);
+	find_front(r);
+}
+
+/* Oldest first. A line said after `until` waits for the next round: one that led to it may have come
+ * into its ring after we looked there. */
+static void merge(struct ring *rings, int64_t until)
+{
+	struct sheet sheet = { 0 };
+
+	for (;;) {
+		struct ring *first = NULL;
+		int64_t next = until; /* of the other rings */
+
+		for (struct ring *r = rings; r; r = r->chain) {
+			if (first && r->front >= first->front) {
+				next = MIN(next, r->front);
+			} else if (r->front <= until) {
+				next = first ? first->front : next;
+				first = r;
+			}
+		}
+		if (!first)
+			break;
+		do
+			take_line(first, &sheet);
+		while (first->front <= next);
+	}
+	sheet_out(&sheet);
+}
+
+/* False: there was nothing. */
+static bool drain(struct ring *rings, int64_t until)
+{
+	bool any = false;
+
+	for (struct ring *r = rings; r; r = r->chain) {
+		any |= r->tail != r->limit || get(&r->dropped) != r->reported;
+		find_front(r);
+	}
+	if (any)
+		merge(rings, until);
+	for (struct ring *r = rings; r; r = r->chain)
+		report_drops(r);
+	return any;
+}
+
+/* The list is only appended to by others, and only we remove: hold the lock for the look, not
+ * for the writing. */
+static struct ring *look_at_all(void)
+{
+	struct ring *chain = NULL;
+
+	pthread_mutex_lock(&writer.lock);
+	list_each(&writer.rings, link)
+	{
+		struct ring *r = container_of(link, struct ring, link);
+
+		r->was_ended = get(&r->ended); /* before the head: nothing comes behind it then */
+		r->limit = get(&r->head);
+		r->chain = chain;
+		chain = r;
+	}
 	pthread_mutex_unlock(&writer.lock);
-	return next ? container_of(next, struct ring, link) : NULL;
+	return chain;
 }
 
 static void forget(struct ring *r)
@@ -240,14 +341,13 @@ static void forget(struct ring *r)
 
 static bool drain_all(void)
 {
-	bool any = false;
+	int64_t until = mono_ns(); /* before we look */
+	struct ring *rings = look_at_all();
+	bool any = drain(rings, until);
 
-	for (struct ring *r = ring_after(NULL), *next; r; r = next) {
-		bool ended = get(&r->ended);
-
-		any |= drain(r);
-		next = ring_after(r);
-		if (ended)
+	for (struct ring *r = rings, *next; r; r = next) {
+		next = r->chain;
+		if (r->was_ended && r->tail == r->limit)
 			forget(r);
 	}
 	return any;
@@ -363,7 +463,9 @@ void log_thread_stop(void)
 		set(&r->ended, true);
 		return;
 	}
-	drain(r);
+	r->chain = NULL;
+	r->limit = r->head;
+	drain(r, INT64_MAX - 1);
 	forget(r);
 }
 

@@ -257,6 +257,8 @@ enum err queue_submit(struct worker *w, const struct queue_mail *mail, queue_id 
 	if (!err) {
 		*out = ref.id;
 		tell_accepted(r, mail, ref.id);
+		if (mail->accepted)
+			mail->accepted(mail, ref.id);
 		if (e->rcpt_count)
 			send_on(r, &ref, out_written(&meta));
 		else /* the index rows hold it */

@@ -42,6 +42,9 @@ struct queue_mail {
 	struct blob_writer *body;
 	const struct deliver *into;
 	size_t mailboxes; /* targets of `into` */
+	/* It is on disk and nobody has it yet: a line logged here stands before what becomes of it. Must not
+	 * wait. May be NULL. */
+	void (*accepted)(const struct queue_mail *mail, queue_id id);
 };
 enum err queue_submit(struct worker *w, const struct queue_mail *mail, queue_id *out) must_use;
 

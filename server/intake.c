@@ -453,10 +453,26 @@ static void report_full(struct intake *in)
 		local_report_full(in->door->w, &of, env->id);
 }
 
+struct handing {
+	struct queue_mail mail;
+	struct intake *in;
+};
+
+static void on_disk(const struct queue_mail *mail, queue_id id)
+{
+	struct intake *in = container_of(mail, struct handing, mail)->in;
+
+	in->env->id = id;
+	if (in->accepted)
+		in->accepted(in);
+}
+
 static enum err submit(struct intake *in)
 {
 	struct envelope env = envelope_for_queue(in);
-	struct queue_mail mail = { .envelope = &env, .body = &in->blob };
+	struct handing handing = { .in = in,
+		.mail = { .envelope = &env, .body = &in->blob, .accepted = on_disk } };
+	struct queue_mail *mail = &handing.mail;
 	struct local_mail local = { .sender = in->env->sender, .received = in->env->received_at };
 	struct out row = out_arena(in->arena);
 	enum err err = OK;
@@ -465,16 +481,16 @@ static enum err submit(struct intake *in)
 		if (in->summary)
 			summary_end(in->summary, &row);
 		local.summary = out_written(&row);
-		err = local_deliver(&in->local, &local, &mail.into);
+		err = local_deliver(&in->local, &local, &mail->into);
 	}
-	if (!err && mail.into)
-		mail.mailboxes = mail.into->target_count;
-	if (!mail.mailboxes) /* they are all full, and others get it */
-		mail.into = NULL;
+	if (!err && mail->into)
+		mail->mailboxes = mail->into->target_count;
+	if (!mail->mailboxes) /* they are all full, and others get it */
+		mail->into = NULL;
 	if (err)
 		intake_drop(in);
 	else
-		err = queue_submit(in->door->w, &mail, &in->env->id);
+		err = queue_submit(in->door->w, mail, &in->env->id);
 	return err;
 }
 

@@ -46,9 +46,11 @@ struct intake {
 	bool header_done, submitted;
 	/* Called from the loop after intake_add was true. May be NULL. */
 	void (*resume)(struct intake *in);
+	/* It is on disk, its id is env->id, and nothing has become of it yet. May be NULL. */
+	void (*accepted)(struct intake *in);
 };
 
-/* Set door, env (origin, sender, account, smtputf8), arena, trace and resume before. */
+/* Set door, env (origin, sender, account, smtputf8), arena, trace, resume and accepted before. */
 void intake_begin(struct intake *in);
 /* True: taken, but give no more before resume(). */
 bool intake_add(struct intake *in, slice piece) must_use;

@@ -34,6 +34,11 @@ static void resume_reading(struct intake *in)
 	conn_resume(mail->session->head.conn);
 }
 
+static void log_received(struct intake *in)
+{
+	smtp_log_message(container_of(in, struct smtp_transaction, intake)->session, FAULT_NONE);
+}
+
 static void begin_message(struct smtp_session *s, unsigned options)
 {
 	const struct smtp_options *o = s->head.setup->smtp;
@@ -51,7 +56,8 @@ static void begin_message(struct smtp_session *s, unsigned options)
 	*in = (struct intake){ .door = s->head.door,
 		.env = &mail->env,
 		.arena = &mail->arena,
-		.resume = resume_reading };
+		.resume = resume_reading,
+		.accepted = log_received };
 	in->trace = (struct intake_trace){ .helo = s->helo, .with = with_protocol(s) };
 	if (!smtp_is_submission(s) || o->trace_client)
 		in->trace.peer = conn_peer(s->head.conn);
@@ -170,11 +176,11 @@ static void finish(struct conn *c)
 	if (fault)
 		fault = message_fault(s) ? message_fault(s) : fault;
 	answer_message(s, fault);
-	smtp_log_message(s, fault);
 	if (!fault) {
 		s->messages++;
 		s->errors = s->junk = 0;
 	} else {
+		smtp_log_message(s, fault);
 		s->errors++;
 	}
 	mail->begun = false;

@@ -11,7 +11,7 @@
 
 static const struct event_row event_rows[] = {
 	[SMTP_E_RECEIVED] = { "received", LOG_INFO, 0,
-		"A client was told that its message is on disk" },
+		"A message is on disk, and its client is being told" },
 	[SMTP_E_REJECTED] = { "rejected", LOG_INFO, EVENT_EXPORT,
 		"A message was refused at its end" },
 	[SMTP_E_REFUSED] = { "refused", LOG_INFO, 0, "A command was refused by a rule" },

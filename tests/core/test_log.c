@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -220,6 +221,58 @@ Test(log, threads_lose_nothing)
 	close(ends[1]);
 	pthread_join(reader, NULL);
 	cr_expect_eq(good, (THREADS + 1) * LINES, "%zu", good);
+	cr_expect_eq(log_dropped(), 0);
+}
+
+enum { TURNS = 20000 };
+static _Atomic int turn;
+
+/* Two threads that answer each other: a line is said because the other's was. */
+static void *take_turns(void *arg)
+{
+	int odd = *(const char *)arg == 'b';
+
+	log_thread_start();
+	for (int i = odd; i < TURNS; i += 2) {
+		while (turn != i)
+			sched_yield();
+		log_event(LOG_INFO, "turn", log_int("n", i));
+		turn = i + 1;
+	}
+	return NULL;
+}
+
+static void *count_turns(void *arg)
+{
+	FILE *f = fdopen(ends[0], "r");
+	char line[512];
+	int *next = arg;
+
+	while (fgets(line, sizeof(line), f)) {
+		const char *at = strstr(line, " n=");
+
+		*next += at && strtol(at + 3, NULL, 10) == *next;
+	}
+	fclose(f);
+	return NULL;
+}
+
+Test(log, an_answer_stands_behind_what_it_answers)
+{
+	pthread_t threads[2], reader;
+	int next = 0;
+
+	open_pipe(0);
+	cr_assert_eq(log_start(16 << 20), OK);
+	pthread_create(&reader, NULL, count_turns, &next);
+	pthread_create(&threads[0], NULL, take_turns, "a");
+	pthread_create(&threads[1], NULL, take_turns, "b");
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	log_stop(60000);
+	close(ends[1]);
+	pthread_join(reader, NULL);
+	cr_expect_eq(next, TURNS, "in order up to %d", next);
 	cr_expect_eq(log_dropped(), 0);
 }
 

@@ -311,6 +311,30 @@ def a_message_is_named_on_every_line_of_its_life():
         assert "accepted" not in {e["event"] for e in events()}  # it would say the same once more
 
 
+@suite.test
+def a_message_is_received_before_it_is_delivered():
+    """With more workers than one, the lines come from different threads."""
+    count = 400
+    with Place() as place, Hop() as hop, Ringpost(place, {"workers": 4, "log": {"format": "json"}}, route_to=hop.port,
+                                                  rows=OPEN) as server:
+        for _ in range(4):
+            with Talk(server.ports["smtp"]) as talk:
+                talk.ehlo()
+                for n in range(count // 4):
+                    talk.envelope("a@example.test", f"r{n}@d{n}.example.org")
+                    assert talk.data(message())[0] == 250
+        hop.wait(count)
+        lines = lambda: [json.loads(line) for line in server.log().splitlines()]
+        until(lambda: sum(e["event"] == "delivered" for e in lines()) == count, "all lines")
+        seen, late = set(), 0
+        for event in lines():
+            if event["event"] == "received":
+                seen.add(event["id"])
+            elif event["event"] in ("attempt", "delivered"):
+                late += event["id"].split(".")[0] not in seen
+        assert len(seen) == count and late == 0, late
+
+
 # --- For programs ------------------------------------------------------------------------------------------
 
 

@@ -178,7 +178,11 @@ enum err rig_send(struct rig *rig, struct worker *w, const struct rig_mail *mail
 		blob_drop(&body);
 		return err;
 	}
-	err = queue_submit(w, &(struct queue_mail){ .envelope = &e, .body = &body }, &id);
+	const struct queue_mail queued = {
+		.envelope = &e, .body = &body, .accepted = mail->accepted
+	};
+
+	err = queue_submit(w, &queued, &id);
 	if (!err && out)
 		*out = id;
 	return err;

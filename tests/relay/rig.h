@@ -49,6 +49,7 @@ struct rig_mail {
 	bool eight_bit, smtputf8, bulk;
 	int8_t priority; /* 0: none was given */
 	msec hold_ms;
+	void (*accepted)(const struct queue_mail *mail, queue_id id);
 };
 enum err rig_send(struct rig *rig, struct worker *w, const struct rig_mail *mail, queue_id *out);
 /* (fiber) Wait until `done` is true, at most `ms`. */

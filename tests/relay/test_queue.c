@@ -531,6 +531,43 @@ Test(queue, unreachable_destination_rests_and_recovers)
 	finish();
 }
 
+/* --- What is logged first --------------------------------------------------------------------- */
+
+static queue_id told;
+static bool told_before;
+
+static void on_accepted(const struct queue_mail *mail, queue_id id)
+{
+	struct relay_stats n;
+
+	relay_stats(&n);
+	told = id;
+	told_before = n.accepted_messages == 1 &&
+		n.rcpts_ready + n.rcpts_active + n.rcpts_parked + n.attempts == 0;
+}
+
+static void send_and_be_told(struct rig *rig, struct worker *w)
+{
+	struct rig_mail mail = {
+		.from = "a@s.test", .to = "b@d.test", .text = hello, .accepted = on_accepted
+	};
+	queue_id id = 0;
+
+	check(rig_send(rig, w, &mail, &id) == OK);
+	check(id != 0 && told == id);
+	check(told_before);
+	check(rig_idle(w, 20000));
+}
+
+Test(queue, accepted_is_told_before_anything_becomes_of_it)
+{
+	begin(1);
+	atomic_store(&open_now, true);
+	rig_run(&the, route(""), send_and_be_told);
+	cr_assert_eq(atomic_load(&peer->count), 1u);
+	finish();
+}
+
 /* --- Lanes --------------------------------------------------------------------------------------- */
 
 enum { CAMPAIGN = 2000, OVERTAKEN_MAX = 30 };

@@ -104,6 +104,8 @@ enum err queue_submit(struct worker *w, const struct queue_mail *mail, queue_id 
 		out_slice(&house.stored, out_written(&body));
 		must(e->header_bytes <= e->size);
 		*out = 4711;
+		if (mail->accepted)
+			mail->accepted(mail, *out);
 	}
 	blob_drop(b);
 	return house.submit_err;
