@@ -64,6 +64,24 @@ static enum err check_journal(struct check *ck)
 	return err;
 }
 
+void check_gap(void *arg, const struct journal_gap *gap)
+{
+	struct check *ck = arg;
+	char frames[64] = "nobody knows how many";
+
+	if (gap->frames)
+		snprintf(frames, sizeof(frames), "%llu", (unsigned long long)gap->frames);
+	if (gap->named == gap->before)
+		check_say(ck, "journal: segment %u is damaged: %s of its frames are lost",
+			gap->named, frames);
+	else
+		check_say(ck,
+			"journal: segment %u is missing: between %u and %u %s frames are lost",
+			gap->named, gap->before, gap->segment, frames);
+	ck->report->bad_frames += MAX(gap->frames, UINT64_C(1));
+	worse(ck, CHECK_LOST);
+}
+
 /* --- Bodies --- */
 
 static enum err read_body(struct check *ck, uint64_t id)
@@ -288,13 +306,37 @@ enum err check_open(struct check *ck, bool read_only)
 	return err;
 }
 
+/* The store that cannot be opened: does its journal lack something? */
+static enum err look_at_journal(struct check *ck)
+{
+	struct store *st = calloc(1, sizeof(*st));
+	bool is_new = false;
+
+	if (!st)
+		return ERR_NOMEM;
+	st->opt = *ck->run->options;
+	st->opt.read_only = true;
+	snprintf(st->path, sizeof(st->path), "%s", st->opt.path);
+	st->opt.path = st->path;
+	enum err err = layout_open(st, &is_new);
+	struct journal_look look = {
+		.options = &st->opt, .store_id = st->id, .each = check_gap, .arg = ck
+	};
+
+	if (!err && !is_new)
+		err = journal_look(&look);
+	layout_close(st);
+	free(st);
+	return err;
+}
+
 static enum err verify(struct check *ck)
 {
 	enum err err = check_open(ck, true);
 
 	if (err == ERR_CORRUPT || err == ERR_IO) {
 		worse(ck, CHECK_DAMAGED);
-		return OK;
+		return look_at_journal(ck);
 	}
 	if (err)
 		return err;

@@ -43,6 +43,7 @@ struct seg {
 	uint64_t free_after;     /* may be reused when a later frame is durable */
 	uint32_t prior;
 	bool failed;
+	bool begins; /* what stood before it was lost: see journal_mend.c */
 };
 
 struct window {

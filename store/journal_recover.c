@@ -104,6 +104,7 @@ static enum err add_live(struct recover *rc, struct found *f, uint64_t last_seq,
 	s->used = used;
 	s->last_seq = last_seq;
 	s->prior = f->head.prior_segment;
+	s->begins = !s->prior && f->head.prior_seq > 0;
 	seg_number(rc->j, s, f->head.segment);
 	return OK;
 }
@@ -221,7 +222,7 @@ static enum err replay(struct recover *rc, journal_pos from)
 
 	/* The chain must reach back to where the replay begins. Position 0: the begin of all. */
 	struct seg *oldest = container_of(list_first(&j->live), struct seg, link);
-	if (first < atomic_load(&oldest->number) && (first || oldest->prior) &&
+	if (first < atomic_load(&oldest->number) && (first || oldest->prior) && !oldest->begins &&
 		!rc->args->from_oldest)
 		return ERR_CORRUPT;
 	list_each(&j->live, link)

@@ -21,6 +21,8 @@ struct rebuild {
 	struct store *st; /* half open: no archive, no mover */
 	journal_pos last; /* of the records fed so far */
 	uint64_t fed;
+	journal_pos lost_to,
+		replay; /* what a journal with a gap lacks ends there; see journal_look */
 };
 
 /* --- Putting the old one aside --- */
@@ -170,6 +172,7 @@ static void tell_gap(struct rebuild *rb, bool snapshot, bool *out_gap)
 
 	if (history_begin(rb->st->path, &begin))
 		begin = UINT64_MAX;
+	begin = MAX(begin, rb->lost_to);
 	*out_gap = begin > have;
 	if (!*out_gap)
 		return;
@@ -239,19 +242,30 @@ static enum err rebuild_map(struct rebuild *rb)
 
 /* --- Bodies no row names, when records are missing --- */
 
-/* What is known of a recipient from later records stands. */
-static bool has_row(struct check *ck, const struct schedule_entry *e)
+/* What is known of a recipient from later records stands. Its row is said once more: the record that parked
+ * it may be lost, and the queue would send what it finds in the journal and in the index. */
+static bool say_again(struct check *ck, const struct schedule_entry *e)
 {
 	struct schedule_name name = { .id = e->ref.id, .n = e->n, .domain = e->domain };
 	struct schedule_entry found;
 	struct arena a = { 0 };
 	bool there = schedule_get(ck->st, &name, &a, &found) == OK;
 
+	if (there && schedule_park(ck->st, &found))
+		check_say(ck, "body %llx: recipient %u could not be parked",
+			(unsigned long long)e->ref.id, e->n);
 	arena_done(&a);
 	return there;
 }
 
-static bool restore_entry(struct check *ck, const struct blob_ref *ref, slice meta, uint32_t n)
+bool check_has_recipient(struct check *ck, const struct blob_ref *ref, slice meta, uint32_t n)
+{
+	struct schedule_entry e = { 0 };
+
+	return ck->run->restore(ck->run->arg, ref, meta, n, &e);
+}
+
+bool check_restore_entry(struct check *ck, const struct blob_ref *ref, slice meta, uint32_t n)
 {
 	struct schedule_entry e = { 0 };
 
@@ -260,7 +274,7 @@ static bool restore_entry(struct check *ck, const struct blob_ref *ref, slice me
 	e.ref = *ref;
 	e.n = n;
 	e.state = SCHEDULE_HELD;
-	if (has_row(ck, &e))
+	if (say_again(ck, &e))
 		return true;
 	if (schedule_park(ck->st, &e) == OK)
 		ck->report->held_entries++;
@@ -342,7 +356,7 @@ static bool restore_body(void *arg, uint64_t id, const struct archive_place *pla
 	bool known = blob_open(&r, ck->st, id) == OK && blob_front(&r, &a, &front) == OK;
 	bool mail = restore_mail(ck, &ref, place, front.deliver);
 	while (known && front.meta.len && ck->run->restore &&
-		restore_entry(ck, &ref, front.meta, n))
+		check_restore_entry(ck, &ref, front.meta, n))
 		n++;
 	if (!n && !mail)
 		check_say(ck, "body %llx: its recipients are not known", (unsigned long long)id);
@@ -441,7 +455,7 @@ static enum err renew_all(struct check *ck)
 	return err;
 }
 
-static enum err fill_gap(struct check *ck)
+static enum err fill_gap(struct check *ck, journal_pos lost_to)
 {
 	enum err err = check_open(ck, false);
 
@@ -452,6 +466,63 @@ static enum err fill_gap(struct check *ck)
 		err = renew_all(ck);
 	if (!err)
 		err = archive_each(ck->st->archive, restore_body, ck);
+	if (!err)
+		err = check_hold_unfinished(ck, 0, lost_to);
+	if (!err) /* what a later rebuild begins with, or the same gap would be met again */
+		err = store_snapshot(ck->st);
+	store_close(ck->st);
+	ck->st = NULL;
+	return err;
+}
+
+/* --- A journal with a gap --- */
+
+static enum err mend_journal(struct rebuild *rb, bool *out_mended)
+{
+	struct journal_look look = { .options = &rb->st->opt,
+		.store_id = rb->st->id,
+		.mend = true,
+		.each = check_gap,
+		.arg = rb->ck };
+	enum err err = journal_look(&look);
+
+	rb->lost_to = look.end;
+	rb->replay = look.replay;
+	*out_mended = look.gaps > 0;
+	return err;
+}
+
+/* An index that had applied what was lost knows more than any that could be made now. */
+static bool index_knows(struct rebuild *rb)
+{
+	char path[STORE_PATH];
+	struct store *st = rb->st;
+	struct index_open args = {
+		.path = path, .options = &st->opt, .store_id = st->id, .shards = st->shards
+	};
+
+	if (!store_path(st, path, "index") || index_open(&args, &st->index))
+		return false;
+	bool knows = index_position(st->index) >= rb->lost_to;
+
+	index_close(st->index);
+	st->index = NULL;
+	return knows;
+}
+
+/* Behind the replay point ends of recipients stand in the journal alone. The copy is what a later rebuild
+ * begins with. */
+static enum err keep_index(const struct rebuild *rb)
+{
+	struct check *ck = rb->ck;
+	enum err err = check_open(ck, false);
+
+	if (err)
+		return err;
+	check_say(ck, "index: it knows what was lost, and stays");
+	err = check_hold_unfinished(ck, rb->replay, rb->lost_to);
+	if (!err)
+		err = store_snapshot(ck->st);
 	store_close(ck->st);
 	ck->st = NULL;
 	return err;
@@ -461,7 +532,7 @@ enum err check_rebuild(struct check *ck)
 {
 	struct store *st = calloc(1, sizeof(*st));
 	struct rebuild rb = { .ck = ck, .st = st };
-	bool is_new = false, gap = false;
+	bool is_new = false, gap = false, mended = false, keep = false;
 
 	if (!st)
 		return ERR_NOMEM;
@@ -474,12 +545,17 @@ enum err check_rebuild(struct check *ck)
 	if (!err)
 		err = layout_rebuilding(st, true);
 	if (!err)
+		err = mend_journal(&rb, &mended);
+	keep = !err && mended && index_knows(&rb);
+	if (!err && !keep)
 		err = rebuild_index(&rb, &gap);
 	if (!err)
 		err = rebuild_map(&rb);
 	layout_close(st);
+	if (!err && keep)
+		err = keep_index(&rb);
 	if (!err && gap)
-		err = fill_gap(ck);
+		err = fill_gap(ck, rb.lost_to);
 	if (!err)
 		err = layout_rebuilding(st, false);
 	free(st);

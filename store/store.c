@@ -157,6 +157,8 @@ static enum err open_journal(struct store *st, bool create)
 	return journal_open(&args, &st->journal);
 }
 
+static const char the_journal[] = "the journal";
+
 static enum err open_parts(struct store *st, const char **out_what)
 {
 	bool is_new = false;
@@ -187,7 +189,7 @@ static enum err open_parts(struct store *st, const char **out_what)
 	if (!err)
 		index_on_commit(st->index, watches_tell, st);
 	if (!err) {
-		*out_what = "the journal";
+		*out_what = the_journal;
 		err = open_journal(st, create);
 	}
 	if (!err)
@@ -195,6 +197,46 @@ static enum err open_parts(struct store *st, const char **out_what)
 	if (!err && create)
 		err = layout_settle(st);
 	return err;
+}
+
+static void keep_gap(void *arg, const struct journal_gap *gap)
+{
+	*(struct journal_gap *)arg = *gap;
+}
+
+/* What is known of a journal that is not whole, beside its name: whether a segment is gone. */
+static void say_gap(struct store *st, char *out, size_t bytes)
+{
+	struct journal_gap gap = { 0 };
+	struct store_options options = st->opt;
+	struct journal_look look = { .options = &options,
+		.store_id = st->id,
+		.heads_only = true,
+		.each = keep_gap,
+		.arg = &gap };
+
+	options.read_only = true;
+	if (journal_look(&look) == OK && look.gaps)
+		snprintf(out, bytes,
+			"segment %u is missing, and %u follows it: a file of the folder journal "
+			"was "
+			"lost or overwritten; `fsck` tells more, `fsck --rebuild` brings back the "
+			"rest",
+			gap.named, gap.segment);
+	else
+		snprintf(out, bytes, "%s: `fsck` tells more", err_text(ERR_CORRUPT));
+}
+
+static void say_why(struct store *st, const struct store_open *args, enum err err, const char *what)
+{
+	char text[320];
+
+	if (!args->why || store_other_format(st->path, args->why, args->why_bytes))
+		return;
+	snprintf(text, sizeof(text), "%s", err_text(err));
+	if (err == ERR_CORRUPT && what == the_journal)
+		say_gap(st, text, sizeof(text));
+	snprintf(args->why, args->why_bytes, "%s/: %s: %s", st->path, what, text);
 }
 
 static void free_store(struct store *st)
@@ -229,9 +271,7 @@ enum err store_open(const struct store_open *args, struct store **out)
 	st->queue_owner = args->ops != NULL;
 	enum err err = open_parts(st, &what);
 	if (err) {
-		if (args->why && !store_other_format(st->path, args->why, args->why_bytes))
-			snprintf(args->why, args->why_bytes, "%s/: %s: %s", st->path, what,
-				err_text(err));
+		say_why(st, args, err, what);
 		free_store(st);
 		return err;
 	}

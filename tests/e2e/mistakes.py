@@ -164,4 +164,39 @@ def an_id_that_names_nothing_is_an_error():
         assert server.cli("queue", "show", name, check=False).returncode == 1
 
 
+# --- The data folder -----------------------------------------------------------------------------------
+
+
+@suite.test
+def a_lost_file_of_the_journal_is_told_and_passed_over():
+    later = lambda hop, session, verb, line: "451 4.2.1 later" if verb == "RCPT" and not hop.open else None
+    config = {"relay": {"retry": {"first": "1h", "max": "1h"}}, "store": {"segment": "1M"}}
+    with Place() as place, Hop(later) as hop:
+        hop.open = False
+        with submission(place, config, route_to=hop.port) as server:
+            for n in range(16):
+                submit(server, message(subject=f"number {n}", body="A line of text that fills.\n" * 8000),
+                       [f"r{n}@example.org"])
+            until(lambda: server.cli_json("queue", "count")["parked"] == 16, "all parked")
+        os.unlink(os.path.join(server.config["data"], "journal", "slot-00000001"))
+        done = ringpost("serve", "--config", server.config_path)
+        assert done.returncode == 1 and "segment 2 is missing" in done.stderr and "fsck --rebuild" in done.stderr, done
+        done = server.cli("fsck", "--json", check=False)
+        assert done.returncode == 2 and "segment 2 is missing" in " ".join(json.loads(done.stdout)["findings"]), done
+        done = server.cli("fsck", "--rebuild", "--json", check=False)
+        report = json.loads(done.stdout)
+        gone = report["missing_bodies"]
+        assert done.returncode == 2 and "segment 2 is missing" in " ".join(report["findings"]) and 0 < gone < 8, report
+        hop.open = True
+        with server:
+            server.cli("queue", "retry", "--all")
+            hop.wait(16 - gone)
+            rows = until(lambda: (rows := server.cli_json("queue", "list")) and len(rows) == gone and
+                         all(row["state"] == "held" for row in rows) and rows, "the rest on hold")
+            assert all("damaged" in row["last_reply"] for row in rows), rows
+            assert len({m.recipients[0] for m in hop.messages}) == 16 - gone == len(hop.messages)
+            server.cli("queue", "remove", "--all")
+        assert server.cli("fsck").returncode == 0
+
+
 suite.main()
