@@ -173,7 +173,7 @@ static json_t *keys_page(enum err err, slice domain, json_t *rows, bool more)
 static json_t *keys_of_domain(struct admin *admin, const json_t *request, bool with_record)
 {
 	struct domain found;
-	slice domain;
+	slice domain, selector = admin_text(request, "selector");
 	json_t *rows = admin_named_domain(admin, request, &domain, &found);
 	enum err err;
 
@@ -181,6 +181,10 @@ static json_t *keys_of_domain(struct admin *admin, const json_t *request, bool w
 		return rows;
 	rows = json_array();
 	err = add_keys(admin, request, domain, with_record, rows);
+	if (!err && selector.len && !json_array_size(rows)) {
+		json_decref(rows);
+		return admin_result(ERR_NOT_FOUND, "selector", selector);
+	}
 	return keys_page(err, domain, rows, false);
 }
 
@@ -219,6 +223,8 @@ static json_t *dkim_drop(struct admin *admin, json_t *request)
 
 	if (!admin_domain(admin, request, &domain))
 		return admin_error("not a domain name");
+	if (!selector.len)
+		return admin_error("--selector is missing");
 	err = domain_key_remove(admin->store, domain, selector);
 	if (!err && admin->w)
 		sign_keys_changed(admin->w);

@@ -9,13 +9,39 @@
 #include "core/base/text.h"
 #include "relay/queue.h"
 
+/* What a script meant to fill in, and did not, would mean everything. */
+static const char *empty_filter(const json_t *request)
+{
+	static const struct {
+		const char *member, *wrong;
+	} rows[] = {
+		{ "id", "the id is empty" },
+		{ "sender", "--sender is empty; <> are the reports" },
+		{ "recipient", "--recipient is empty" },
+		{ "domain", "--domain is empty" },
+		{ "state", "--state is empty" },
+		{ "older", "--age is empty" },
+		{ "newer", "--newer is empty" },
+	};
+
+	for (size_t i = 0; i < array_len(rows); i++)
+		if (json_object_get(request, rows[i].member) &&
+			!admin_text(request, rows[i].member).len)
+			return rows[i].wrong;
+	return NULL;
+}
+
 /* NULL, or what is wrong. */
 static const char *read_filter(json_t *request, struct queue_filter *f)
 {
 	slice id = admin_text(request, "id"), older = admin_text(request, "older");
 	slice newer = admin_text(request, "newer"), state = admin_text(request, "state");
 
+	const char *empty = empty_filter(request);
+
 	*f = (struct queue_filter){ .index = QUEUE_ALL, .state = -1 };
+	if (empty)
+		return empty;
 	if (id.len && !queue_id_parse(id, &f->id, &f->index))
 		return "not a queue id";
 	if (older.len && !text_parse_duration(older, &f->older_ms))

@@ -301,7 +301,7 @@ enum err check_open(struct check *ck, bool read_only)
 	options.read_only = read_only;
 	options.rebuilding = !read_only;
 	enum err err = store_open(&args, &ck->st);
-	if (err && err != ERR_UNSUPPORTED)
+	if (err && err != ERR_UNSUPPORTED && err != ERR_BUSY)
 		check_say(ck, "%s", why);
 	return err;
 }

@@ -76,6 +76,8 @@ def a_socket_is_not_taken_from_anybody():
         done = ringpost("serve", "--config", second.config_path)
         assert done.returncode == 1 and "lmtp.sock: the address is in use" in done.stderr, done
         assert server.cli_json("stats")["running"] is True
+        done = server.cli("fsck", check=False)
+        assert done.returncode == 1 and "is in use: stop the server first" in done.stderr and not done.stdout, done
         # Nor what is no socket at all.
         second.config["listen"].pop()
         second.config["control"] = other.file("a-file", "mine")
@@ -110,6 +112,11 @@ def the_keys_of_all_domains_are_listed():
             assert see() == want
             assert see("--selector", "s2") == want[1::2]
             assert see("d03.test") == [("d03.test", "s1"), ("d03.test", "s2")] and see("d02.test") == []
+            for verb in ("list", "dns", "remove"):
+                done = server.cli("dkim", verb, "d03.test", "--selector", "s3", check=False)
+                assert done.returncode == 1 and "selector s3: not found" in done.stderr and not done.stdout, (verb, done)
+            done = server.cli("dkim", "remove", "d03.test", check=False)
+            assert done.returncode == 1 and "--selector is missing" in done.stderr, done
             text = server.cli("dkim", "list").stdout.splitlines()
             assert text[0].split() == ["DOMAIN", "SELECTOR", "TYPE", "BITS", "CREATED"] and len(text) == 41, text
             assert "d01.test" in text[1] and "s1" in text[1]
@@ -155,6 +162,14 @@ def an_id_that_names_nothing_is_an_error():
             name, number = row["id"].split(".")
             other = f"{name}.{1 - int(number)}"
             check_unknown(server, ["1abc", other], row["id"])
+            # What a script forgot to fill in is not everything.
+            for verb in ("list", "count", "remove"):
+                for args in ([""], ["--id", ""], ["--sender", "", "--all"], ["--recipient="], ["--domain", "", "--id", row["id"]],
+                             ["--state", ""], ["--age", ""], ["--newer", ""]):
+                    if (verb, args) == ("count", [""]):
+                        continue
+                    done = server.cli("queue", verb, *args, check=False)
+                    assert done.returncode == 1 and " is empty" in done.stderr and not done.stdout, (verb, args, done)
             # Nothing to do is no mistake: it is not held, and it is there.
             assert server.cli_json("queue", "release", row["id"]) == {"changed": 0}
         # Without a server, too.
