@@ -187,7 +187,8 @@ static const struct admin_row *row_of(const json_t *request)
 {
 	const struct admin_row *const tables[] = { admin_domain_rows, admin_account_rows,
 		admin_alias_rows, admin_dkim_rows, admin_mailbox_rows, admin_message_rows,
-		admin_quota_rows, admin_queue_rows, admin_status_rows, admin_transfer_rows };
+		admin_quota_rows, admin_queue_rows, admin_status_rows, admin_transfer_rows,
+		admin_upload_rows };
 	const struct admin_row *row = NULL;
 
 	for (size_t i = 0; i < array_len(tables) && !row; i++)

@@ -5,7 +5,8 @@
  * itself on the data folder of a stopped one (server/offline.h: then `service` is NULL, and but for
  * requests that need the relay `w` is NULL too and calls block). A request is
  * {"do": "queue list", ...}; an answer is {"rows": [...], "next": cursor}, an object, or
- * {"error": "..."}. Lists come a page at a time: give "next" back as "after". */
+ * {"error": "..."}. Lists come a page at a time: give "next" back as "after". Mail goes beside the JSON as it
+ * is, behind a request or an answer. */
 #ifndef SERVER_ADMIN_H
 #define SERVER_ADMIN_H
 
@@ -24,7 +25,10 @@ struct admin {
 	struct worker *w;
 	struct store *store;
 	const struct setup *setup;
-	/* The asking connection's own: a message that is on its way in (admin_transfer.c). */
+	slice data; /* came behind the request */
+	struct out *
+		reply; /* goes behind the answer, if it is no error; empty, on the heap, of CONTROL_DATA_MAX */
+	/* The asking connection's own: a message that is on its way in (admin_upload.c). */
 	struct admin_upload **upload;
 	struct arena arena; /* of the request; zeroed */
 };

@@ -13,7 +13,7 @@ struct admin_row {
 /* Each ends with a NULL name. */
 extern const struct admin_row admin_account_rows[], admin_alias_rows[], admin_dkim_rows[],
 	admin_domain_rows[], admin_mailbox_rows[], admin_message_rows[], admin_queue_rows[],
-	admin_quota_rows[], admin_status_rows[], admin_transfer_rows[];
+	admin_quota_rows[], admin_status_rows[], admin_transfer_rows[], admin_upload_rows[];
 
 enum { ADMIN_PAGE = 200 };
 

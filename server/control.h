@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* control.h - the control socket: one JSON object a line, asked and answered.
+/* control.h - the control socket: one JSON object a line, asked and answered; a member "behind" says how many
+ * octets stand behind the line as they are. Requests may be sent ahead; they are answered in order.
  *
  * A unix socket of mode 0600, served by the first worker. Each request runs on a fiber of its connection,
  * so one that waits delays nobody else; requests and answers are bounded, and lists come by pages.
@@ -14,6 +15,7 @@ struct service;
 struct worker;
 
 enum { CONTROL_REQUEST_MAX = 48 * 1024, CONTROL_ANSWER_MAX = 4 * 1024 * 1024 };
+enum { CONTROL_DATA_MAX = 256 * 1024 }; /* behind a line */
 
 /* Takes the listening descriptor over, whatever happens. */
 enum err control_start(struct service *svc, struct worker *w, int fd,

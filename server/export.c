@@ -53,20 +53,66 @@ static bool each_row(struct remote *r, json_t *request, bool (*each)(void *arg, 
 	return good;
 }
 
+static void forget_ahead(struct export *ex)
+{
+	json_decref(ex->ahead);
+	ex->ahead = NULL;
+	ex->ahead_at = 0;
+	ex->data = SLICE("");
+}
+
+/* From `offset` of a message on; behind it others, where there is room. Returns the answer. */
+static json_t *fetch(struct export *ex, json_int_t uid, json_int_t offset)
+{
+	slice data;
+	json_t *answer;
+	const char *error;
+
+	forget_ahead(ex);
+	remote_send(ex->remote,
+		json_pack("{s:s,s:s,s:s,s:I,s:I,s:b}", "do", "message show", "name", ex->account,
+			"mailbox", ex->mailbox, "uid", uid, "offset", offset, "many",
+			(int)!ex->one),
+		SLICE(""));
+	answer = remote_answer(ex->remote, &data);
+	error = json_string_value(json_object_get(answer, "error"));
+	if (error || !json_is_array(json_object_get(answer, "messages"))) {
+		cli_fail("%s", error ? error : "the server answers in another way");
+		json_decref(answer);
+		return NULL;
+	}
+	ex->ahead = json_incref(json_object_get(answer, "messages"));
+	memcpy(ex->buf, data.ptr, data.len);
+	ex->data = slice_of(ex->buf, data.len);
+	return answer;
+}
+
+/* What is here of the message, if it is the next one. */
+static bool take_ahead(struct export *ex, json_int_t uid, slice *out)
+{
+	const json_t *pair = json_array_get(ex->ahead, ex->ahead_at);
+	json_int_t len = json_integer_value(json_array_get(pair, 1));
+
+	if (!pair || json_integer_value(json_array_get(pair, 0)) != uid || len < 0)
+		return false;
+	*out = slice_sub(ex->data, 0, (size_t)len);
+	ex->data = slice_skip(ex->data, out->len);
+	ex->ahead_at++;
+	return true;
+}
+
 bool export_body(struct export *ex, json_int_t uid, bool (*each)(struct export *ex, slice bytes))
 {
 	json_int_t offset = 0;
 	bool good = true;
+	slice bytes;
 
+	if (take_ahead(ex, uid, &bytes))
+		return each(ex, bytes);
 	do {
-		json_t *answer = ask(ex->remote,
-			json_pack("{s:s,s:s,s:s,s:I,s:I}", "do", "message show", "name",
-				ex->account, "mailbox", ex->mailbox, "uid", uid, "offset", offset));
-		const char *data = json_string_value(json_object_get(answer, "data"));
-		size_t len = 0;
+		json_t *answer = fetch(ex, uid, offset);
 
-		good = data && codec_get_base64(slice_str(data), ex->buf, &len) &&
-			each(ex, slice_of(ex->buf, len));
+		good = answer && take_ahead(ex, uid, &bytes) && each(ex, bytes);
 		offset = json_integer_value(json_object_get(answer, "next"));
 		json_decref(answer);
 	} while (good && offset);
@@ -90,11 +136,13 @@ int command_message_show(struct cli *cli)
 	must(ex);
 	ex->account = cli->operands[0];
 	ex->mailbox = cli->operands[1];
+	ex->one = true;
 	if (!text_parse_uint(uid, UINT32_MAX, &n) || n == 0)
 		cli_fail("not a message number: %.*s", SLICE_ARG(uid));
 	else if ((ex->remote = command_connect(cli)) && export_body(ex, (json_int_t)n, to_stdout))
 		status = fflush(stdout) ? cli_fail("standard output: %s", strerror(errno)) : CLI_OK;
 	remote_close(ex->remote);
+	forget_ahead(ex);
 	free(ex);
 	return status;
 }
@@ -123,6 +171,7 @@ static bool each_mailbox(void *arg, const json_t *row)
 	ex->uid = 0;
 	ex->uid_validity = json_integer_value(json_object_get(row, "uid_validity"));
 	ex->mailboxes++;
+	forget_ahead(ex);
 	if (!ex->format->open(ex))
 		return false;
 	snprintf(from, sizeof(from), "%lld:*", (long long)ex->uid + 1);
@@ -186,6 +235,7 @@ int command_export(struct cli *cli)
 	else if ((ex->remote = command_connect(cli)))
 		status = run(ex);
 	remote_close(ex->remote);
+	forget_ahead(ex);
 	free(ex);
 	return status;
 }

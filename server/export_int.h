@@ -10,8 +10,9 @@
 #include "core/base/codec.h"
 #include "core/base/text.h"
 #include "server/cli.h"
+#include "server/control.h"
 
-enum { EXPORT_PATH = 4096, EXPORT_BYTES = 512 * 1024, EXPORT_KEYWORDS = 26 };
+enum { EXPORT_PATH = 4096, EXPORT_KEYWORDS = 26 };
 
 struct export;
 struct remote;
@@ -35,6 +36,7 @@ struct export
 	json_int_t uid, uid_validity;
 	char path[EXPORT_PATH];
 	bool single; /* an mbox that is a file, not a folder of them */
+	bool one;    /* no message is wanted behind the first */
 	uint64_t exported, mailboxes;
 	/* The writer's. */
 	FILE *file;
@@ -44,10 +46,14 @@ struct export
 	unsigned unsaved;
 	unsigned matched; /* bytes of "From " at a line's begin */
 	bool line_begins, last_cr;
-	char buf[EXPORT_BYTES];
+	/* Messages that came together: those not yet asked for, and the bytes of all. */
+	json_t *ahead;
+	size_t ahead_at;
+	slice data; /* from the next one on */
+	char buf[CONTROL_DATA_MAX];
 };
 
-/* The bytes of a message, in pieces. */
+/* The bytes of a message, in pieces. Those behind it are fetched with it, and cost little if they come next. */
 bool export_body(struct export *ex, json_int_t uid, bool (*each)(struct export *ex, slice bytes));
 
 #endif

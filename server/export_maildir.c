@@ -189,12 +189,15 @@ static void put_flags(struct export *ex, const json_t *list, struct out *o)
 
 static bool put_bytes(struct export *ex, slice bytes)
 {
-	for (size_t i = 0; i < bytes.len; i++) {
-		if (ex->last_cr && bytes.ptr[i] != '\n')
+	while (bytes.len) {
+		ptrdiff_t cr = slice_find(bytes, '\r');
+		slice part = cr < 0 ? bytes : slice_sub(bytes, 0, (size_t)cr);
+
+		if (ex->last_cr && bytes.ptr[0] != '\n')
 			putc('\r', ex->file);
-		ex->last_cr = bytes.ptr[i] == '\r';
-		if (!ex->last_cr)
-			putc(bytes.ptr[i], ex->file);
+		fwrite(part.ptr, 1, part.len, ex->file);
+		ex->last_cr = cr >= 0;
+		bytes = slice_skip(bytes, part.len + (cr >= 0));
 	}
 	return !ferror(ex->file) || fail(ex->here);
 }

@@ -178,11 +178,26 @@ static void put_flags(struct export *ex, const json_t *row)
 /* Marks go through as they come; one more is put in behind them when "From " follows. */
 enum { FROM_LEN = 5, IN_LINE = FROM_LEN };
 
+/* What begins no line and ends none; returns how much that is. */
+static size_t put_middle(struct export *ex, slice bytes)
+{
+	size_t len = 0;
+
+	if (ex->matched < IN_LINE || ex->last_cr)
+		return 0;
+	while (len < bytes.len && bytes.ptr[len] != '\r' && bytes.ptr[len] != '\n')
+		len++;
+	fwrite(bytes.ptr, 1, len, ex->file);
+	ex->line_begins = ex->line_begins && !len;
+	return len;
+}
+
 static bool put_bytes(struct export *ex, slice bytes)
 {
 	static const char from[] = "From ";
 
-	for (size_t i = 0; i < bytes.len; i++) {
+	for (size_t i = put_middle(ex, bytes); i < bytes.len;
+		i += 1 + put_middle(ex, slice_skip(bytes, i + 1))) {
 		char byte = bytes.ptr[i];
 
 		if (ex->last_cr && byte != '\n')

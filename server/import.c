@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* import.c - mail of other programs into the mailboxes of an account.
  *
- * Messages are sent one after the other, large ones in pieces, over the control socket of a running
- * server or to the data folder of a stopped one. How far it got stands in a file that is written now and
- * then; what may have arrived after that is known by the keys of the messages: so whenever it is
- * interrupted, another call goes on and nothing is there twice. */
+ * Messages are sent in order, small ones many together, large ones in pieces, the next before the last was
+ * answered, over the control socket of a running server or to the data folder of a stopped one. How far it
+ * got stands in a file that is written now and then, once all before was answered; what may have arrived after that
+ * is known by the keys of the messages: so whenever it is interrupted, another call goes on and nothing is
+ * there twice. */
 #include "server/import_int.h"
 
 #include <errno.h>
@@ -15,12 +16,12 @@
 
 #include "core/base/codec.h"
 #include "core/base/crypt.h"
-#include "core/base/text.h"
 #include "server/cli.h"
 #include "server/commands.h"
 #include "server/remote.h"
 
-enum { SAVE_EVERY = 100, STATE_VERSION = 1, UIDL_MAX = 70 };
+enum { SAVE_EVERY = 1000, STATE_VERSION = 1, UIDL_MAX = 70 };
+enum { AHEAD = 2, HEADS_BYTES = 24 * 1024 }; /* CONTROL_REQUEST_MAX */
 
 /* --- How far it got ------------------------------------------------------------------------------- */
 
@@ -64,18 +65,13 @@ static bool load_state(struct import *im)
 
 /* --- Asking ------------------------------------------------------------------------------------------ */
 
-/* Takes the request over. NULL: failed, and told. */
-static json_t *ask(struct import *im, json_t *request)
+/* NULL: failed, and told. */
+static json_t *next_answer(struct import *im)
 {
-	json_t *answer;
-	const char *error;
+	slice data;
+	json_t *answer = remote_answer(im->remote, &data);
+	const char *error = json_string_value(json_object_get(answer, "error"));
 
-	if (!request) {
-		cli_fail("a name is no UTF-8");
-		return NULL;
-	}
-	answer = remote_call(im->remote, request);
-	error = json_string_value(json_object_get(answer, "error"));
 	if (!error)
 		return answer;
 	cli_fail("%s", error);
@@ -83,16 +79,77 @@ static json_t *ask(struct import *im, json_t *request)
 	return NULL;
 }
 
+/* Until at most so many are unanswered. */
+static bool catch_up(struct import *im, unsigned unanswered)
+{
+	while (im->ahead > unanswered) {
+		json_t *answer = next_answer(im);
+
+		im->ahead--;
+		if (!answer)
+			return false;
+		json_decref(answer);
+	}
+	return true;
+}
+
+/* Takes the request over. */
+static bool send_ahead(struct import *im, json_t *request, slice data)
+{
+	if (!catch_up(im, AHEAD - 1)) {
+		json_decref(request);
+		return false;
+	}
+	remote_send(im->remote, request, data);
+	im->ahead++;
+	return true;
+}
+
+/* Takes the request over; all before it is answered first. NULL: failed, and told. */
+static json_t *ask(struct import *im, json_t *request)
+{
+	if (!request)
+		cli_fail("a name is no UTF-8");
+	if (!request || !catch_up(im, 0)) {
+		json_decref(request);
+		return NULL;
+	}
+	remote_send(im->remote, request, SLICE(""));
+	return next_answer(im);
+}
+
+/* Those in `piece` that are complete; the begin of another one stays. */
+static bool send_whole(struct import *im)
+{
+	json_t *request;
+
+	if (!json_array_size(im->whole))
+		return true;
+	request = json_pack("{s:s,s:o}", "do", "import messages", "messages", im->whole);
+	im->whole = json_array();
+	im->heads_bytes = 0;
+	if (!send_ahead(im, request, slice_of(im->piece, im->begin)))
+		return false;
+	im->piece_len -= im->begin;
+	memmove(im->piece, im->piece + im->begin, im->piece_len);
+	im->begin = 0;
+	return true;
+}
+
 /* What was stored so far stands below the uid that the mailbox gives next. */
 static bool mark(struct import *im)
 {
-	json_t *answer = ask(im,
-		json_pack("{s:s,s:s,s:s}", "do", "import begin", "name", im->account, "mailbox",
-			im->mailbox));
+	json_t *answer = !send_whole(im) ?
+		NULL :
+		ask(im,
+			json_pack("{s:s,s:s,s:s}", "do", "import begin", "name", im->account,
+				"mailbox", im->mailbox));
 
 	if (!answer)
 		return false;
 	json_object_set(im->folder, "uid", json_object_get(answer, "uid_next"));
+	if (im->at[0])
+		json_object_set_new(im->folder, "at", json_string(im->at));
 	json_decref(answer);
 	return save_state(im);
 }
@@ -125,6 +182,9 @@ bool import_folder(struct import *im, slice folder, slice mailbox)
 	char *name = arena_str(&im->arena, folder);
 	bool fresh;
 
+	/* The folder before. */
+	if (im->folder && im->unsaved && !mark(im))
+		return false;
 	im->folders++;
 	snprintf(im->mailbox, sizeof(im->mailbox), "%.*s", SLICE_ARG(mailbox));
 	im->folder = json_object_get(folders, name);
@@ -134,6 +194,8 @@ bool import_folder(struct import *im, slice folder, slice mailbox)
 		return false;
 	}
 	im->folder = json_object_get(folders, name);
+	snprintf(im->at, sizeof(im->at), "%s",
+		json_string_value(json_object_get(im->folder, "at")) ?: "");
 	arena_reset(&im->arena);
 	json_object_clear(im->recent);
 	if (fresh)
@@ -148,7 +210,7 @@ bool import_folder(struct import *im, slice folder, slice mailbox)
 
 slice import_at(const struct import *im)
 {
-	return slice_str(json_string_value(json_object_get(im->folder, "at")));
+	return slice_str(im->at);
 }
 
 /* --- One message -------------------------------------------------------------------------------------- */
@@ -192,66 +254,94 @@ bool import_begin(struct import *im, const struct import_head *head, bool *out_s
 		im->skipped++;
 		return true;
 	}
-	im->head = json_pack("{s:s,s:s#,s:s}", "do", "import message", "flags",
-		head->flags.len ? head->flags.ptr : "", (int)head->flags.len, "key", key);
+	im->head = json_pack("{s:s#,s:s}", "flags", head->flags.len ? head->flags.ptr : "",
+		(int)head->flags.len, "key", key);
 	if (!im->head) { /* a keyword that is no UTF-8 is lost, the message is not */
-		im->head = json_pack("{s:s,s:s}", "do", "import message", "key", key);
+		im->head = json_pack("{s:s}", "key", key);
 		must(im->head);
 	}
+	im->heads_bytes += head->flags.len + 160;
 	if (head->date > 0)
 		json_object_set_new(im->head, "received", json_integer(head->date));
-	im->piece_len = 0;
+	im->begin = im->piece_len;
 	im->last_cr = false;
 	return true;
 }
 
 static bool send_piece(struct import *im, bool more)
 {
-	char text[IMPORT_PIECE / 3 * 4 + 8];
-	struct out o = out_fixed(text, sizeof(text));
-	json_t *request = im->head ? im->head : json_pack("{s:s}", "do", "import message"), *answer;
+	json_t *request = im->head ? im->head : json_object();
+	slice data = slice_of(im->piece, im->piece_len);
 
 	im->head = NULL;
-	codec_put_base64(&o, slice_of(im->piece, im->piece_len));
-	json_object_set_new(request, "data", json_stringn(text, o.len));
+	json_object_set_new(request, "do", json_string("import message"));
 	if (more)
 		json_object_set_new(request, "more", json_true());
-	im->piece_len = 0;
-	answer = ask(im, request);
-	json_decref(answer);
-	return answer != NULL;
+	im->piece_len = im->begin = 0;
+	return send_ahead(im, request, data);
 }
 
-static bool put_byte(struct import *im, char byte)
+/* Others make room, else it goes in pieces. */
+static bool make_room(struct import *im)
 {
-	im->piece[im->piece_len++] = byte;
-	return im->piece_len < sizeof(im->piece) || send_piece(im, true);
+	if (im->piece_len < sizeof(im->piece))
+		return true;
+	return im->begin ? send_whole(im) : send_piece(im, true);
+}
+
+static bool put(struct import *im, slice bytes)
+{
+	while (bytes.len) {
+		slice part;
+
+		if (!make_room(im))
+			return false;
+		part = slice_sub(bytes, 0, sizeof(im->piece) - im->piece_len);
+		memcpy(im->piece + im->piece_len, part.ptr, part.len);
+		im->piece_len += part.len;
+		bytes = slice_skip(bytes, part.len);
+	}
+	return true;
 }
 
 bool import_bytes(struct import *im, slice bytes)
 {
-	for (size_t i = 0; i < bytes.len; i++) {
-		char byte = bytes.ptr[i];
+	while (bytes.len) {
+		ptrdiff_t end = slice_find(bytes, '\n');
+		slice line = end < 0 ? bytes : slice_sub(bytes, 0, (size_t)end);
+		bool cr = line.len ? line.ptr[line.len - 1] == '\r' : im->last_cr;
 
-		if (byte == '\n' && !im->last_cr && !put_byte(im, '\r'))
+		if (!put(im, line))
 			return false;
-		if (!put_byte(im, byte))
+		if (end >= 0 && !put(im, cr ? SLICE("\n") : SLICE("\r\n")))
 			return false;
-		im->last_cr = byte == '\r';
+		im->last_cr = end < 0 && cr;
+		bytes = slice_skip(bytes, line.len + (end >= 0));
 	}
 	return true;
 }
 
 static bool move_on(struct import *im, slice at)
 {
-	json_object_set_new(im->folder, "at", json_stringn(at.ptr, at.len));
+	snprintf(im->at, sizeof(im->at), "%.*s", SLICE_ARG(at));
 	arena_reset(&im->arena);
 	return ++im->unsaved < SAVE_EVERY || mark(im);
 }
 
+static bool end_whole(struct import *im)
+{
+	json_object_set_new(im->head, "size",
+		json_integer((json_int_t)(im->piece_len - im->begin)));
+	json_array_append_new(im->whole, im->head);
+	im->head = NULL;
+	im->begin = im->piece_len;
+	return (json_array_size(im->whole) < IMPORT_TOGETHER && im->heads_bytes < HEADS_BYTES) ||
+		send_whole(im);
+}
+
 bool import_end(struct import *im, slice at)
 {
-	if (!send_piece(im, false))
+	if (!(im->head ? end_whole(im) : send_piece(im, false)))
 		return false;
 	im->imported++;
 	return move_on(im, at);
@@ -319,11 +409,8 @@ static int run(struct import *im)
 				"--format names no such thing (mbox, maildir)",
 			im->source);
 	good = reader(im);
-	/* Also of what failed: a second call need not go over it again. */
 	if (im->folder && im->unsaved && good)
 		good = mark(im);
-	else if (im->unsaved)
-		save_state(im);
 	answer = json_pack("{s:I,s:I,s:I,s:I}", "imported", (json_int_t)im->imported,
 		"already_there", (json_int_t)im->skipped, "failed", (json_int_t)im->failed,
 		"mailboxes", (json_int_t)im->folders);
@@ -343,12 +430,14 @@ int command_import(struct cli *cli)
 	im->account = cli->operands[0];
 	im->under = slice_str(cli_flag(cli, "mailbox"));
 	im->recent = json_object();
+	im->whole = json_array();
 	if (set_paths(im, cli->operands[1]) && load_state(im))
 		im->remote = command_connect(cli);
 	if (im->remote)
 		status = run(im);
 	remote_close(im->remote);
 	json_decref(im->head);
+	json_decref(im->whole);
 	json_decref(im->recent);
 	json_decref(im->state);
 	arena_done(&im->arena);

@@ -15,7 +15,7 @@
 struct cli;
 struct remote;
 
-enum { IMPORT_PATH = 4096, IMPORT_KEY = 33, IMPORT_PIECE = 30 * 1024 };
+enum { IMPORT_PATH = 4096, IMPORT_KEY = 33, IMPORT_PIECE = 256 * 1024, IMPORT_TOGETHER = 64 };
 
 struct import {
 	struct cli *cli;
@@ -29,11 +29,14 @@ struct import {
 	json_t *recent; /* keys that may have arrived since the state was written; an object */
 	char mailbox[256];
 	struct arena arena; /* of the message */
-	json_t *head;       /* the first request of the message, not sent yet */
+	json_t *head;       /* of the message at hand; NULL: none, or its first piece was sent */
+	json_t *whole;      /* an array: heads of those before it in `piece`, which are complete */
+	size_t heads_bytes; /* of their texts, about */
 	char piece[IMPORT_PIECE];
-	size_t piece_len;
+	size_t piece_len, begin; /* where the message at hand begins */
 	bool last_cr;
-	unsigned unsaved;
+	char at[IMPORT_PATH]; /* behind the last message, which may be on its way; beyond the folder's "at" */
+	unsigned unsaved, ahead; /* requests whose answers were not fetched */
 	uint64_t imported, skipped, failed, folders;
 };
 

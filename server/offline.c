@@ -116,6 +116,8 @@ struct call {
 	struct post post;
 	struct offline *off;
 	json_t *request, *answer;
+	slice data;
+	struct out *reply;
 	sem_t done;
 };
 
@@ -127,6 +129,8 @@ static void run_call(void *arg)
 		.store = call->off->store,
 		.setup = call->off->setup,
 		.upload = &call->off->upload,
+		.data = call->data,
+		.reply = call->reply,
 	};
 	enum err err;
 
@@ -149,16 +153,15 @@ static void begin_call(struct worker *w, struct post *post)
 	sem_post(&call->done);
 }
 
-static json_t *ask_worker(struct offline *off, json_t *request)
+/* Fills in call->answer. */
+static void ask_worker(struct call *call)
 {
-	struct call call = { .post.run = begin_call, .off = off, .request = request };
-
-	sem_init(&call.done, 0, 0);
-	post_to(0, &call.post);
-	while (sem_wait(&call.done))
+	call->post.run = begin_call;
+	sem_init(&call->done, 0, 0);
+	post_to(0, &call->post);
+	while (sem_wait(&call->done))
 		continue;
-	sem_destroy(&call.done);
-	return call.answer;
+	sem_destroy(&call->done);
 }
 
 /* --- For commands ----------------------------------------------------------------------------------- */
@@ -184,9 +187,12 @@ static enum err get_ready(struct offline *off)
 	return err;
 }
 
-json_t *offline_run(struct offline *off, json_t *request)
+json_t *offline_run(struct offline *off, json_t *request, slice data, struct out *reply)
 {
-	struct admin admin = { .setup = off->setup, .upload = &off->upload };
+	struct admin admin = {
+		.setup = off->setup, .upload = &off->upload, .data = data, .reply = reply
+	};
+	struct call call = { .off = off, .request = request, .data = data, .reply = reply };
 	bool queue = admin_needs_relay(request);
 	enum err err = get_ready(off);
 
@@ -196,8 +202,10 @@ json_t *offline_run(struct offline *off, json_t *request)
 		err = open_store(off, NULL);
 	if (err)
 		return admin_error("%s", off->why[0] ? off->why : err_text(err));
-	if (off->working) /* the store is its worker's */
-		return ask_worker(off, request);
+	if (off->working) { /* the store is its worker's */
+		ask_worker(&call);
+		return call.answer;
+	}
 	admin.store = off->store;
 	return admin_run(&admin, request);
 }

@@ -17,8 +17,9 @@ struct setup;
 
 /* NULL without memory. The setup is borrowed. */
 struct offline *offline_new(struct setup *setup) must_use;
-/* Never NULL: that the folder cannot be opened is an {"error": ...} too. */
-json_t *offline_run(struct offline *off, json_t *request) must_use;
+/* Never NULL: that the folder cannot be opened is an {"error": ...} too. `data` stands behind the request, what
+ * stands behind the answer is added to `reply`. */
+json_t *offline_run(struct offline *off, json_t *request, slice data, struct out *reply) must_use;
 void offline_free(struct offline *off); /* NULL is harmless */
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* remote.c - ask the running server, or the data folder of a stopped one.
  *
- * An answer is one line of at most CONTROL_ANSWER_MAX bytes. */
+ * An answer is one line of at most CONTROL_ANSWER_MAX bytes, and at most CONTROL_DATA_MAX behind it. Without a server
+ * a request is answered when it is sent, and the answer kept. */
 #include "server/remote.h"
 
 #include <errno.h>
@@ -26,6 +27,15 @@ struct remote {
 	int fd;                  /* -1: none */
 	char control[SETUP_CONTROL_PATH];
 	msec timeout_ms;
+	struct out in; /* received; of it `used` belongs to answers that were fetched */
+	size_t used;
+	bool broken; /* a request could not be sent */
+	/* Offline: answers that wait to be fetched, and what stands behind the last one fetched. */
+	struct kept {
+		json_t *answer;
+		struct out data;
+	} kept[REMOTE_AHEAD], last;
+	size_t kept_len;
 };
 
 /* The ring of a killed server may hold its listening socket for a moment longer than it lived, and
@@ -69,6 +79,7 @@ enum err remote_open(const char *config, msec timeout_ms, struct out *why, struc
 	if (!r)
 		return ERR_NOMEM;
 	r->fd = -1;
+	r->in = out_heap(CONTROL_ANSWER_MAX + CONTROL_DATA_MAX + READ_BYTES);
 	r->timeout_ms = timeout_ms;
 	err = setup_load_options(config, why, &r->setup);
 	if (!err) {
@@ -100,6 +111,12 @@ void remote_close(struct remote *r)
 		return;
 	if (r->fd >= 0)
 		close(r->fd);
+	for (size_t i = 0; i < r->kept_len; i++) {
+		json_decref(r->kept[i].answer);
+		out_heap_done(&r->kept[i].data);
+	}
+	out_heap_done(&r->last.data);
+	out_heap_done(&r->in);
 	offline_free(r->offline);
 	setup_put(r->setup);
 	free(r);
@@ -145,7 +162,8 @@ static bool is_alive(const struct remote *r)
 	return alive;
 }
 
-static enum err receive_line(const struct remote *r, struct out *line)
+/* Some more bytes. */
+static enum err receive(struct remote *r)
 {
 	char buf[READ_BYTES];
 
@@ -158,30 +176,74 @@ static enum err receive_line(const struct remote *r, struct out *line)
 			continue;
 		if (got <= 0)
 			return ERR_CLOSED;
-		out_bytes(line, buf, (size_t)got);
-		if (!out_ok(line))
-			return ERR_TOO_LARGE;
-		if (buf[got - 1] == '\n')
-			return OK;
+		out_bytes(&r->in, buf, (size_t)got);
+		return out_ok(&r->in) ? OK : ERR_TOO_LARGE;
 	}
 }
 
-static json_t *ask(const struct remote *r, const json_t *request)
+static void forget_used(struct remote *r)
 {
-	char *text = json_dumps(request, JSON_COMPACT);
-	struct out line = out_heap(CONTROL_ANSWER_MAX + READ_BYTES);
+	if (!r->used)
+		return;
+	memmove(r->in.buf, r->in.buf + r->used, r->in.len - r->used);
+	r->in.len -= r->used;
+	r->used = 0;
+}
+
+static enum err receive_line(struct remote *r, slice *out)
+{
+	size_t looked = 0;
+
+	for (;;) {
+		ptrdiff_t end = slice_find(slice_skip(out_written(&r->in), looked), '\n');
+		enum err err;
+
+		if (end >= 0) {
+			*out = slice_sub(out_written(&r->in), 0, looked + (size_t)end);
+			return OK;
+		}
+		looked = r->in.len;
+		err = receive(r);
+		if (err)
+			return err;
+	}
+}
+
+/* The answer's own bytes behind its line. */
+static enum err receive_data(struct remote *r, const json_t *answer, size_t at, slice *out)
+{
+	json_int_t bytes = json_integer_value(json_object_get(answer, "behind"));
+	enum err err = bytes < 0 || bytes > CONTROL_DATA_MAX ? ERR_CORRUPT : OK;
+
+	while (!err && r->in.len < at + (size_t)bytes)
+		err = receive(r);
+	if (!err) {
+		*out = slice_sub(slice_skip(out_written(&r->in), at), 0, (size_t)bytes);
+		r->used = at + (size_t)bytes;
+	}
+	return err;
+}
+
+static json_t *receive_answer(struct remote *r, slice *out_data)
+{
 	json_t *answer = NULL;
 	json_error_t error;
-	enum err err = ERR_CLOSED;
+	slice line;
+	enum err err = r->broken ? ERR_CLOSED : OK;
 
-	if (text && send_all(r->fd, text, strlen(text)) && send_all(r->fd, "\n", 1))
-		err = receive_line(r, &line);
+	forget_used(r);
 	if (!err)
-		answer = json_loadb(line.buf, line.len, 0, &error);
-	free(text);
-	out_heap_done(&line);
-	if (answer)
+		err = receive_line(r, &line);
+	if (!err) {
+		size_t at = line.len + 1;
+
+		answer = json_loadb(line.ptr, line.len, 0, &error);
+		err = answer ? receive_data(r, answer, at, out_data) : ERR_CLOSED;
+	}
+	if (!err)
 		return answer;
+	json_decref(answer);
+	r->broken = true;
 	return admin_error(err == ERR_TIMEOUT ? "the server does not answer" :
 						"the server closed the connection");
 }
@@ -191,10 +253,50 @@ bool remote_is_served(const struct remote *r)
 	return !r->offline;
 }
 
+static void send_request(struct remote *r, json_t *request, slice data)
+{
+	char *text;
+
+	if (data.len)
+		json_object_set_new(request, "behind", json_integer((json_int_t)data.len));
+	text = json_dumps(request, JSON_COMPACT);
+	r->broken = r->broken || !text || !send_all(r->fd, text, strlen(text)) ||
+		!send_all(r->fd, "\n", 1) || !send_all(r->fd, data.ptr, data.len);
+	free(text);
+}
+
+void remote_send(struct remote *r, json_t *request, slice data)
+{
+	must(data.len <= CONTROL_DATA_MAX);
+	if (r->offline) {
+		must(r->kept_len < REMOTE_AHEAD);
+		struct kept *k = &r->kept[r->kept_len++];
+
+		k->data = out_heap(CONTROL_DATA_MAX);
+		k->answer = offline_run(r->offline, request, data, &k->data);
+	} else {
+		send_request(r, request, data);
+	}
+	json_decref(request);
+}
+
+json_t *remote_answer(struct remote *r, slice *out_data)
+{
+	*out_data = SLICE("");
+	if (!r->offline)
+		return receive_answer(r, out_data);
+	must(r->kept_len);
+	out_heap_done(&r->last.data);
+	r->last = r->kept[0];
+	memmove(r->kept, r->kept + 1, --r->kept_len * sizeof(r->kept[0]));
+	*out_data = out_written(&r->last.data);
+	return r->last.answer;
+}
+
 json_t *remote_call(struct remote *r, json_t *request)
 {
-	json_t *answer = r->offline ? offline_run(r->offline, request) : ask(r, request);
+	slice data;
 
-	json_decref(request);
-	return answer;
+	remote_send(r, request, SLICE(""));
+	return remote_answer(r, &data);
 }

@@ -7,12 +7,13 @@ import json
 import mailbox
 import os
 import signal
+import socket
 import subprocess
 import time
 
 from support import PATIENCE_S, Place, Suite, submission, until
 
-NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus"]
+NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus", "hal", "ida"]
 T0 = calendar.timegm((2020, 2, 29, 12, 0, 0))
 
 
@@ -64,11 +65,11 @@ FLAGS = [("", []), ("R", [r"\Seen"]), ("RA", [r"\Seen", r"\Answered"]),
          ("FD", [r"\Flagged", r"\Deleted"])]
 
 
-def make_mbox(path, count, start=0):
+def make_mbox(path, count, start=0, extra=b""):
     """Through the module, with lines that look like separators."""
     box = mailbox.mbox(path)
     for n in range(start, start + count):
-        message = mailbox.mboxMessage(content(n, b"From here on\n>From there\n\nFrom nowhere\n"))
+        message = mailbox.mboxMessage(content(n, b"From here on\n>From there\n\nFrom nowhere\n" + extra))
         message.set_from("x@y.test", time.gmtime(T0 + n))
         message.set_flags(FLAGS[n % 4][0])
         message["X-Keywords"] = "Work $Junk" if n % 5 == 0 else ""
@@ -142,7 +143,10 @@ def a_maildir_comes_in_with_its_folders(s):
             time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(T0 + n))), row
         assert s.show(account, row["uid"], "Work") == crlf(content(n))
     assert s.transfer("import", account, path)["imported"] == 0
-    folders["Work"].add(mailbox.MaildirMessage(content(99)))
+    name = folders["Work"].add(mailbox.MaildirMessage(content(99)))
+    # Names of the same second need not be in order of time.
+    here = os.path.join(path, ".Work", "new")
+    os.rename(os.path.join(here, name), os.path.join(here, "9" + name))
     assert s.transfer("import", account, path)["imported"] == 1
     assert s.boxes(account)["Work"] == 13
 
@@ -151,7 +155,7 @@ def a_maildir_comes_in_with_its_folders(s):
 def an_import_that_was_killed_goes_on(s):
     account, path = s.account(), s.place.file("big.mbox")
     count = 700
-    make_mbox(path, count)
+    make_mbox(path, count, extra=b"so on and so on and so on\n" * 2000)
     for stop_at in (30, 250, 480):
         child = subprocess.Popen([s.server.binary, "import", account, path, "--config",
                                   s.server.config_path], stdout=subprocess.DEVNULL)
@@ -161,6 +165,8 @@ def an_import_that_was_killed_goes_on(s):
             if s.boxes(account)["INBOX"] >= stop_at or child.poll() is not None:
                 return True
             child.send_signal(signal.SIGCONT)
+            time.sleep(0.005)
+            child.send_signal(signal.SIGSTOP)
             return False
 
         until(far_enough, "messages")
@@ -175,7 +181,7 @@ def an_import_that_was_killed_goes_on(s):
 @suite.test
 def a_server_that_was_killed_loses_and_doubles_nothing(s):
     account, path = s.account(), s.place.file("crash.mbox")
-    make_mbox(path, 400)
+    make_mbox(path, 400, extra=b"so on and so on and so on\n" * 4000)
     child = subprocess.Popen([s.server.binary, "import", account, path, "--config",
                               s.server.config_path], stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)
@@ -252,6 +258,78 @@ def large_messages_pass_in_pieces_without_a_server(s):
     finally:
         s.server.start()
     assert s.show(account, 1, "Large") == crlf(content(1, lines))
+
+
+SIZES = [0, 1, 10, 300000, 5, 250000, 20000, 700000] + [3000] * 150 + [262144, 0]
+
+
+def make_sized(path):
+    """A Maildir whose messages are together, alone or in pieces on their way."""
+    for sub in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(path, sub))
+    for n, size in enumerate(SIZES):
+        with open(os.path.join(path, "cur", f"{T0 + n}.M{n:03}.here:2,"), "wb") as f:
+            f.write((b"X: %06d\n" % n * (size // 10 + 1))[:size])
+
+
+def sized(n):
+    size = SIZES[n]
+    return crlf((b"X: %06d\n" % n * (size // 10 + 1))[:size])
+
+
+@suite.test
+def messages_of_all_sizes_keep_their_order(s):
+    account, path = s.account(), s.place.file("sized")
+    make_sized(path)
+    assert s.transfer("import", account, path)["imported"] == len(SIZES)
+    assert [row["size"] for row in s.rows(account)] == [len(sized(n)) for n in range(len(SIZES))]
+    out = s.place.file("sized-out") + "/"
+    assert s.transfer("export", account, out, "--format", "maildir", "--mailbox",
+                      "INBOX")["exported"] == len(SIZES)
+    here = os.path.join(out, "cur")
+    for name in os.listdir(here):
+        with open(os.path.join(here, name), "rb") as f:
+            assert crlf(f.read()) == sized(int(name.split("U")[1].split("V")[0]) - 1), name
+    out = s.place.file("sized-out.mbox")
+    assert s.transfer("export", account, out)["exported"] == len(SIZES)
+    for n in (0, 3, 7, 40, len(SIZES) - 2):
+        assert s.show(account, n + 1) == sized(n), n
+
+
+@suite.test
+def an_import_that_met_the_quota_goes_on_with_more(s):
+    account, path = s.account(), s.place.file("sized")
+    s.server.cli("account", "set", account, "--quota-messages", "50")
+    done = s.server.cli("import", account, path, check=False)
+    assert done.returncode and "quota" in done.stderr + done.stdout, done
+    assert s.boxes(account)["INBOX"] == 50
+    s.server.cli("account", "set", account, "--quota-messages", "none")
+    answer = s.transfer("import", account, path)
+    assert answer["already_there"] == 50 and answer["imported"] == len(SIZES) - 50, answer
+    assert [row["size"] for row in s.rows(account)] == [len(sized(n)) for n in range(len(SIZES))]
+
+
+@suite.test
+def what_stands_behind_a_request_belongs_to_it(s):
+    ping = b'{"do":"ping"}\n'
+    path = next(os.path.join(folder, name) for folder, _, names in os.walk(s.place.path)
+                for name in names if name.endswith(".sock") and "control" in name)
+    with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(PATIENCE_S)
+        control.connect(path)
+        control.sendall(b'{"do":"ping","behind":28}\n' + ping * 2 + ping)
+        seen = b""
+        while seen.count(b"\n") < 2:
+            seen += control.recv(4096)
+        control.sendall(ping)
+        assert control.recv(4096).count(b"\n") == 1 and seen.count(b"\n") == 2, seen
+        for bytes_ in (-1, 1 << 30):
+            with socket.socket(socket.AF_UNIX) as wrong:
+                wrong.settimeout(PATIENCE_S)
+                wrong.connect(path)
+                wrong.sendall(b'{"do":"ping","behind":%d}\n' % bytes_)
+                with contextlib.suppress(ConnectionResetError):
+                    assert wrong.recv(4096) == b""
 
 
 @suite.test
