@@ -134,6 +134,10 @@ struct message_row {
 	slice summary, splice, uidl;
 };
 enum { MESSAGE_WANT_SUMMARY = 1 << 0 };
+struct message_found {
+	struct runs *uids; /* initialised */
+	bool known;        /* uids are complete */
+};
 /* `each` runs on a helper thread inside a read transaction: it must not wait; slices die with the
  * call. False ends the scan, and the row at hand counts as not seen. */
 struct message_scan {
@@ -142,6 +146,9 @@ struct message_scan {
 	const struct runs *uids; /* NULL: all; must not change meanwhile */
 	uint32_t from;           /* uids below are passed over */
 	modseq changed_since; /* 0: all; only rows with changed above it, found by the change log */
+	/* With changed_since, may be NULL: what the log named when the scan began, for the calls that go on
+	 * with it, which then need not read the log. Zeroed at first, and the caller's to end. */
+	struct message_found *found;
 	unsigned want;
 	bool (*each)(void *arg, const struct message_row *row);
 	/* May be NULL. Told of each row one row before its turn, to have what `each` will read fetched

@@ -302,25 +302,37 @@ static enum err scan_runs(struct scanning *sc)
 	return err == ERR_NOT_FOUND ? OK : err;
 }
 
+/* What the log names now, or named when the scan began. */
+static enum err find_changed(struct scanning *sc, const struct keys_mailbox_row *row,
+	struct message_found *found)
+{
+	struct message_scan *scan = sc->scan;
+	struct since s = { .txn = sc->txn,
+		.at = { .account = scan->account, .mailbox = scan->mailbox },
+		.uid_next = row->uid_next,
+		.since = scan->changed_since,
+		.changed = found->uids };
+	enum err err = found->known ? OK : read_since(&s);
+
+	found->known = !err;
+	sc->over = found->uids;
+	sc->also = scan->uids;
+	return err;
+}
+
 /* Within the horizon the log names the rows, else all are looked at. */
 static enum err scan_changed(struct scanning *sc, const struct keys_mailbox_row *row)
 {
 	struct message_scan *scan = sc->scan;
 	struct runs changed = { 0 };
-	struct since s = { .txn = sc->txn,
-		.at = { .account = scan->account, .mailbox = scan->mailbox },
-		.uid_next = row->uid_next,
-		.since = scan->changed_since,
-		.changed = &changed };
+	struct message_found once = { .uids = &changed };
+	struct message_found *found = scan->found ? scan->found : &once;
 	enum err err = OK;
 
 	if (row->highest <= scan->changed_since)
 		return OK;
-	if (scan->changed_since >= row->horizon) {
-		err = read_since(&s);
-		sc->over = &changed;
-		sc->also = scan->uids;
-	}
+	if (found->known || scan->changed_since >= row->horizon)
+		err = find_changed(sc, row, found);
 	if (!err)
 		err = scan_runs(sc);
 	runs_done(&changed);

@@ -7,6 +7,7 @@
 #include "server/imap/imap_fetch.h"
 
 #include "core/job.h"
+#include "core/metric.h"
 #include "proto/imap/flags.h"
 #include "server/imap/imap_int.h"
 
@@ -105,7 +106,6 @@ static void read_batch(void *arg)
 static enum err render_message(struct fetch_job *job)
 {
 	struct fetch_row *row = &job->rows[job->at];
-	const struct imap_section *section = job->body.section;
 	enum err err = OK;
 
 	if (!job->row_begun) {
@@ -113,18 +113,20 @@ static enum err render_message(struct fetch_job *job)
 		job->row_begun = true;
 		job->row_mark = arena_mark(&job->arena);
 		job->reader_open = false;
-		section = job->args->sections;
-		fetch_section_begin(job, row, section);
+		job->block = (struct fetch_block){ 0 };
+		job->body = (struct fetch_body){ .next = job->args->sections };
 	}
-	while (section) {
+	while (job->body.section || job->body.next) {
+		if (!job->body.section) {
+			if (imap_flow_full(job->out) || fetch_looked_enough(job))
+				return OK;
+			fetch_section_begin(job, row, job->body.next);
+		}
 		if (job->body.section) {
 			err = fetch_section_more(job, row);
 			if (err || job->body.section)
 				return err;
 		}
-		section = section->next;
-		if (section)
-			fetch_section_begin(job, row, section);
 	}
 	out_str(job->out, ")\r\n");
 	arena_rollback(&job->arena, job->row_mark);
@@ -139,8 +141,9 @@ static enum err render_sections(struct imap_flow *flow, struct out *o, bool *mor
 	enum err err = OK;
 
 	job->out = o;
+	job->looked = 0;
 	*more = true;
-	while (!err && !imap_flow_full(o)) {
+	while (!err && !imap_flow_full(o) && !fetch_looked_enough(job)) {
 		if (job->at < job->len) {
 			err = render_message(job);
 			job->midway = err != OK;
@@ -332,6 +335,7 @@ enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 		.args = fetch,
 		.items = fetch->items,
 		.utf8 = imap_utf8(s),
+		.found = { .uids = &job.changed },
 		.arena = { .chunk_bytes = 16 * 1024 } };
 	struct run_list uids;
 
@@ -352,15 +356,21 @@ enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 		.mailbox = s->box->view->watch.mailbox,
 		.uids = &job.uids,
 		.changed_since = fetch->changed_since ? fetch->since : 0,
+		.found = &job.found,
 		.want = sections || job.wants_summary ? MESSAGE_WANT_SUMMARY :
 							0, /* and the splice */
 		.arg = &job };
 	enum err err = fetch_take_copies(s, &job, uids);
+	job.memo = s->box->memo;
 	if (!err)
 		err = flow(s, &job);
+	s->box->memo = job.memo;
+	metric_add(&imap_metrics, IMAP_METRIC_PARSED, (int64_t)job.parsed);
+	metric_add(&imap_metrics, IMAP_METRIC_HEADERS, (int64_t)job.headers);
 	free(job.ahead.buf);
 	runs_done(&job.uids);
 	runs_done(&job.seqs);
+	runs_done(&job.changed);
 	arena_done(&job.arena);
 	/* Those told may be later than what the view knows of expunges (RFC 7162 3.2). */
 	if (job.items & IMAP_FETCH_MODSEQ && imap_is(s, IMAP_EN_QRESYNC))

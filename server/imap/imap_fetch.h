@@ -10,6 +10,7 @@
 #include "proto/imap/fetch.h"
 #include "proto/mime/section.h"
 #include "proto/mime/transfer.h"
+#include "server/imap/imap_fetch_memo.h"
 #include "server/imap/imap_out.h"
 #include "store/blob.h"
 #include "store/message.h"
@@ -57,6 +58,7 @@ struct fetch_known {
 /* The section at hand: bytes of the message as it was delivered, splice first, or of `bytes`. */
 struct fetch_body {
 	const struct imap_section *section; /* NULL: none is begun */
+	const struct imap_section *next;    /* behind it; NULL: none */
 	slice bytes;                        /* in_memory: what is left of it */
 	uint64_t at, left; /* else: of the message; of a decoded one what is to be written */
 	bool in_memory, decoded;
@@ -64,6 +66,13 @@ struct fetch_body {
 	enum part_encoding coding;
 	struct fetch_decoding place;
 	uint64_t end, skip; /* where the encoded bytes end; decoded bytes to drop */
+};
+
+/* A header block that subsets are made of, in the batch's arena; those behind it go with each section. */
+struct fetch_block {
+	uint64_t at, len;
+	slice bytes; /* empty: none was read */
+	struct arena_mark mark;
 };
 
 struct fetch_job {
@@ -74,6 +83,8 @@ struct fetch_job {
 	const slice *keywords;
 	size_t keyword_count;
 	struct message_scan scan;
+	struct runs changed; /* found by the log, with CHANGEDSINCE */
+	struct message_found found;
 	unsigned items;
 	bool utf8, wants_summary;
 	struct out *out; /* of the piece at hand */
@@ -85,6 +96,10 @@ struct fetch_job {
 	enum err batch_err;
 	struct fetch_body body;
 	struct fetch_known *known; /* the session's, which waits; NULL: nothing is remembered */
+	struct fetch_block block;
+	size_t looked; /* bytes gone through for this piece that are not in it */
+	struct fetch_memo *memo;
+	uint64_t parsed, headers; /* bodies read for their summaries, bytes of header blocks */
 	struct blob_reader reader;
 	struct blob_ahead ahead;
 	bool row_begun, reader_open;
@@ -118,6 +133,8 @@ bool fetch_section_is_decoded(const struct imap_section *section);
  * come. */
 void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
 	const struct imap_section *section);
+/* So much was gone through that others on this worker should have their turn. */
+bool fetch_looked_enough(const struct fetch_job *job);
 /* More of it, until the piece is full or it is over. An error leaves a literal unfinished. */
 enum err fetch_section_more(struct fetch_job *job, const struct fetch_row *row) must_use;
 /* Bytes of the message as it was delivered; never none, unless `to` has no room. */

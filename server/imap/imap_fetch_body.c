@@ -4,15 +4,26 @@
  * The message as clients see it is the splice of its delivery and then the stored bytes; parts are
  * found in the summary, which counts from the stored bytes. Spans flow a piece at a time; header
  * subsets are made in memory, for headers are bounded. */
+#include "core/base/text.h"
 #include "proto/imap/render.h"
 #include "proto/mime/header.h"
 #include "server/imap/imap_fetch.h"
 
+#include <stdlib.h>
+
 enum {
 	AHEAD_ROWS = 32,
 	ROOM_MIN = 32 * 1024, /* in less of a piece nothing is read, if there is more */
-	HEADER_MAX = 2 * SUMMARY_HEADERS_MAX
+	HEADER_MAX = 2 * SUMMARY_HEADERS_MAX,
+	LOOKED_MAX = 1024 * 1024, /* bytes of headers, for one piece */
+	LOOK_PARTS = 4, /* so many bytes of the part tree are as quick as one of a header */
+	FEW_NAMES = 8,
 };
+
+bool fetch_looked_enough(const struct fetch_job *job)
+{
+	return job->looked >= LOOKED_MAX;
+}
 
 /* --- Reading ----------------------------------------------------------------------------------------- */
 
@@ -156,10 +167,40 @@ static bool find(const struct fetch_row *row, const struct imap_section *section
 
 /* --- Header subsets ---------------------------------------------------------------------------------- */
 
-static bool is_named(const struct imap_section *section, slice name)
+static int by_name(const void *a, const void *b)
 {
-	for (size_t i = 0; i < section->fields.len; i++)
-		if (slice_eq_nocase(section->fields.items[i], name))
+	const slice *p = a, *q = b;
+
+	if (p->len != q->len)
+		return p->len < q->len ? -1 : 1;
+	for (size_t i = 0; i < p->len; i++) {
+		int order = text_lower(p->ptr[i]) - text_lower(q->ptr[i]);
+
+		if (order)
+			return order;
+	}
+	return 0;
+}
+
+/* In order, where there are many: a header may have thousands of fields. */
+static struct imap_slices names_of(struct fetch_job *job, const struct imap_section *section)
+{
+	struct imap_slices names = section->fields;
+
+	if (names.len <= FEW_NAMES)
+		return names;
+	names.items = arena_array(&job->arena, slice, names.len);
+	memcpy(names.items, section->fields.items, names.len * sizeof(slice));
+	qsort(names.items, names.len, sizeof(slice), by_name);
+	return names;
+}
+
+static bool is_named(const struct imap_slices *names, slice name)
+{
+	if (names->len > FEW_NAMES)
+		return bsearch(&name, names->items, names->len, sizeof(slice), by_name) != NULL;
+	for (size_t i = 0; i < names->len; i++)
+		if (slice_eq_nocase(names->items[i], name))
 			return true;
 	return false;
 }
@@ -167,16 +208,38 @@ static bool is_named(const struct imap_section *section, slice name)
 /* RFC 9051 6.4.5: the blank line is always there. */
 static slice subset(struct fetch_job *job, const struct imap_section *section, slice block)
 {
+	struct imap_slices names = names_of(job, section);
 	bool want = section->text == IMAP_TEXT_FIELDS;
 	struct out o = out_arena(&job->arena);
 	struct header_field field;
 
+	job->looked += block.len;
 	block = header_skip_stray(block);
 	while (header_next(&block, &field))
-		if (is_named(section, field.name) == want)
+		if (is_named(&names, field.name) == want)
 			out_slice(&o, field.whole);
 	out_str(&o, "\r\n");
 	return out_written(&o);
+}
+
+/* Read once for all sections that want the same: a command may have a thousand of them. */
+static enum err read_block(struct fetch_job *job, const struct fetch_row *row,
+	const struct fetch_span *span, slice *out)
+{
+	struct fetch_block *b = &job->block;
+	enum err err = OK;
+
+	if (b->bytes.len && b->at == span->at && b->len == span->len) {
+		arena_rollback(&job->arena, b->mark);
+	} else {
+		arena_rollback(&job->arena, job->row_mark);
+		*b = (struct fetch_block){ .at = span->at, .len = span->len };
+		err = read_whole(job, row, span, &b->bytes);
+		job->headers += b->bytes.len;
+		b->mark = arena_mark(&job->arena);
+	}
+	*out = b->bytes;
+	return err;
 }
 
 /* --- Beginning -------------------------------------------------------------------------------------------- */
@@ -230,7 +293,8 @@ static void begin_subset(struct fetch_job *job, const struct fetch_row *row,
 {
 	slice block;
 
-	if (read_whole(job, row, span, &block)) {
+	if (read_block(job, row, span, &block)) {
+		job->block.bytes = SLICE("");
 		job->unreadable = true;
 		put_nothing(job, "NIL");
 		return;
@@ -258,7 +322,9 @@ void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
 		out_char(job->out, ' ');
 	imap_put_section(job->out, section);
 	out_char(job->out, ' ');
-	job->body = (struct fetch_body){ .section = section };
+	job->body = (struct fetch_body){ .section = section, .next = section->next };
+	if (section->part_len && row->has_summary)
+		job->looked += row->summary.parts.len / LOOK_PARTS;
 	if (!find(row, section, &span)) {
 		put_nothing(job, section->kind == IMAP_BINARY_SIZE ? "0" : "NIL");
 	} else if (open_reader(job, row)) {

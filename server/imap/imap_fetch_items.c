@@ -19,9 +19,26 @@ bool fetch_wants_summary(unsigned items)
 
 /* --- Summaries ---------------------------------------------------------------------------------------- */
 
+/* Made of the body; the next command may ask for the same one. */
+static slice make_row(struct fetch_job *job, uint64_t blob, struct arena *a)
+{
+	slice row = SLICE("");
+
+	job->parsed++;
+	if (!imap_summary_make(job->store, blob, a, &row))
+		fetch_memo_keep(&job->memo, blob, row);
+	return row;
+}
+
 void fetch_open_summary(struct fetch_job *job, slice stored, struct arena *a, struct fetch_row *row)
 {
-	row->has_summary = !imap_summary_open(job->store, stored, row->m.blob, a, &row->summary);
+	row->has_summary = stored.len && summary_open(stored, &row->summary);
+	if (row->has_summary)
+		return;
+	slice made = arena_dup(a, fetch_memo_row(job->memo, row->m.blob));
+	if (!made.len)
+		made = make_row(job, row->m.blob, a);
+	row->has_summary = made.len && summary_open(made, &row->summary);
 	job->unreadable = job->unreadable || !row->has_summary;
 }
 

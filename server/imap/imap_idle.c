@@ -3,6 +3,7 @@
  *
  * IDLE is a state of the session, not a command in progress: nothing is held for it but its tag. The
  * watch of the mailbox's view wakes the session; what is new is told on a fiber that ends. */
+#include "server/imap/imap_fetch_memo.h"
 #include "server/imap/imap_int.h"
 
 #include <stdlib.h>
@@ -60,6 +61,10 @@ enum verdict imap_do_idle(struct imap_session *s, const union imap_args *args)
 	memcpy(s->idle_tag, tag.ptr, tag.len);
 	s->idle_tag[tag.len] = '\0';
 	out_str(imap_out(s), "+ idling\r\n");
+	if (s->box) { /* who waits for mail holds as little as can be */
+		fetch_memo_free(s->box->memo);
+		s->box->memo = NULL;
+	}
 	imap_end_run(s);
 	s->input = IMAP_IN_IDLE;
 	s->bad = 0;

@@ -24,6 +24,10 @@ static const struct metric_row metric_rows[] = {
 	[IMAP_METRIC_BAD] = { "bad_total", METRIC_COUNTER, "Commands answered BAD" },
 	[IMAP_METRIC_BYTES_OUT] = { "big_bytes_total", METRIC_COUNTER,
 		"Bytes of answers that were sent in pieces" },
+	[IMAP_METRIC_PARSED] = { "bodies_parsed_total", METRIC_COUNTER,
+		"Bodies read by FETCH because their summary was too long to be kept" },
+	[IMAP_METRIC_HEADERS] = { "header_bytes_total", METRIC_COUNTER,
+		"Bytes of headers read by FETCH to tell some of their fields" },
 	[IMAP_METRIC_COMPRESSED] = { "compressed", METRIC_GAUGE, "Connections with COMPRESS" },
 };
 struct metric_table imap_metrics = METRIC_TABLE("imap", metric_rows);

@@ -21,19 +21,30 @@ static enum err read_all(struct store *st, uint64_t blob, struct summary_builder
 	return err;
 }
 
-enum err imap_summary_open(struct store *st, slice stored, uint64_t blob, struct arena *a,
-	struct summary *out)
+enum err imap_summary_make(struct store *st, uint64_t blob, struct arena *a, slice *out)
 {
 	struct out made = out_arena(a);
-
-	if (stored.len && summary_open(stored, out))
-		return OK;
 	struct summary_builder *b = summary_begin(a);
 	enum err err = read_all(st, blob, b);
+
 	if (err)
 		return err;
 	summary_end(b, &made);
-	return out_ok(&made) && summary_open(out_written(&made), out) ? OK : ERR_CORRUPT;
+	*out = out_written(&made);
+	return out_ok(&made) ? OK : ERR_CORRUPT;
+}
+
+enum err imap_summary_open(struct store *st, slice stored, uint64_t blob, struct arena *a,
+	struct summary *out)
+{
+	slice row;
+
+	if (stored.len && summary_open(stored, out))
+		return OK;
+	enum err err = imap_summary_make(st, blob, a, &row);
+	if (err)
+		return err;
+	return summary_open(row, out) ? OK : ERR_CORRUPT;
 }
 
 bool imap_summary_is(struct store *st, slice stored, uint64_t blob)

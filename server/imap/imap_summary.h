@@ -13,6 +13,8 @@ struct store;
  * blob_read says. */
 enum err imap_summary_open(struct store *st, slice stored, uint64_t blob, struct arena *a,
 	struct summary *out) must_use;
+/* Only the latter; the row that was made. */
+enum err imap_summary_make(struct store *st, uint64_t blob, struct arena *a, slice *out) must_use;
 
 /* A kept row is what the body gives. True also for a body that cannot be read, which is no fault of the
  * row's. */

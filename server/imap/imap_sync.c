@@ -180,9 +180,12 @@ enum err imap_put_changed(struct imap_session *s, const struct imap_changed *wha
 	struct gather g = { .what = what,
 		.highest = s->box->view->highest,
 		.rows = calloc(ROWS_A_TIME, sizeof(struct row)) };
+	struct runs uids = { 0 };
+	struct message_found found = { .uids = &uids };
 	struct message_scan scan = { .account = s->account,
 		.mailbox = s->box->view->watch.mailbox,
 		.changed_since = what->since,
+		.found = &found,
 		.each = gather_row,
 		.arg = &g };
 	enum err err = g.rows ? OK : ERR_NOMEM;
@@ -199,6 +202,7 @@ enum err imap_put_changed(struct imap_session *s, const struct imap_changed *wha
 			break;
 		scan.from = scan.next;
 	}
+	runs_done(&uids);
 	free(g.rows);
 	return err;
 }

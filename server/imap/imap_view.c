@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core/metric.h"
+#include "server/imap/imap_fetch_memo.h"
 #include "server/imap/imap_int.h"
 #include "store/message.h"
 
@@ -316,6 +317,7 @@ void imap_box_free(struct imap_box *box)
 	free(box->saved);
 	free(box->own);
 	free(box->parts);
+	fetch_memo_free(box->memo);
 	free(box);
 }
 

@@ -20,6 +20,7 @@
 #include "store/watch.h"
 
 struct fetch_known;
+struct fetch_memo;
 struct imap_session;
 
 struct imap_view {
@@ -59,6 +60,7 @@ struct imap_box {
 	modseq *own; /* changes of ours not yet passed by `told`, ascending; on the heap */
 	uint32_t own_len, own_cap;
 	struct fetch_known *parts; /* imap_fetch.h; on the heap; NULL: none */
+	struct fetch_memo *memo;   /* imap_fetch_memo.h */
 };
 
 /* --- Asking: of the session's selected mailbox --- */

@@ -350,6 +350,55 @@ Test(message, a_keyword_that_no_message_gets_is_not_made)
 	runs_done(&set);
 }
 
+static bool take_two(void *arg, const struct message_row *row)
+{
+	struct scanned *out = arg;
+
+	if (out->len == 2)
+		return false;
+	out->rows[out->len++] = row->m;
+	return true;
+}
+
+/* A million changed messages are told a thousand at a time: the log is read for the first thousand only. So
+ * what is written to it meanwhile is not found by the calls that go on, and is by a new scan. */
+Test(message, a_scan_of_changes_that_goes_on_does_not_read_the_log_again)
+{
+	struct runs changed = { 0 };
+	struct message_found found = { .uids = &changed };
+	modseq first;
+
+	fill(9);
+	cr_assert_eq(store_flags("1", MESSAGE_ADD, MESSAGE_SEEN, "", &first), OK);
+	cr_assert_eq(store_flags("2,4:6,8", MESSAGE_ADD, MESSAGE_SEEN, "", NULL), OK);
+	sync_all(box.st, ALICE);
+	scan(MAILBOX_INBOX, 0); /* makes room for rows */
+	struct message_scan s = { .account = ALICE,
+		.mailbox = MAILBOX_INBOX,
+		.changed_since = first,
+		.found = &found,
+		.each = take_two,
+		.arg = &all };
+	const uint32_t want[][2] = { { 2, 4 }, { 5, 6 }, { 8, 0 } };
+	for (size_t i = 0; i < array_len(want); i++) {
+		all.len = 0;
+		cr_assert_eq(message_scan(box.st, &s), OK);
+		cr_assert_eq(all.len, want[i][1] ? 2u : 1u);
+		for (size_t n = 0; n < all.len; n++)
+			cr_expect_eq(all.rows[n].uid, want[i][n]);
+		s.from = s.next;
+		cr_assert_eq(store_flags("7,9", i % 2 ? MESSAGE_REMOVE : MESSAGE_ADD, MESSAGE_DRAFT,
+				     "", NULL),
+			OK);
+		sync_all(box.st, ALICE);
+	}
+	cr_expect_eq(s.next, 0u);
+	cr_expect_eq(changed.count, 5u);
+	runs_done(&changed);
+	scan(MAILBOX_INBOX, first);
+	cr_expect_eq(all.len, 7u);
+}
+
 Test(message, keywords_end_at_a_limit)
 {
 	char name[16];
