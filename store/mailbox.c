@@ -17,10 +17,11 @@ wall_ms mailbox_clock(void)
 
 void mailbox_put_runs(struct out *o, const struct runs *runs)
 {
+	struct runs_walk walk = { .set = runs };
 	struct run run;
 	uint32_t last = 0;
 
-	for (uint32_t from = 1; from && runs_next(runs, from, &run); from = run.last + 1)
+	while (runs_walk_next(&walk, &run))
 		keys_put_run(o, &last, &run);
 }
 

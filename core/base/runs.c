@@ -571,6 +571,50 @@ bool runs_add(struct runs *r, uint32_t n)
 	return runs_add_range(r, n, n);
 }
 
+/* Behind all others, and touching none of them: a whole leaf, where there is as much. */
+static bool append_leaf(struct runs *r, const struct run *runs, uint16_t len)
+{
+	struct path p;
+	struct leaf *leaf;
+	uint32_t count = 0;
+
+	if (!run_insert(r, runs[0]))
+		return false;
+	descend(r, UINT32_MAX, &p);
+	leaf = leaf_of(p.step[0].node);
+	if (len > leaf->cap - (leaf->len - 1)) {
+		leaf = leaf_new(leaf, (uint16_t)(leaf->len - 1 + len));
+		if (!leaf)
+			return false;
+		leaf_moved(r, &p, leaf);
+		p.step[0].node = node_of(leaf);
+	}
+	memcpy(leaf->runs + leaf->len, runs + 1, (size_t)(len - 1) * sizeof(*runs));
+	for (uint16_t i = 1; i < len; i++)
+		count += size_of(runs[i]);
+	leaf->len = (uint16_t)(leaf->len + len - 1);
+	r->runs += (uint32_t)len - 1;
+	recount(r, &p, count);
+	return true;
+}
+
+/* The first leaf is filled, then one run after the other begins a leaf of its own: cut_at leaves full
+ * nodes behind. */
+bool runs_build(struct runs *r, struct run_list list)
+{
+	must(!r->root);
+	for (size_t at = 0; at < list.len;) {
+		uint16_t len = (uint16_t)MIN(list.len - at, (size_t)(at ? FAN - 1 : FAN));
+
+		if (!append_leaf(r, list.runs + at, len)) {
+			runs_done(r);
+			return false;
+		}
+		at += len;
+	}
+	return true;
+}
+
 /* A hole inside one run; undone when the second half finds no memory. */
 static bool punch(struct runs *r, const struct path *p, struct run run, struct run hole)
 {
@@ -630,6 +674,24 @@ bool runs_next(const struct runs *r, uint32_t from, struct run *out)
 	if (!find(r, from, &p, &run))
 		return false;
 	*out = (struct run){ .first = MAX(run.first, from), .last = run.last };
+	return true;
+}
+
+/* A walk goes down the tree once a leaf. */
+bool runs_walk_next(struct runs_walk *w, struct run *out)
+{
+	struct path p;
+
+	if (w->at == w->end) {
+		uint32_t from = w->end ? w->end[-1].last + 1 : MAX(w->from, 1u);
+
+		if (from == 0 || !find(w->set, from, &p, out))
+			return false;
+		w->at = &leaf_of(p.step[0].node)->runs[p.step[0].at];
+		w->end = leaf_of(p.step[0].node)->runs + leaf_of(p.step[0].node)->len;
+	}
+	*out = *w->at++;
+	out->first = MAX(out->first, w->from);
 	return true;
 }
 

@@ -42,6 +42,8 @@ bool runs_remove(struct runs *r, uint32_t n) must_use;
 bool runs_remove_range(struct runs *r, uint32_t first, uint32_t last) must_use;
 /* *r must be empty. */
 bool runs_copy(struct runs *r, const struct runs *from) must_use;
+/* *r must be empty: becomes the list, in time that its length alone decides. */
+bool runs_build(struct runs *r, struct run_list list) must_use;
 
 bool runs_has(const struct runs *r, uint32_t n);
 /* How many members are <= n: the sequence number of n, if it is a member. */
@@ -55,5 +57,15 @@ uint32_t runs_last(const struct runs *r);
 /* The first run that has a member >= from, cut so that it begins there; false: there is none.
  * To see all: from = 1, then out->last + 1 (until that is 0). The set may change in between. */
 bool runs_next(const struct runs *r, uint32_t from, struct run *out);
+
+/* The same for a set that does not change in between: a step costs the same however large the set is.
+ * Zeroed but for the set, and where to begin: as `from` above. */
+struct runs_walk {
+	const struct runs *set;
+	uint32_t from;
+	/* private */
+	const struct run *at, *end; /* what is left of a leaf */
+};
+bool runs_walk_next(struct runs_walk *w, struct run *out);
 
 #endif

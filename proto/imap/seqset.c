@@ -183,13 +183,14 @@ void imap_put_runs(struct out *o, struct run_list list)
 
 void imap_put_runs_of(struct out *o, const struct runs *set, uint32_t first, uint32_t last)
 {
+	struct runs_walk walk = { .set = set, .from = first };
 	struct run run;
-	uint32_t from = first;
+	bool begun = false;
 
-	while (from && runs_next(set, from, &run) && run.first <= last) {
+	while (runs_walk_next(&walk, &run) && run.first <= last) {
 		run.last = MIN(run.last, last);
-		put_run(o, run, from == first);
-		from = run.last + 1;
+		put_run(o, run, !begun);
+		begun = true;
 	}
 }
 
@@ -305,14 +306,12 @@ struct run_list run_list_existing(struct arena *a, struct run_list list, const s
 	struct run_builder b = { .a = a };
 	struct run run;
 
-	for (size_t i = 0; i < list.len; i++)
-		for (uint32_t from = list.runs[i].first;
-			from && runs_next(uids, from, &run) && run.first <= list.runs[i].last;) {
-			uint32_t last = MIN(run.last, list.runs[i].last);
+	for (size_t i = 0; i < list.len; i++) {
+		struct runs_walk walk = { .set = uids, .from = list.runs[i].first };
 
-			run_builder_add(&b, run.first, last);
-			from = last + 1;
-		}
+		while (runs_walk_next(&walk, &run) && run.first <= list.runs[i].last)
+			run_builder_add(&b, run.first, MIN(run.last, list.runs[i].last));
+	}
 	return run_builder_list(&b);
 }
 

@@ -226,9 +226,10 @@ static enum err mark_seen(struct imap_session *s, struct fetch_job *job)
 static struct run_list list_of(struct arena *a, const struct runs *set)
 {
 	struct run_builder b = { .a = a };
+	struct runs_walk walk = { .set = set };
 	struct run r;
 
-	for (uint32_t from = 1; from && runs_next(set, from, &r); from = r.last + 1)
+	while (runs_walk_next(&walk, &r))
 		run_builder_add(&b, r.first, r.last);
 	return run_builder_list(&b);
 }

@@ -173,10 +173,12 @@ static enum err run_all(struct imap_session *s, struct lane *lanes, unsigned cou
 	return err;
 }
 
-/* As many to each, in order. False: no memory. */
-static bool share(struct run_list list, struct lane *lanes, unsigned count)
+/* As many to each, in order: runs that are cut once or more. False: no memory. */
+static bool share(struct imap_session *s, struct run_list list, struct lane *lanes, unsigned count)
 {
 	uint64_t each = (run_list_count(list) + count - 1) / count, room = each;
+	struct run *runs = arena_array(&s->arena, struct run, list.len + count);
+	struct run_list lane = { .runs = runs };
 
 	for (size_t i = 0; i < list.len; i++) {
 		uint64_t first = list.runs[i].first, last = list.runs[i].last;
@@ -184,16 +186,20 @@ static bool share(struct run_list list, struct lane *lanes, unsigned count)
 		while (first <= last) {
 			uint64_t n = MIN(last - first + 1, room);
 
-			if (!runs_add_range(&lanes->uids, (uint32_t)first,
-				    (uint32_t)(first + n - 1)))
-				return false;
+			*runs++ = (struct run){ (uint32_t)first, (uint32_t)(first + n - 1) };
 			first += n;
 			room -= n;
-			lanes += !room;
-			room = room ? room : each;
+			if (room)
+				continue;
+			lane.len = (size_t)(runs - lane.runs);
+			if (!runs_build(&lanes++->uids, lane))
+				return false;
+			lane.runs = runs;
+			room = each;
 		}
 	}
-	return true;
+	lane.len = (size_t)(runs - lane.runs);
+	return !lane.len || runs_build(&lanes->uids, lane);
 }
 
 static void lane_init(struct imap_session *s, struct find_run *run, struct lane *l)
@@ -234,7 +240,7 @@ enum err find_run(struct imap_session *s, struct find_run *run)
 	if (!run->plan->uids.len)
 		return OK;
 	lanes = arena_array(&s->arena, struct lane, count);
-	enum err err = share(run->plan->uids, lanes, count) ? OK : ERR_NOMEM;
+	enum err err = share(s, run->plan->uids, lanes, count) ? OK : ERR_NOMEM;
 	for (unsigned i = 0; i < count; i++) {
 		lanes[i].number = i;
 		lane_init(s, run, &lanes[i]);

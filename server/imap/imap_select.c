@@ -80,9 +80,10 @@ static void put_opened(struct imap_session *s, const struct mailbox *m)
 static struct run_list list_of(struct imap_session *s, const struct runs *set)
 {
 	struct run_builder b = { .a = &s->arena };
+	struct runs_walk walk = { .set = set };
 	struct run r;
 
-	for (uint32_t from = 1; from && runs_next(set, from, &r); from = r.last + 1)
+	while (runs_walk_next(&walk, &r))
 		run_builder_add(&b, r.first, r.last);
 	return run_builder_list(&b);
 }

@@ -87,10 +87,11 @@ static enum err tell_vanished(struct imap_session *s)
 {
 	struct arena a = { 0 };
 	struct run_builder b = { .a = &a };
+	struct runs_walk walk = { .set = &s->box->pending };
 	struct run r;
 	enum err err;
 
-	for (uint32_t from = 1; from && runs_next(&s->box->pending, from, &r); from = r.last + 1)
+	while (runs_walk_next(&walk, &r))
 		run_builder_add(&b, r.first, r.last);
 	runs_done(&s->box->pending);
 	s->box->pending = (struct runs){ 0 };

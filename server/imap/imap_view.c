@@ -369,12 +369,11 @@ uint32_t imap_seq_to_uid(const struct imap_session *s, uint32_t seq)
 static void add_known(struct run_builder *b, const struct imap_box *box, uint32_t first,
 	uint32_t last)
 {
+	struct runs_walk walk = { .set = &box->view->uids, .from = first };
 	struct run r;
 
 	last = MIN(last, box->told_uid);
-	for (uint32_t from = first;
-		from && from <= last && runs_next(&box->view->uids, from, &r) && r.first <= last;
-		from = r.last + 1)
+	while (first <= last && runs_walk_next(&walk, &r) && r.first <= last)
 		run_builder_add(b, r.first, MIN(r.last, last));
 }
 
@@ -409,6 +408,14 @@ static bool written_seqs(struct imap_session *s, const struct imap_seqset *set,
 	return true;
 }
 
+struct run_list imap_set_as_written(struct imap_session *s, const struct imap_seqset *set)
+{
+	struct run known = { 1, s->box->told_uid };
+	struct run_list window = { .runs = &known, .len = known.last > 0 };
+
+	return run_list_both(&s->arena, written_uids(s, set), window);
+}
+
 bool imap_set_to_uids(struct imap_session *s, const struct imap_seqset *set, struct run_list *out,
 	bool *out_gone)
 {
@@ -438,21 +445,63 @@ struct run_list imap_known_uids(struct imap_session *s)
 	return run_builder_list(&b);
 }
 
+/* A walk along the view that knows the number of each run's first uid: where much of a large mailbox is
+ * asked for, ranks need not be looked up one by one. */
+struct numbering {
+	const struct imap_box *box;
+	struct runs_walk walk;
+	struct run run;
+	uint32_t seq, view_seq; /* of run.first, with what is pending and without */
+	bool there;
+};
+
+enum { STEPS_BEFORE_SEEK = 16 };
+
+static void number_run(struct numbering *n)
+{
+	n->seq = n->view_seq + (n->there ? runs_rank(&n->box->pending, n->run.first) : 0);
+}
+
+static void numbering_step(struct numbering *n)
+{
+	n->view_seq += n->run.last - n->run.first + 1;
+	n->there = runs_walk_next(&n->walk, &n->run);
+	number_run(n);
+}
+
+/* To the run that ends at or behind `uid`; uids ascend. */
+static void numbering_seek(struct numbering *n, uint32_t uid)
+{
+	for (unsigned i = 0; i < STEPS_BEFORE_SEEK && n->there && n->run.last < uid; i++)
+		numbering_step(n);
+	if (n->there && n->run.last >= uid)
+		return;
+	n->walk = (struct runs_walk){ .set = &n->box->view->uids, .from = uid };
+	n->there = runs_walk_next(&n->walk, &n->run);
+	n->view_seq = n->there ? runs_rank(&n->box->view->uids, n->run.first) : 0;
+	number_run(n);
+}
+
 /* Uids side by side in the view are numbers side by side, unless a pending one stands between. */
 struct run_list imap_uids_to_seqs(struct imap_session *s, struct run_list uids)
 {
 	struct run_builder b = { .a = &s->arena };
-	const struct imap_box *box = s->box;
-	struct run r;
+	struct numbering n = { .box = s->box };
 
 	for (size_t i = 0; i < uids.len; i++) {
-		uint32_t last = MIN(uids.runs[i].last, box->told_uid);
+		uint32_t first = uids.runs[i].first;
+		uint32_t last = MIN(uids.runs[i].last, s->box->told_uid);
 
-		for (uint32_t from = uids.runs[i].first; from && from <= last &&
-			runs_next(&box->view->uids, from, &r) && r.first <= last;
-			from = r.last + 1) {
-			r.last = MIN(r.last, last);
-			run_builder_add(&b, rank(box, r.first), rank(box, r.last));
+		if (first > last)
+			break;
+		for (numbering_seek(&n, first); n.there && n.run.first <= last;
+			numbering_step(&n)) {
+			uint32_t seq = n.seq + (MAX(first, n.run.first) - n.run.first);
+
+			run_builder_add(&b, seq,
+				seq + MIN(last, n.run.last) - MAX(first, n.run.first));
+			if (n.run.last >= last)
+				break;
 		}
 	}
 	return run_builder_list(&b);
@@ -460,10 +509,7 @@ struct run_list imap_uids_to_seqs(struct imap_session *s, struct run_list uids)
 
 bool imap_runs_of(struct run_list list, struct runs *out)
 {
-	for (size_t i = 0; i < list.len; i++)
-		if (!runs_add_range(out, list.runs[i].first, list.runs[i].last))
-			return false;
-	return true;
+	return runs_build(out, list);
 }
 
 bool imap_save_result(struct imap_session *s, struct run_list uids)

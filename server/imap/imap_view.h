@@ -77,6 +77,9 @@ uint32_t imap_seq_to_uid(const struct imap_session *s, uint32_t seq);
  * the set were expunged by others and are left out (RFC 2180 4.1: NO [EXPUNGEISSUED]). */
 bool imap_set_to_uids(struct imap_session *s, const struct imap_seqset *set, struct run_list *out,
 	bool *out_gone);
+/* A set of uids as the client wrote it, up to the last that the session knows, whether they are there or not:
+ * for changes that pass over those that are not. In s->arena. */
+struct run_list imap_set_as_written(struct imap_session *s, const struct imap_seqset *set);
 /* Uids as the session numbers them; those it does not know are left out. In s->arena. */
 struct run_list imap_uids_to_seqs(struct imap_session *s, struct run_list uids);
 /* Copies of what the session knows to be there, for calls that wait (a view may change meanwhile). */

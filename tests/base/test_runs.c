@@ -3,6 +3,7 @@
 #include "core/base/runs.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 
 static struct arena arena;
 
@@ -144,6 +145,60 @@ Test(runs, many_holes_made_from_the_end_and_filled)
 	cr_assert_eq(r.count, 2 * MANY - 1);
 	cr_assert_eq(r.height, 0);
 	runs_done(&r);
+}
+
+/* Walked and built anew, from everywhere, a set is what runs_next says of it. */
+static void check_walk(const struct runs *r, uint32_t from)
+{
+	struct runs_walk walk = { .set = r, .from = from };
+	struct run run, want;
+	uint32_t at = MAX(from, 1u);
+
+	while (runs_walk_next(&walk, &run)) {
+		cr_assert(at && runs_next(r, at, &want));
+		cr_assert(run.first == want.first && run.last == want.last, "%u-%u, not %u-%u",
+			run.first, run.last, want.first, want.last);
+		at = run.last + 1;
+	}
+	cr_assert(!at || !runs_next(r, at, &want));
+}
+
+static void check_build(uint32_t len, bool to_the_end)
+{
+	struct run *list = calloc(len + 1, sizeof(*list));
+	struct runs built = { 0 }, added = { 0 };
+
+	for (uint32_t i = 0; i < len; i++) {
+		list[i] = (struct run){ .first = 3 + 10 * i, .last = 3 + 10 * i + i % 7 };
+		if (to_the_end && i == len - 1)
+			list[i].last = UINT32_MAX;
+		cr_assert(runs_add_range(&added, list[i].first, list[i].last));
+	}
+	cr_assert(runs_build(&built, (struct run_list){ .runs = list, .len = len }));
+	cr_assert(built.count == added.count && built.runs == len);
+	check_walk(&built, 0);
+	for (uint32_t n = 1; n < 10 * len + 20; n += 1 + n / 97) {
+		cr_assert_eq(runs_rank(&built, n), runs_rank(&added, n), "%u of %u", n, len);
+		cr_assert_eq(runs_nth(&built, n), runs_nth(&added, n));
+		if (n % 50 < 10)
+			check_walk(&built, n);
+	}
+	/* It is a set like any other. */
+	for (uint32_t i = 0; i < len; i += 3)
+		cr_assert(runs_remove_range(&built, list[i].first, list[i].first + i % 7) &&
+			runs_add(&built, 1 + 10 * i) && runs_has(&built, 1 + 10 * i));
+	runs_done(&built);
+	runs_done(&added);
+	free(list);
+}
+
+Test(runs, built_in_one_go_and_walked)
+{
+	const uint32_t lens[] = { 0, 1, 3, 63, 64, 65, 126, 127, 128, 190, 4000, 4033, 9000 };
+
+	for (size_t i = 0; i < array_len(lens); i++)
+		for (int end = 0; end < 2; end++)
+			check_build(lens[i], end);
 }
 
 Test(runs, appending_fills_its_leaves)
