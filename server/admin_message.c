@@ -283,15 +283,15 @@ static enum err expunge(struct change *c, const struct runs *uids)
 	struct message_expunge args = {
 		.account = c->at.account, .mailbox = c->at.mailbox.id, .uids = uids, .any = true
 	};
+	struct message_gone out = { .more = true };
 	enum err err = OK;
 
-	for (bool more = true; more && !err;) {
+	while (out.more && !err) {
 		struct runs gone = { 0 };
-		struct message_gone out = { .gone = &gone };
 
+		out.gone = &gone;
 		err = message_expunge(c->admin->store, &args, &out);
 		c->count += gone.count;
-		more = out.more;
 		runs_done(&gone);
 	}
 	return err;

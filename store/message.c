@@ -127,6 +127,21 @@ enum err message_store(struct store *st, const struct message_store *args, modse
 	return err;
 }
 
+/* As many runs as one record names; the first uid that is left, 0: none is. */
+static uint32_t put_some_runs(struct out *o, const struct runs *uids, uint32_t from)
+{
+	struct runs_walk walk = { .set = uids, .from = from };
+	struct run run;
+	uint32_t last = 0;
+
+	for (unsigned left = MESSAGE_CHANGE_MAX; runs_walk_next(&walk, &run); left--) {
+		if (!left)
+			return run.first;
+		keys_put_run(o, &last, &run);
+	}
+	return 0;
+}
+
 enum err message_expunge(struct store *st, const struct message_expunge *args,
 	struct message_gone *out)
 {
@@ -138,16 +153,22 @@ enum err message_expunge(struct store *st, const struct message_expunge *args,
 		.mailbox = args->mailbox,
 		.mode = args->any,
 		.all = !args->uids };
-	enum err err = run_set(st, &c, args->uids, &a, &ran);
+	struct out runs = out_heap(args->uids ? MESSAGE_CHANGE_MAX * RUN_BYTES : 0);
+	uint32_t rest = args->uids ? put_some_runs(&runs, args->uids, out->next) : 0;
 
+	c.runs = out_written(&runs);
+	enum err err = out_ok(&runs) ? mailbox_run(st, &c, &a, &ran) : ERR_NOMEM;
 	if (!err && !take_u8(&ran.outcome, &more))
 		err = ERR_CORRUPT;
 	if (!err && !mailbox_take_runs(ran.outcome, out->gone))
 		err = ERR_NOMEM;
 	if (!err) {
 		out->pos = ran.pos;
-		out->more = more;
+		out->more = more || rest;
+		/* Those that went are the first of the set. */
+		out->next = args->uids && more ? runs_last(out->gone) + 1 : rest;
 	}
+	out_heap_done(&runs);
 	arena_done(&a);
 	return err;
 }

@@ -103,12 +103,13 @@ struct message_expunge {
 	const struct runs *uids; /* NULL: all */
 	bool any;                /* false: only those with MESSAGE_DELETED */
 };
-/* `gone` (initialised) gets the uids that went; more than MESSAGE_CHANGE_MAX are left for another call:
- * *out_more. */
+/* `gone` (initialised) gets the uids that went. More than MESSAGE_CHANGE_MAX of them, or runs to look in, are
+ * left for another call, with the same struct: no record grows with the set, and none is long at work. */
 struct message_gone {
 	struct runs *gone;
 	modseq pos;
 	bool more;
+	uint32_t next; /* in and out, 0 at first: where to go on in the set */
 };
 enum err message_expunge(struct store *st, const struct message_expunge *args,
 	struct message_gone *out) must_use;

@@ -31,22 +31,21 @@ enum err imap_remove_marked(struct imap_session *s, const struct runs *uids, uin
 	struct message_expunge args = {
 		.account = s->account, .mailbox = s->box->view->watch.mailbox, .uids = uids
 	};
-	enum err err;
-	bool more;
+	struct message_gone result = { .more = true };
+	enum err err = OK;
 
-	do {
+	while (!err && result.more) {
 		struct runs gone = { 0 };
-		struct message_gone result = { .gone = &gone };
 
+		result.gone = &gone;
 		err = message_expunge(imap_store_of(s), &args, &result);
 		if (!err && gone.count) {
 			imap_wrote(s, result.pos);
 			imap_view_gone(s, &gone);
 			*out_count += gone.count;
 		}
-		more = result.more;
 		runs_done(&gone);
-	} while (!err && more);
+	}
 	return err;
 }
 
@@ -58,7 +57,7 @@ enum verdict imap_do_expunge(struct imap_session *s, const union imap_args *args
 	enum err err = OK;
 
 	if (s->run->uid) {
-		(void)imap_set_to_uids(s, &args->expunge.set, &list, NULL); /* uids are never bad */
+		list = imap_set_as_written(s, &args->expunge.set);
 		err = imap_runs_of(list, &uids) ? OK : ERR_NOMEM;
 	}
 	if (!err && (!s->run->uid || uids.count))

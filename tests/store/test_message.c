@@ -65,6 +65,26 @@ static struct mailbox inbox(void)
 	return m;
 }
 
+static void copy_all_once(void)
+{
+	struct runs set = runs_of("1:4294967295"), source = { 0 };
+	struct message_copy args = {
+		.account = ALICE, .from = MAILBOX_INBOX, .to = MAILBOX_INBOX, .uids = &set
+	};
+	struct message_copied out = { .source = &source };
+
+	cr_assert_eq(message_copy(box.st, &args, &out), OK);
+	runs_done(&set);
+	runs_done(&source);
+}
+
+/* At least so many, by copies of those that are there. */
+static void fill_more(uint32_t count)
+{
+	for (uint32_t have = inbox().messages; have < count; have = inbox().messages)
+		copy_all_once();
+}
+
 static void scan(uint32_t mailbox, modseq since)
 {
 	struct message_scan s = { .account = ALICE,
@@ -347,6 +367,46 @@ Test(message, a_keyword_that_no_message_gets_is_not_made)
 	args.unchanged_since = first - 1;
 	cr_assert_eq(message_store(box.st, &args, NULL), OK);
 	cr_expect_eq(keyword_count(), 1u, "one passes");
+	runs_done(&set);
+}
+
+/* Each record names so many runs and no more, whatever the set; what is left is looked at by the next. */
+Test(message, a_large_set_is_expunged_by_several_records)
+{
+	enum { RUNS = MESSAGE_CHANGE_MAX + 900 };
+	struct runs set = { 0 }, gone = { 0 };
+	struct message_expunge args = {
+		.account = ALICE, .mailbox = MAILBOX_INBOX, .uids = &set, .any = true
+	};
+	struct message_gone out = { .gone = &gone };
+	char buf[256];
+
+	fill(9);
+	for (uint32_t i = 0; i < RUNS; i++) /* most are of no message */
+		cr_assert(runs_add(&set, i < 4 ? 2 + 2 * i : 100 + 2 * i));
+	cr_assert_eq(message_expunge(box.st, &args, &out), OK);
+	cr_expect(out.more);
+	cr_expect_eq(out.next, 100u + 2 * MESSAGE_CHANGE_MAX, "%u", out.next);
+	cr_assert_eq(message_expunge(box.st, &args, &out), OK);
+	cr_expect(!out.more && !out.next);
+	cr_expect_str_eq(runs_text(&gone, buf), "2,4,6,8");
+	cr_expect_str_eq(live(), "1,3,5,7,9");
+	/* More messages than one record removes, in one run of the set. */
+	runs_done(&gone);
+	runs_done(&set);
+	gone = set = (struct runs){ 0 };
+	fill_more(MESSAGE_CHANGE_MAX + 1);
+	uint32_t count = inbox().messages;
+	cr_assert(runs_add_range(&set, 1, UINT32_MAX));
+	out = (struct message_gone){ .gone = &gone };
+	cr_assert_eq(message_expunge(box.st, &args, &out), OK);
+	cr_expect(out.more);
+	cr_expect_eq(gone.count, (uint32_t)MESSAGE_CHANGE_MAX);
+	cr_assert_eq(message_expunge(box.st, &args, &out), OK);
+	cr_expect(!out.more);
+	cr_expect_eq(gone.count, count);
+	cr_expect_str_eq(live(), "");
+	runs_done(&gone);
 	runs_done(&set);
 }
 
