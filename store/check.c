@@ -71,7 +71,10 @@ void check_gap(void *arg, const struct journal_gap *gap)
 
 	if (gap->frames)
 		snprintf(frames, sizeof(frames), "%llu", (unsigned long long)gap->frames);
-	if (gap->named == gap->before)
+	if (!gap->segment)
+		check_say(ck, "journal: its end is missing: what stood behind segment %u is lost",
+			gap->before);
+	else if (gap->named == gap->before)
 		check_say(ck, "journal: segment %u is damaged: %s of its frames are lost",
 			gap->named, frames);
 	else
@@ -319,9 +322,11 @@ static enum err look_at_journal(struct check *ck)
 	snprintf(st->path, sizeof(st->path), "%s", st->opt.path);
 	st->opt.path = st->path;
 	enum err err = layout_open(st, &is_new);
-	struct journal_look look = {
-		.options = &st->opt, .store_id = st->id, .each = check_gap, .arg = ck
-	};
+	struct journal_look look = { .options = &st->opt,
+		.store_id = st->id,
+		.position = err ? 0 : check_index_farthest(st),
+		.each = check_gap,
+		.arg = ck };
 
 	if (!err && !is_new)
 		err = journal_look(&look);

@@ -407,6 +407,15 @@ journal_pos index_position(const struct index *ix)
 	return least;
 }
 
+journal_pos index_farthest(const struct index *ix)
+{
+	journal_pos most = 0;
+
+	for (unsigned i = 0; ix && i < ix->count; i++)
+		most = MAX(most, shard_position(&ix->shards[i]));
+	return most;
+}
+
 uint64_t index_lag(const struct index *ix)
 {
 	return atomic_load_explicit(&ix->lag, memory_order_relaxed);

@@ -64,6 +64,8 @@ void index_fault_feed(unsigned count);
 void index_advance(struct index *ix, journal_pos pos, bool commit);
 /* Everything before this is committed in every shard (in this one). Any thread. */
 journal_pos index_position(const struct index *ix);
+/* The same of the shard that is ahead of all; 0 for NULL. */
+journal_pos index_farthest(const struct index *ix);
 journal_pos index_shard_position(const struct index *ix, unsigned shard);
 /* Bytes fed and not yet committed, for admission control. Any thread. */
 uint64_t index_lag(const struct index *ix);

@@ -155,19 +155,21 @@ void journal_close(struct journal *j);
 
 /* --- What is missing: of a journal that is not open. Blocks --- */
 struct journal_gap {
-	uint32_t segment; /* before this one something is missing */
-	uint32_t named;   /* the one it says it follows */
+	uint32_t segment; /* before this one something is missing; 0: the end of all is */
+	uint32_t named;   /* the one it says it follows, or the last that the index knows of */
 	uint32_t before;  /* the one that is there instead, or the same, cut short; 0: none */
 	uint64_t frames;  /* acknowledged and not there; 0: nobody knows */
 };
 struct journal_look {
 	const struct store_options *options; /* with the path; `home` as when it is opened */
 	uint64_t store_id;
-	bool heads_only; /* whole segments that are not there, no more: quick */
-	bool mend;       /* join the ends, so that the journal can be opened */
+	journal_pos position; /* how far the index came; 0: not known */
+	bool heads_only;      /* whole segments that are not there, no more: quick */
+	bool mend;            /* join the ends, so that the journal can be opened */
 	void (*each)(void *arg, const struct journal_gap *gap); /* newest first; may be NULL */
 	void *arg;
-	size_t gaps;        /* out */
+	size_t gaps;   /* out */
+	bool end_lost; /* out: one of them, found now: the index came farther than the journal goes */
 	journal_pos replay; /* out: where a replay for the queue begins */
 	journal_pos end; /* out: behind the newest gap, joined ones among them; 0: there is none */
 };

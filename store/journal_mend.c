@@ -52,7 +52,9 @@ static size_t newest_to(const struct look *l, uint32_t number)
 	return best;
 }
 
-static enum err last_frame(struct look *l, size_t slot, struct frame_head *out)
+/* The last good frame of it, and where that ends. */
+static enum err last_frame(struct look *l, size_t slot, struct frame_head *out,
+	journal_pos *out_end)
 {
 	struct scan scan = { .segment = &l->slots[slot],
 		.store_id = l->args->store_id,
@@ -60,10 +62,11 @@ static enum err last_frame(struct look *l, size_t slot, struct frame_head *out)
 	enum err err = journal_scan(&scan);
 
 	*out = scan.last;
+	*out_end = pos_of(scan.number, scan.at);
 	return err;
 }
 
-static enum err write_head(struct look *l, size_t slot)
+static enum err write_head(struct look *l, struct segment *to, struct frame_head *head)
 {
 	char *buf = file_buffer(FRAME_ALIGN);
 	struct frame_writer fw;
@@ -71,8 +74,8 @@ static enum err write_head(struct look *l, size_t slot)
 	if (!buf)
 		return ERR_NOMEM;
 	frame_begin(&fw, buf);
-	size_t len = frame_end(&fw, &l->heads[slot]);
-	enum err err = l->home->rewrite(&l->slots[slot], slice_of(buf, len), 0);
+	size_t len = frame_end(&fw, head);
+	enum err err = l->home->rewrite(to, slice_of(buf, len), 0);
 
 	file_buffer_free(buf);
 	return err;
@@ -96,7 +99,48 @@ static enum err tell(struct look *l, size_t slot, size_t before, uint64_t last)
 		return OK;
 	head->prior_segment = gap.before;
 	head->prior_seq = before < l->len ? last : head->seq - 1;
-	return write_head(l, slot);
+	return write_head(l, &l->slots[slot], head);
+}
+
+/* What the index has of records that are gone stays, so new ones must stand behind them: in a segment with
+ * a number that was never given. */
+static enum err begin_anew(struct look *l, const struct frame_head *last)
+{
+	struct frame_head head = { .store_id = l->args->store_id,
+		.seq = last->seq + 2,
+		.replay = last->seq ? last->replay : l->args->position,
+		.prior_seq = MAX(last->seq, UINT64_C(1)),
+		.prior_segment = last->segment,
+		.segment = journal_segment_of(l->args->position) + 1,
+		.oldest = last->oldest,
+		.kind = FRAME_SEGMENT };
+	struct segment made;
+	uint32_t slot = 0;
+
+	for (size_t i = 0; i < l->len; i++)
+		slot = MAX(slot, l->slots[i].slot + 1);
+	enum err err = l->home->make(l->home, l->args->options, slot, &made);
+	if (err)
+		return err;
+	err = write_head(l, &made, &head);
+	l->home->drop(&made, l->args->options, false);
+	return err;
+}
+
+/* The newest segment ends with frame `last`, at `end`; zeroes: there is none. */
+static enum err look_at_end(struct look *l, const struct frame_head *last, journal_pos end)
+{
+	struct journal_gap gap = { .named = journal_segment_of(l->args->position),
+		.before = last->segment };
+
+	if (l->args->position <= end)
+		return OK;
+	l->args->gaps++;
+	l->args->end_lost = true;
+	l->args->end = l->args->position;
+	if (l->args->each)
+		l->args->each(l->args->arg, &gap);
+	return l->args->mend ? begin_anew(l, last) : OK;
 }
 
 /* One link of the chain. *slot becomes the one before it, or l->len at the begin of all. */
@@ -104,6 +148,7 @@ static enum err look_back(struct look *l, size_t *slot)
 {
 	const struct frame_head *head = &l->heads[*slot];
 	struct frame_head last = { 0 };
+	journal_pos end;
 	enum err err = OK;
 	size_t here = *slot;
 
@@ -119,7 +164,7 @@ static enum err look_back(struct look *l, size_t *slot)
 		*slot = l->len;
 	bool named = *slot < l->len && l->heads[*slot].segment == head->prior_segment;
 	if (*slot < l->len && !(named && l->args->heads_only))
-		err = last_frame(l, *slot, &last);
+		err = last_frame(l, *slot, &last, &end);
 	if (err || (named && (l->args->heads_only || last.seq >= head->prior_seq)))
 		return err;
 	return tell(l, here, *slot, last.seq);
@@ -129,17 +174,20 @@ enum err journal_look(struct journal_look *args)
 {
 	struct look l = { .args = args,
 		.home = args->options->home ? args->options->home : &segment_files };
-	struct frame_head end;
+	struct frame_head last = { 0 };
+	journal_pos end = 0;
 	enum err err = list_heads(&l);
 	size_t slot = err ? l.len : newest_to(&l, UINT32_MAX);
 
 	args->gaps = 0;
+	args->end_lost = false;
 	args->end = args->replay = 0;
-	if (slot < l.len) {
-		err = last_frame(&l, slot, &end);
-		l.oldest = end.oldest;
-		args->replay = end.replay;
-	}
+	if (slot < l.len)
+		err = last_frame(&l, slot, &last, &end);
+	l.oldest = last.oldest;
+	args->replay = last.replay;
+	if (!err)
+		err = look_at_end(&l, &last, end);
 	while (!err && slot < l.len)
 		err = look_back(&l, &slot);
 	drop_slots(&l);

@@ -263,7 +263,7 @@ static enum err settle(struct recover *rc, const struct scan *end)
 	j->next_seq = end->last.seq + 1;
 	j->next_number = end->number + 1;
 	atomic_store(&j->durable, durable);
-	if (position > durable)
+	if (index_farthest(j->index) > durable)
 		return ERR_CORRUPT; /* the index knows of records that are not there */
 	if (!j->opt->read_only) {
 		enum err err = rewrite_last(s, end);

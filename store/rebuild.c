@@ -21,8 +21,9 @@ struct rebuild {
 	struct store *st; /* half open: no archive, no mover */
 	journal_pos last; /* of the records fed so far */
 	uint64_t fed;
-	journal_pos lost_to,
-		replay; /* what a journal with a gap lacks ends there; see journal_look */
+	/* As journal_look found them: */
+	journal_pos lost_to, replay;
+	bool end_lost, mended;
 };
 
 /* --- Putting the old one aside --- */
@@ -182,6 +183,23 @@ static void tell_gap(struct rebuild *rb, bool snapshot, bool *out_gap)
 		(unsigned long long)have, (unsigned long long)begin);
 }
 
+static enum err mend_journal(struct rebuild *rb, journal_pos position)
+{
+	struct journal_look look = { .options = &rb->st->opt,
+		.store_id = rb->st->id,
+		.position = position,
+		.mend = true,
+		.each = check_gap,
+		.arg = rb->ck };
+	enum err err = journal_look(&look);
+
+	rb->lost_to = MAX(rb->lost_to, look.end);
+	rb->replay = look.replay;
+	rb->mended |= look.gaps > 0;
+	rb->end_lost |= look.end_lost;
+	return err;
+}
+
 static enum err rebuild_index(struct rebuild *rb, bool *out_gap)
 {
 	enum err err = put_aside(rb->st, "index");
@@ -199,6 +217,8 @@ static enum err rebuild_index(struct rebuild *rb, bool *out_gap)
 	}
 	if (!err)
 		err = open_index(rb);
+	if (!err) /* the copy may know more than the journal has */
+		err = mend_journal(rb, index_farthest(rb->st->index));
 	if (!err)
 		tell_gap(rb, snapshot, out_gap);
 	if (!err)
@@ -477,36 +497,36 @@ static enum err fill_gap(struct check *ck, journal_pos lost_to)
 
 /* --- A journal with a gap --- */
 
-static enum err mend_journal(struct rebuild *rb, bool *out_mended)
+static enum err open_old_index(struct store *st)
 {
-	struct journal_look look = { .options = &rb->st->opt,
-		.store_id = rb->st->id,
-		.mend = true,
-		.each = check_gap,
-		.arg = rb->ck };
-	enum err err = journal_look(&look);
+	char path[STORE_PATH];
+	struct index_open args = {
+		.path = path, .options = &st->opt, .store_id = st->id, .shards = st->shards
+	};
 
-	rb->lost_to = look.end;
-	rb->replay = look.replay;
-	*out_mended = look.gaps > 0;
-	return err;
+	return store_path(st, path, "index") ? index_open(&args, &st->index) : ERR_INVALID;
+}
+
+static void close_old_index(struct store *st)
+{
+	index_close(st->index);
+	st->index = NULL;
+}
+
+journal_pos check_index_farthest(struct store *st)
+{
+	journal_pos farthest = open_old_index(st) ? 0 : index_farthest(st->index);
+
+	close_old_index(st);
+	return farthest;
 }
 
 /* An index that had applied what was lost knows more than any that could be made now. */
 static bool index_knows(struct rebuild *rb)
 {
-	char path[STORE_PATH];
-	struct store *st = rb->st;
-	struct index_open args = {
-		.path = path, .options = &st->opt, .store_id = st->id, .shards = st->shards
-	};
+	bool knows = !open_old_index(rb->st) && index_position(rb->st->index) >= rb->lost_to;
 
-	if (!store_path(st, path, "index") || index_open(&args, &st->index))
-		return false;
-	bool knows = index_position(st->index) >= rb->lost_to;
-
-	index_close(st->index);
-	st->index = NULL;
+	close_old_index(rb->st);
 	return knows;
 }
 
@@ -520,7 +540,13 @@ static enum err keep_index(const struct rebuild *rb)
 	if (err)
 		return err;
 	check_say(ck, "index: it knows what was lost, and stays");
-	err = check_hold_unfinished(ck, rb->replay, rb->lost_to);
+	/* But behind its own end it knows nothing. */
+	if (rb->end_lost)
+		err = hold_all(ck);
+	if (!err && rb->end_lost)
+		err = renew_all(ck);
+	if (!err)
+		err = check_hold_unfinished(ck, rb->replay, rb->lost_to);
 	if (!err)
 		err = store_snapshot(ck->st);
 	store_close(ck->st);
@@ -532,7 +558,7 @@ enum err check_rebuild(struct check *ck)
 {
 	struct store *st = calloc(1, sizeof(*st));
 	struct rebuild rb = { .ck = ck, .st = st };
-	bool is_new = false, gap = false, mended = false, keep = false;
+	bool is_new = false, gap = false, keep = false;
 
 	if (!st)
 		return ERR_NOMEM;
@@ -545,8 +571,8 @@ enum err check_rebuild(struct check *ck)
 	if (!err)
 		err = layout_rebuilding(st, true);
 	if (!err)
-		err = mend_journal(&rb, &mended);
-	keep = !err && mended && index_knows(&rb);
+		err = mend_journal(&rb, check_index_farthest(st));
+	keep = !err && rb.mended && index_knows(&rb);
 	if (!err && !keep)
 		err = rebuild_index(&rb, &gap);
 	if (!err)

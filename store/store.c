@@ -211,12 +211,20 @@ static void say_gap(struct store *st, char *out, size_t bytes)
 	struct store_options options = st->opt;
 	struct journal_look look = { .options = &options,
 		.store_id = st->id,
+		.position = index_farthest(st->index),
 		.heads_only = true,
 		.each = keep_gap,
 		.arg = &gap };
 
 	options.read_only = true;
-	if (journal_look(&look) == OK && look.gaps)
+	enum err err = journal_look(&look);
+	if (!err && look.end_lost)
+		snprintf(out, bytes,
+			"its end is missing, behind segment %u: a file of the folder journal was "
+			"lost or "
+			"overwritten; `fsck` tells more, `fsck --rebuild` brings back the rest",
+			gap.before);
+	else if (!err && look.gaps)
 		snprintf(out, bytes,
 			"segment %u is missing, and %u follows it: a file of the folder journal "
 			"was "

@@ -299,3 +299,107 @@ Test(gap, a_lost_segment_and_a_lost_index)
 	for (size_t i = 0; i < array_len(harms); i++)
 		lose_segment(&harms[i], true);
 }
+
+/* --- The end ------------------------------------------------------------------------------- */
+
+static void newest_is_refused(const struct harm *h)
+{
+	char why[512] = "";
+	struct store_open args = {
+		.options = &box.options, .ops = &keep_all, .why = why, .why_bytes = sizeof(why)
+	};
+	struct check_report report;
+
+	cr_expect_eq(store_open(&args, &box.st), ERR_CORRUPT, "%s", h->why);
+	box.st = NULL;
+	cr_expect(strstr(why, "its end is missing") && strstr(why, "fsck"), "%s: %s", h->why, why);
+	cr_expect_eq(fsck(false, &report), CHECK_LOST, "%s", h->why);
+	cr_expect(strstr(findings, "its end is missing"), "%s: %s", h->why, findings);
+}
+
+static void index_goes_on(const char *name)
+{
+	struct domain d = { .name = slice_str(name) };
+	struct blob_ref more;
+	enum err err = OK;
+
+	cr_expect_eq(put_message(box.st, 77, SIZE, &more), OK);
+	cr_expect(message_is(box.st, more.id, 77, SIZE));
+	cr_expect_gt(journal_segment_of(more.id), lost, "a position is never given twice");
+	store_release(box.st, &more);
+	cr_expect_eq(domain_put(box.st, &d, ROW_PUT), OK);
+	cr_expect(domain_find(box.st, d.name, &err), "%s", name);
+}
+
+/* What was ended there may be said to be under way by what is left, so nothing goes by itself. */
+static void all_else_is_held(const struct harm *h)
+{
+	struct schedule_totals totals;
+	struct schedule_entry e;
+	enum err err = OK;
+
+	memset(replayed, 0, sizeof(replayed));
+	others = 0;
+	box_open(&box, &follow, NULL);
+	for (unsigned i = 0; i < COUNT; i++) {
+		bool gone = journal_segment_of(refs[i].id) >= lost;
+
+		cr_expect(entry_of(&refs[i], &e), "%s: entry %u", h->why, i);
+		cr_expect_eq(message_is(box.st, refs[i].id, i, SIZE), !gone, "%s: body %u", h->why,
+			i);
+	}
+	cr_expect(entry_of(&extras[BEFORE], &e) && e.state == SCHEDULE_HELD);
+	cr_expect_not(entry_of(&extras[DELIVERED], &e), "its end is known");
+	cr_expect_eq(replayed[BEFORE] + replayed[DELIVERED] + others, 0u, "%s", h->why);
+	cr_expect(domain_find(box.st, SLICE("late.test"), &err), "%s", h->why);
+	cr_assert_eq(schedule_totals(box.st, &totals), OK);
+	cr_expect_eq(totals.waiting, 0u);
+	index_goes_on("new.test");
+	box_close(&box);
+}
+
+static void lose_end(const struct harm *h)
+{
+	struct check_report report;
+
+	make_store();
+	lost = journal_segment_of(extras[BEHIND].id);
+	h->do_it();
+	newest_is_refused(h);
+	cr_expect_eq(fsck(true, &report), CHECK_LOST, "%s", h->why);
+	all_else_is_held(h);
+	enum check_result after = fsck(false, &report);
+	cr_expect_eq(after, report.missing_bodies + report.bad_bodies ? CHECK_LOST : CHECK_CLEAN);
+	cr_expect_neq(fsck(true, &report), CHECK_DAMAGED);
+	all_else_is_held(h);
+	box_remove(&box);
+}
+
+Test(gap, a_lost_end_is_told_and_passed_over)
+{
+	for (size_t i = 0; i < array_len(harms); i++)
+		if (harms[i].whole)
+			lose_end(&harms[i]);
+}
+
+Test(gap, a_journal_that_is_gone_leaves_the_index)
+{
+	const struct harm all = { .why = "gone", .whole = true };
+	struct check_report report;
+	char command[600];
+	enum err err = OK;
+
+	make_store();
+	lost = journal_segment_of(extras[BEHIND].id);
+	snprintf(command, sizeof(command), "rm %s/journal/slot-*", box.dir.path);
+	cr_assert_eq(system(command), 0);
+	newest_is_refused(&all);
+	cr_expect_eq(fsck(true, &report), CHECK_LOST);
+	for (int i = 0; i < 2; i++) {
+		box_open(&box, &follow, NULL);
+		cr_expect(domain_find(box.st, SLICE("late.test"), &err));
+		index_goes_on(i ? "new.test" : "newer.test");
+		box_close(&box);
+	}
+	box_remove(&box);
+}
