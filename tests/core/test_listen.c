@@ -388,6 +388,26 @@ Test(listen, unix_sockets)
 	run_on_workers(1, body_unix);
 }
 
+Test(listen, what_is_no_socket_is_left_alone)
+{
+	char dir[] = "/tmp/listen-XXXXXX", path[64], text[8] = "";
+	struct addr at = { .kind = ADDR_UNIX, .path = path };
+	int fd;
+
+	cr_assert(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/file", dir);
+	FILE *file = fopen(path, "w+");
+	cr_assert(file);
+	fputs("mine", file);
+	fflush(file);
+	cr_expect_eq(listen_open(&at, 0, &fd), ERR_EXISTS);
+	rewind(file);
+	cr_expect(fgets(text, sizeof(text), file) && strcmp(text, "mine") == 0);
+	fclose(file);
+	cr_expect_eq(unlink(path), 0, "it is there still");
+	rmdir(dir);
+}
+
 static _Atomic unsigned per_worker[2];
 static struct addr shared_at;
 

@@ -40,16 +40,12 @@ Test(inuse, lines_of_the_table)
 	cr_assert_not(inuse_parse("", &at, &inode));
 }
 
-Test(inuse, others_count_and_we_do_not)
+/* Holds the socket for us, which we close, until the descriptor that comes back is closed. */
+static pid_t give_away(int fd, int *out_until)
 {
-	struct addr loopback = addr_ip4(0x7f000001, 0), any = addr_ip4(0, 0), at;
-	int fd, ready[2], status;
+	int ready[2];
 	char byte;
 
-	cr_assert_eq(listen_open(&loopback, 5, &fd), OK);
-	at = listen_addr(fd);
-	any.port = at.port;
-	cr_assert_not(inuse_by_others(&at), "our own");
 	cr_assert_eq(pipe(ready), 0);
 	pid_t pid = fork();
 
@@ -60,10 +56,52 @@ Test(inuse, others_count_and_we_do_not)
 	}
 	close(ready[0]);
 	close(fd);
-	cr_assert(inuse_by_others(&at));
-	cr_assert(inuse_by_others(&any), "every address covers it");
-	close(ready[1]);
+	*out_until = ready[1];
+	return pid;
+}
+
+static void take_back(pid_t pid, int until)
+{
+	int status;
+
+	close(until);
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert_eq(status, 0);
+}
+
+Test(inuse, others_count_and_we_do_not)
+{
+	struct addr loopback = addr_ip4(0x7f000001, 0), any = addr_ip4(0, 0), at;
+	int fd, until;
+
+	cr_assert_eq(listen_open(&loopback, 5, &fd), OK);
+	at = listen_addr(fd);
+	any.port = at.port;
+	cr_assert_not(inuse_by_others(&at), "our own");
+	pid_t pid = give_away(fd, &until);
+
+	cr_assert(inuse_by_others(&at));
+	cr_assert(inuse_by_others(&any), "every address covers it");
+	take_back(pid, until);
 	cr_assert_not(inuse_by_others(&at));
+}
+
+Test(inuse, a_unix_socket_that_answers_is_in_use)
+{
+	char dir[] = "/tmp/inuse-XXXXXX", path[64];
+	struct addr at = { .kind = ADDR_UNIX, .path = path };
+	int fd, until;
+
+	cr_assert(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/sock", dir);
+	cr_assert_not(inuse_by_others(&at), "nothing is there");
+	cr_assert_eq(listen_open(&at, 5, &fd), OK);
+	cr_assert_not(inuse_by_others(&at), "our own");
+	pid_t pid = give_away(fd, &until);
+
+	cr_assert(inuse_by_others(&at));
+	take_back(pid, until);
+	cr_assert_not(inuse_by_others(&at), "only its name is left");
+	unlink(path);
+	rmdir(dir);
 }
