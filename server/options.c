@@ -75,7 +75,8 @@ static const struct conf_row service_rows[] = {
 		.doc = "Become this user once the ports are bound" },
 	{ "group", CONF_STRING, AT(group), 0, "",
 		.doc = "Become this group; empty: the user's own" },
-	{ "listen", CONF_STRUCTS, AT(listen), CONF_RELOAD, .max = 256, .sub = &listen_table,
+	{ "listen", CONF_STRUCTS, AT(listen), CONF_RELOAD, .min = 1, .max = 256,
+		.sub = &listen_table,
 		.doc = "Listeners; absent: smtp, submission, submissions, pop3, pop3s, imap and "
 		       "imaps on "
 		       "their standard ports" },

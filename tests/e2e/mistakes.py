@@ -59,6 +59,16 @@ def data_is_a_folder():
 
 
 @suite.test
+def no_listener_is_not_all_of_them():
+    with Place() as place:
+        server = Ringpost(place)
+        server.config["listen"] = []
+        server.write_config()
+        done = ringpost("check", "--config", server.config_path)
+        assert done.returncode == 1 and "`listen` must be " in done.stderr and "at least 1" in done.stderr, done
+
+
+@suite.test
 def a_socket_is_not_taken_from_anybody():
     with Place() as place, Place() as other, Ringpost(place) as server:
         server.config["listen"].append({"address": f"unix:{place.file('lmtp.sock')}", "service": "lmtp"})
