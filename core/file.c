@@ -293,6 +293,18 @@ void file_op_sync(struct worker *w, struct file_op *fo)
 
 /* --- Who runs it --- */
 
+/* The kernel takes no more of one hint than it reads ahead by itself. */
+enum { EXPECT_BYTES = 128 * 1024 };
+
+void file_expect(struct file *f, uint64_t offset, uint64_t len)
+{
+	if (f->direct || sim_active())
+		return;
+	for (uint64_t done = 0; done < len; done += EXPECT_BYTES)
+		(void)posix_fadvise(f->fd, (off_t)(offset + done),
+			(off_t)MIN(len - done, (uint64_t)EXPECT_BYTES), POSIX_FADV_WILLNEED);
+}
+
 /* So much of the page cache may be read in one turn; then everybody else runs once. */
 enum { CACHED_MAX = 1 << 20, CACHED_CALL = 4096 };
 

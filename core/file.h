@@ -44,6 +44,9 @@ enum err file_read(struct file *f, void *buf, size_t len, uint64_t offset,
 	size_t *out_len) must_use;
 enum err file_readv(struct file *f, const struct iovec *iov, unsigned iov_len, uint64_t offset,
 	size_t *out_len) must_use;
+/* A hint: these bytes are going to be read, so the disk may fetch them meanwhile. It may wait a moment, so not
+ * on a worker; nothing depends on it. */
+void file_expect(struct file *f, uint64_t offset, uint64_t len);
 /* All of it or an error. `flags`: 0 or FILE_DSYNC. */
 enum err file_write(struct file *f, slice bytes, uint64_t offset, unsigned flags) must_use;
 enum err file_writev(struct file *f, const struct iovec *iov, unsigned iov_len, uint64_t offset,

@@ -58,6 +58,8 @@ struct archive_span {
 	uint64_t offset, len; /* absolute in the file */
 };
 enum err archive_read(struct archive *ar, struct archive_span span, void *buf) must_use;
+/* The span is going to be read: as file_expect. */
+void archive_expect(struct archive *ar, struct archive_span span);
 
 /* --- The mover: serial jobs, or a thread without a worker --- */
 /* Open a copy; then its bytes (meta first, then body) in pieces; then end. Not durable before

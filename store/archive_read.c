@@ -102,25 +102,59 @@ static enum err open_file(struct archive *ar, uint32_t number, struct file **out
 	return archive_path(ar, path, number) ? file_open(path, FILE_READ, out) : ERR_INVALID;
 }
 
-enum err archive_read(struct archive *ar, struct archive_span span, void *buf)
+/* Opened, and perhaps kept in its slot; ended by let_go. */
+struct using
 {
-	struct arc_file *f = slot_of(ar, span.segment);
-	struct file *file = NULL;
-	bool kept = enter(f, span.segment);
+	struct arc_file *slot;
+	struct file *file;
+	bool kept;
+};
+
+static enum err use(struct archive *ar, uint32_t number, struct using *out)
+{
+	struct arc_file *f = slot_of(ar, number);
 	enum err err = OK;
 
-	if (!kept) {
-		err = open_file(ar, span.segment, &file);
+	*out = (struct using){ .slot = f, .kept = enter(f, number) };
+	if (!out->kept) {
+		err = open_file(ar, number, &out->file);
 		if (err)
 			return err;
-		kept = keep(f, span.segment, file);
+		out->kept = keep(f, number, out->file);
 	}
+	if (out->kept)
+		out->file = f->file;
+	return OK;
+}
+
+static void let_go(struct using *u)
+{
+	if (u->kept)
+		atomic_fetch_sub(&u->slot->users, 1);
+	else
+		file_close(u->file);
+}
+
+enum err archive_read(struct archive *ar, struct archive_span span, void *buf)
+{
+	struct using u;
+	enum err err = use(ar, span.segment, &u);
+
+	if (err)
+		return err;
 	atomic_fetch_add(&ar->reads, 1);
 	if (span.len)
-		err = file_read(kept ? f->file : file, buf, span.len, span.offset, NULL);
-	if (kept)
-		atomic_fetch_sub(&f->users, 1);
-	else
-		file_close(file);
+		err = file_read(u.file, buf, span.len, span.offset, NULL);
+	let_go(&u);
 	return err;
+}
+
+void archive_expect(struct archive *ar, struct archive_span span)
+{
+	struct using u;
+
+	if (use(ar, span.segment, &u))
+		return;
+	file_expect(u.file, span.offset, span.len);
+	let_go(&u);
 }

@@ -97,6 +97,16 @@ static inline bool blob_is_ahead(const struct blob_ahead *ahead, uint64_t id)
 {
 	return ahead->len && id >= ahead->from && id <= ahead->last;
 }
+/* Bodies in the archive that are going to be read soon, in this order: the disk fetches them meanwhile, those
+ * that lie side by side in one go. Zeroed is ready; blob_expect_end behind the last one. On a helper
+ * thread; nothing depends on it. `bytes`: so much of each. */
+struct blob_stretch {
+	struct store *store;
+	uint32_t segment;
+	uint64_t from, end;
+};
+void blob_expect(struct blob_stretch *s, const struct blob_reader *r, uint64_t bytes);
+void blob_expect_end(struct blob_stretch *s);
 /* It is not in the journal any more: opening it reads an index, which may block. */
 bool blob_is_archived(const struct store *st, uint64_t id);
 /* Next bytes of the body into caller's memory; *out_len 0 at its end. From RAM it does not wait. A

@@ -154,6 +154,37 @@ void blob_read_ahead(struct blob_ahead *ahead, struct store *st, const struct bl
 	ahead->last = last;
 }
 
+/* What lies between two of them is read along, if it is not much. */
+enum { STRETCH_GAP = 32 * 1024, STRETCH_MAX = 1024 * 1024 };
+
+void blob_expect_end(struct blob_stretch *s)
+{
+	struct archive_span span = {
+		.segment = s->segment, .offset = s->from, .len = s->end - s->from
+	};
+
+	if (s->store)
+		archive_expect(s->store->archive, span);
+	s->store = NULL;
+}
+
+void blob_expect(struct blob_stretch *s, const struct blob_reader *r, uint64_t bytes)
+{
+	uint64_t end = r->archive_at + MIN(bytes, r->ref.size);
+
+	if (!r->archive_segment)
+		return;
+	if (s->store && r->archive_segment == s->segment && r->archive_at >= s->from &&
+		r->archive_at <= s->end + STRETCH_GAP && end <= s->from + STRETCH_MAX) {
+		s->end = MAX(s->end, end);
+		return;
+	}
+	blob_expect_end(s);
+	*s = (struct blob_stretch){
+		.store = r->store, .segment = r->archive_segment, .from = r->archive_at, .end = end
+	};
+}
+
 bool blob_is_archived(const struct store *st, uint64_t id)
 {
 	return !journal_has(st->journal, id);

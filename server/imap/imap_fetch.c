@@ -19,6 +19,9 @@ enum {
 	BATCH_BARE_ROWS = 512,
 	BATCH_BYTES = 256 * 1024,
 	AHEAD_BYTES = 64 * 1024,
+	EXPECT_BYTES = 4 * 1024 * 1024,
+	EXPECT_EACH = 256 * 1024, /* what follows in a long body the kernel reads ahead by itself */
+	HEAD_BYTES = 16 * 1024,
 };
 
 /* --- Rendering rows: on a helper thread ------------------------------------------------------------ */
@@ -80,6 +83,27 @@ static void find_archived(struct fetch_job *job)
 	}
 }
 
+/* The disk is asked for what comes next while what came before is sent; again when half of that is. */
+static void expect_more(void *arg)
+{
+	struct fetch_job *job = arg;
+	struct blob_stretch stretch = { 0 };
+	uint64_t bytes = 0;
+
+	job->expect_at = job->len;
+	while (job->expected < job->len && bytes < EXPECT_BYTES) {
+		const struct fetch_row *row = &job->rows[job->expected++];
+		uint64_t part = job->heads_only ? HEAD_BYTES : EXPECT_EACH;
+
+		if (row->reader)
+			blob_expect(&stretch, row->reader, part);
+		bytes += row->reader ? MIN(row->m.size, part) : 0;
+		if (bytes >= EXPECT_BYTES / 2)
+			job->expect_at = MIN(job->expect_at, job->expected);
+	}
+	blob_expect_end(&stretch);
+}
+
 static void read_batch(void *arg)
 {
 	struct fetch_job *job = arg;
@@ -93,6 +117,8 @@ static void read_batch(void *arg)
 	job->scan.from = job->scan.next;
 	job->last_batch = job->scan.next == 0;
 	find_archived(job);
+	job->expected = 0;
+	expect_more(job);
 	/* Without the memory each body is read by itself. */
 	if (job->len > 1 && !job->ahead.buf) {
 		job->ahead.buf = malloc(AHEAD_BYTES);
@@ -145,6 +171,8 @@ static enum err render_sections(struct imap_flow *flow, struct out *o, bool *mor
 	*more = true;
 	while (!err && !imap_flow_full(o) && !fetch_looked_enough(job)) {
 		if (job->at < job->len) {
+			if (job->at == job->expect_at && !job->row_begun)
+				job_run(expect_more, job);
 			err = render_message(job);
 			job->midway = err != OK;
 		} else if (job->last_batch) {
@@ -320,6 +348,14 @@ static bool wants_summary(const struct imap_fetch *fetch, unsigned items)
 	return false;
 }
 
+static bool wants_heads_only(const struct imap_fetch *fetch)
+{
+	for (const struct imap_section *s = fetch->sections; s; s = s->next)
+		if (!fetch_section_is_head(s))
+			return false;
+	return true;
+}
+
 /* Without the memory nothing is remembered. */
 static struct fetch_known *known_parts(struct imap_box *box)
 {
@@ -351,6 +387,7 @@ enum verdict imap_do_fetch(struct imap_session *s, const union imap_args *args)
 	job.wants_summary = wants_summary(fetch, job.items);
 	job.flow.render = sections ? render_sections : render_rows;
 	job.flow.on_fiber = sections && !decodes(fetch);
+	job.heads_only = wants_heads_only(fetch);
 	if (decodes(fetch))
 		job.known = known_parts(s->box);
 	job.scan = (struct message_scan){ .account = s->account,

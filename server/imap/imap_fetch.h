@@ -93,6 +93,8 @@ struct fetch_job {
 	struct arena_mark row_mark; /* what one message's sections took goes with it */
 	struct fetch_row *rows;
 	size_t len, cap, at;
+	size_t expected, expect_at; /* rows the disk was asked for; where to ask again */
+	bool heads_only;            /* bodies are not read to their ends */
 	enum err batch_err;
 	struct fetch_body body;
 	struct fetch_known *known; /* the session's, which waits; NULL: nothing is remembered */
@@ -127,6 +129,8 @@ void fetch_open_summary(struct fetch_job *job, slice stored, struct arena *a,
 /* --- imap_fetch_body.c --- */
 /* All of the message as it is: nothing must be known of its parts. */
 bool fetch_section_is_whole(const struct imap_section *section);
+/* The begin of the message, or less. */
+bool fetch_section_is_head(const struct imap_section *section);
 /* BINARY: not as it is stored. */
 bool fetch_section_is_decoded(const struct imap_section *section);
 /* The name of the section and, when it is short, all of it; job->body.section is set while bytes are to

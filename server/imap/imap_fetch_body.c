@@ -313,6 +313,12 @@ bool fetch_section_is_whole(const struct imap_section *section)
 		what_of_kind(section) == SECTION_ALL;
 }
 
+bool fetch_section_is_head(const struct imap_section *section)
+{
+	return !section->part_len && !fetch_section_is_decoded(section) &&
+		what_of_kind(section) == SECTION_HEADER;
+}
+
 void fetch_section_begin(struct fetch_job *job, struct fetch_row *row,
 	const struct imap_section *section)
 {

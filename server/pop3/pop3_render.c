@@ -12,6 +12,7 @@
 #include "core/job.h"
 
 enum { LINE_ROOM = 128, AHEAD_ROWS = 32 };
+enum { EXPECT_BYTES = 4 * 1024 * 1024, EXPECT_EACH = 256 * 1024 }; /* of bodies in the archive */
 
 static struct pop3_drop *drop_of(struct pop3_work *k)
 {
@@ -74,6 +75,9 @@ static enum err name_uids(struct pop3_work *k, struct runs *uids, unsigned *want
 /* Bodies in the archive are found by its index, which is not to be read on a worker. */
 static void find_archived(struct pop3_work *k)
 {
+	struct blob_stretch stretch = { 0 };
+	uint64_t expected = 0;
+
 	for (unsigned i = 0; i < k->row_count; i++) {
 		struct pop3_row *row = &k->rows[i];
 		struct blob_reader r;
@@ -83,7 +87,11 @@ static void find_archived(struct pop3_work *k)
 			continue;
 		row->archived = arena_alloc(&k->arena, sizeof(r));
 		*row->archived = r;
+		if (expected < EXPECT_BYTES)
+			blob_expect(&stretch, row->archived, EXPECT_EACH);
+		expected += MIN(row->size, (uint64_t)EXPECT_EACH);
 	}
+	blob_expect_end(&stretch);
 }
 
 /* On a helper thread. */

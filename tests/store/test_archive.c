@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The archive by itself: its map made again over holes and damage, compaction, open files. */
 #include "store/archive_int.h"
+#include "store/store_int.h"
 #include "tests/store/store_support.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum how { NEW, AGAIN, REBUILD };
 enum { SEGMENT = 256 * 1024, META = 20 };
@@ -297,6 +301,70 @@ Test(archive, files_kept_open_are_few_and_let_go)
 }
 
 /* An empty map is no map: bodies would be gone without a word. */
+/* How many pages of a segment are in memory; `drop`: after as many as possible were dropped. */
+static size_t pages_there(struct place *p, uint32_t segment, bool drop)
+{
+	unsigned char pages[SEGMENT / 4096 + 1] = { 0 };
+	char path[512];
+	size_t there = 0;
+
+	snprintf(path, sizeof(path), "%s/%08u", p->dir.path, segment);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	off_t size = lseek(fd, 0, SEEK_END);
+	if (drop) {
+		cr_assert_eq(fdatasync(fd), 0);
+		cr_assert_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	}
+	void *map = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
+	cr_assert_neq(map, MAP_FAILED);
+	cr_assert_eq(mincore(map, (size_t)size, pages), 0);
+	munmap(map, (size_t)size);
+	close(fd);
+	for (size_t i = 0; i < array_len(pages); i++)
+		there += pages[i] & 1;
+	return there;
+}
+
+/* On a file system in memory all is there at once, and nothing is said by this. */
+Test(archive, bodies_that_are_expected_are_fetched_with_what_lies_between)
+{
+	enum { BODIES = 10, BYTES = 20000 };
+	struct blob_stretch stretch = { 0 };
+	struct store st = { 0 };
+	struct place p;
+	size_t there;
+
+	make(&p);
+	for (uint64_t id = 1; id <= BODIES; id++)
+		put(&p, id, BYTES);
+	cr_assert_eq(archive_commit(p.ar), OK);
+	st.archive = p.ar;
+	there = pages_there(&p, 1, true);
+	for (uint64_t id = 1; id <= BODIES; id += 1 + (id % 3 == 0)) {
+		struct blob_reader r = { .store = &st };
+		struct archive_place at;
+
+		cr_assert_eq(archive_find(p.ar, id, &at), OK);
+		cr_assert_eq(at.segment, 1u);
+		r.archive_segment = at.segment;
+		r.archive_at = at.offset;
+		r.ref.size = at.body_len;
+		blob_expect(&stretch, &r, UINT64_MAX);
+		cr_expect(stretch.from < stretch.end, "all of them are one stretch");
+	}
+	size_t wanted = (size_t)(stretch.end - stretch.from) / 4096;
+	cr_expect_gt(wanted, (size_t)(BODIES - 2) * BYTES / 4096);
+	cr_expect_eq(pages_there(&p, 1, false), there, "nothing is fetched before its end");
+	blob_expect_end(&stretch);
+	for (unsigned i = 0; i < 1000 && pages_there(&p, 1, false) < wanted; i++)
+		usleep(10 * 1000);
+	cr_expect_geq(pages_there(&p, 1, false), wanted);
+	blob_expect(&stretch, &(struct blob_reader){ .store = &st, .archive_segment = 99 }, 10);
+	blob_expect_end(&stretch);
+	done(&p);
+}
+
 Test(archive, a_map_that_vanished_is_damage)
 {
 	struct archive_open args = { .segment_bytes = SEGMENT };
