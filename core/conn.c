@@ -287,7 +287,7 @@ static bool try_free(struct conn *c)
 /* The peer has ended its side and everything it sent was seen. */
 static bool input_over(const struct conn *c)
 {
-	return c->eof && conn_may_deliver(c);
+	return c->eof && conn_may_deliver(c) && !(c->deflate && conn_deflate_paused(c));
 }
 
 static void settle(struct conn *c)

@@ -23,6 +23,7 @@ enum {
 	PACKER_BYTES = 192 << 10, /* of addresses; what zlib takes of it is less */
 	UNPACKER_BYTES = 64 << 10,
 	SPARE_MAX = 4,
+	TURN_BYTES = 32 << 10, /* unpacked for one connection before others have their turn */
 };
 
 /* --- Memory of states: each in a block of its own, so that they leave no holes between what lives long --- */
@@ -104,6 +105,7 @@ struct conn_deflate {
 	size_t plain_cap;
 	bool unflushed;        /* the packer holds bytes */
 	bool more;             /* the unpacker may hold bytes */
+	bool paused;           /* there is more, after the others' turn */
 	struct conn_hold hold; /* bytes not yet unpacked */
 	slice raw;             /* unread, in `hold` or in a receive buffer */
 	struct timer quiet;
@@ -275,11 +277,12 @@ static bool unpack_piece(struct conn_deflate *d, char *buf, size_t cap)
 	return false;
 }
 
-/* As much as somebody takes: a bomb grows no further than the owner's own limits. */
+/* As much as somebody takes: a bomb grows no further than the owner's own limits. Nor does one whose owner
+ * takes it all hold up others: a segment may stand for a thousand times its bytes. */
 static void unpack(struct conn_deflate *d)
 {
 	struct conn *c = d->c;
-	size_t cap;
+	size_t cap, done = 0;
 	char *buf = bufs_get(c->w, BUFS_LARGE, &cap);
 
 	timer_arm_in(c->w, &d->quiet, QUIET_MS);
@@ -288,9 +291,15 @@ static void unpack(struct conn_deflate *d)
 		conn_fail(c, ERR_NOMEM);
 		return;
 	}
-	while (conn_accepts(c) && c->in.len < c->hold_max)
+	d->paused = false;
+	while (!d->paused && conn_accepts(c) && c->in.len < c->hold_max) {
 		if (!unpack_piece(d, buf, cap))
 			break;
+		done += cap;
+		d->paused = done >= TURN_BYTES;
+	}
+	if (d->paused)
+		conn_mark(c);
 	bufs_put(c->w, buf, cap);
 }
 
@@ -320,6 +329,11 @@ void conn_deflate_offer(struct conn *c)
 	unpack(d);
 	if (conn_hold_keep(c, &d->hold, &d->raw))
 		conn_fail(c, ERR_NOMEM);
+}
+
+bool conn_deflate_paused(const struct conn *c)
+{
+	return c->deflate->paused;
 }
 
 size_t conn_deflate_held(const struct conn *c)

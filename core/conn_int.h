@@ -128,6 +128,8 @@ void conn_deflate_feed(struct conn *c, slice bytes);
 /* Go on unpacking what was kept, and how much that is. */
 void conn_deflate_offer(struct conn *c);
 size_t conn_deflate_held(const struct conn *c);
+/* Not all that came was unpacked: conn_deflate_offer goes on, at the end of the next turn. */
+bool conn_deflate_paused(const struct conn *c);
 void conn_deflate_free(struct conn *c);
 
 /* conn_tls.c */

@@ -194,6 +194,45 @@ Test(conn_deflate, holds_no_more_than_its_owner_allows)
 	run_on_workers(1, body_bomb);
 }
 
+/* --- A bomb for an owner who takes it all: others have their turn in between, and its end is seen --- */
+
+enum { TAKEN_BYTES = 100 << 20, BETWEEN_TURNS_MAX = 512 << 10 };
+
+static size_t taken;
+
+static size_t take_all(struct conn *c, slice in)
+{
+	(void)c;
+	taken += in.len;
+	return in.len;
+}
+
+static void body_taken(struct worker *w)
+{
+	static char zeros[65536];
+	size_t before = 0, most = 0;
+
+	begin(w, take_all);
+	for (size_t i = 0; i < TAKEN_BYTES / sizeof(zeros); i++)
+		say(slice_of(zeros, sizeof(zeros)), Z_NO_FLUSH);
+	say(SLICE(""), Z_SYNC_FLUSH);
+	conn_close(client);
+	deflateEnd(&up);
+	inflateEnd(&down);
+	while (!closed_count) {
+		check(fiber_sleep(0) == OK);
+		most = MAX(most, taken - before);
+		before = taken;
+	}
+	check(taken == TAKEN_BYTES);
+	check(most <= BETWEEN_TURNS_MAX);
+}
+
+Test(conn_deflate, what_unpacks_to_much_leaves_others_their_turn)
+{
+	run_on_workers(1, body_taken);
+}
+
 /* --- Bytes that are no deflate stream end the connection --- */
 
 static void body_noise(struct worker *w)
