@@ -8,9 +8,14 @@
 enum { PLACES_MAX = 2048, WORDS = PLACES_MAX / 64 };
 
 struct places {
-	uint64_t bits[WORDS];
-	size_t len; /* of the pattern; the place behind it means a match */
+	uint64_t bits[WORDS]; /* the place behind the pattern means a match */
 };
+
+/* Most patterns need one word of many, for each byte of each name. */
+static void clear(struct places *p, slice pattern)
+{
+	memset(p->bits, 0, (pattern.len / 64 + 1) * sizeof(uint64_t));
+}
 
 static void mark(struct places *p, slice pattern, size_t at)
 {
@@ -30,9 +35,10 @@ static bool same(char pattern, char c, bool nocase)
 /* Where one byte leads from each place. False: nowhere. */
 static bool advance(struct places *p, slice pattern, char c, bool nocase)
 {
-	struct places next = { .len = p->len };
+	struct places next;
 	bool any = false;
 
+	clear(&next, pattern);
 	for (size_t word = 0; word <= pattern.len / 64; word++)
 		for (uint64_t bits = p->bits[word]; bits; bits &= bits - 1) {
 			size_t at = word * 64 + (size_t)__builtin_ctzll(bits);
@@ -67,6 +73,7 @@ static bool walk(struct places *p, slice pattern, slice name)
 
 	if (pattern.len >= PLACES_MAX)
 		return false;
+	clear(p, pattern);
 	mark(p, pattern, 0);
 	for (size_t i = 0; i < name.len; i++)
 		if (!advance(p, pattern, name.ptr[i], i < nocase))
@@ -81,14 +88,14 @@ static bool has(const struct places *p, size_t at)
 
 bool imap_pattern_match(slice pattern, slice name)
 {
-	struct places p = { 0 };
+	struct places p;
 
 	return walk(&p, pattern, name) && has(&p, pattern.len);
 }
 
 bool imap_pattern_below(slice pattern, slice name)
 {
-	struct places p = { 0 };
+	struct places p;
 
 	if (!walk(&p, pattern, name) || !advance(&p, pattern, '/', false))
 		return false;

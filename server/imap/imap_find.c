@@ -18,7 +18,8 @@ enum {
 	STRETCH_ROWS = 20000,
 	OPEN_ROWS = 256,
 	OPEN_BYTES = 1 << 20,
-	LANE_ROWS = 1000, /* fewer are not worth a change of threads */
+	OPEN_SIZES = 16 << 20, /* of messages read before a client that left is noticed */
+	LANE_ROWS = 1000,      /* fewer are not worth a change of threads */
 	LINE_BYTES = 64,
 };
 
@@ -38,6 +39,7 @@ struct lane {
 	struct arena scratch, kept;
 	struct open_row *first, **end;
 	size_t rows, open;
+	uint64_t open_sizes;
 	struct find_eyes eyes;
 	struct charset_cache charsets;
 	unsigned number;
@@ -56,6 +58,7 @@ static void keep_open(struct lane *l, const struct message_row *row)
 	*l->end = o;
 	l->end = &o->next;
 	l->open++;
+	l->open_sizes += row->m.size;
 }
 
 static bool look(void *arg, const struct message_row *row)
@@ -64,7 +67,8 @@ static bool look(void *arg, const struct message_row *row)
 	struct find_row r = { .m = row->m, .splice = row->splice };
 	enum find_answer answer;
 
-	if (l->rows == STRETCH_ROWS || l->open == OPEN_ROWS || l->kept.used_bytes > OPEN_BYTES)
+	if (l->rows == STRETCH_ROWS || l->open == OPEN_ROWS || l->kept.used_bytes > OPEN_BYTES ||
+		l->open_sizes > OPEN_SIZES)
 		return false;
 	l->rows++;
 	r.has_summary = row->summary.len && summary_open(row->summary, &r.summary);
@@ -114,6 +118,7 @@ static void search(void *arg)
 	struct lane *l = arg;
 
 	l->rows = l->open = 0;
+	l->open_sizes = 0;
 	l->first = NULL;
 	l->end = &l->first;
 	l->err = message_scan_here(l->store, &l->scan);
