@@ -6,10 +6,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/crypt.h"
 #include "proto/imap/mutf7.h"
 #include "server/export_int.h"
 
@@ -37,6 +39,42 @@ static void put_level(struct out *o, slice level)
 			out_char(o, buf[i]);
 }
 
+static void put_levels(struct out *o, slice name)
+{
+	slice level;
+
+	while (slice_cut(&name, '/', &level))
+		put_level(o, level);
+}
+
+/* What file systems find too long loses its end, and gets a mark by which it differs from others. */
+static void put_name(const struct export *ex, struct out *o)
+{
+	unsigned char digest[SHA256_BYTES];
+	char buf[1024], mark[17];
+	struct out hex = out_fixed(mark, sizeof(mark) - 1);
+	struct sha256 h;
+	size_t at = o->len, len = strlen(ex->mailbox);
+
+	put_levels(o, slice_str(ex->mailbox));
+	if (o->len - at <= NAME_MAX)
+		return;
+	sha256_init(&h);
+	sha256_add(&h, slice_str(ex->mailbox));
+	sha256_end(&h, digest);
+	codec_put_hex(&hex, slice_of(digest, 4));
+	mark[hex.len] = '\0';
+	while (o->len - at > NAME_MAX && len) {
+		for (len--; len && ((unsigned char)ex->mailbox[len] & 0xc0) == 0x80;)
+			len--;
+		snprintf(buf, sizeof(buf), "%.*s-%s", (int)len, ex->mailbox, mark);
+		o->len = at;
+		put_levels(o, slice_str(buf));
+	}
+	fprintf(stderr, "ringpost: %s: too long a name for a file, exported as %s\n", ex->mailbox,
+		buf);
+}
+
 static bool make_folder(struct export *ex, const char *sub)
 {
 	char path[EXPORT_PATH + 32];
@@ -48,7 +86,6 @@ static bool make_folder(struct export *ex, const char *sub)
 static bool make_folders(struct export *ex)
 {
 	struct out o = out_fixed(ex->here, sizeof(ex->here) - 1);
-	slice rest = slice_str(ex->mailbox), level;
 	bool top = ex->only || !strcmp(ex->mailbox, "INBOX");
 	int fd;
 
@@ -58,10 +95,10 @@ static bool make_folders(struct export *ex)
 		ex->here[--o.len] = '\0';
 	if (!make_folder(ex, ""))
 		return false;
-	if (!top)
+	if (!top) {
 		out_char(&o, '/');
-	while (!top && slice_cut(&rest, '/', &level))
-		put_level(&o, level);
+		put_name(ex, &o);
+	}
 	ex->here[o.len] = '\0';
 	if (!out_ok(&o)) {
 		cli_fail("%s: too long a path", ex->path);

@@ -13,7 +13,7 @@ import time
 
 from support import PATIENCE_S, Place, Suite, submission, until
 
-NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus", "hal", "ida"]
+NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus", "hal", "ida", "jim", "kay"]
 T0 = calendar.timegm((2020, 2, 29, 12, 0, 0))
 
 
@@ -258,6 +258,28 @@ def large_messages_pass_in_pieces_without_a_server(s):
     finally:
         s.server.start()
     assert s.show(account, 1, "Large") == crlf(content(1, lines))
+
+
+@suite.test
+def names_too_long_for_a_file_are_shortened(s):
+    first, second = s.account(), s.account()
+    names = ["\u00e9" * 110, "\u00e9" * 111, "a/" + "\u5c71" * 70, "zz"]
+    path = s.place.file("one.mbox")
+    for n, name in enumerate(names):
+        with open(path, "wb") as f:
+            f.write(b"From x@y.test Mon Nov  2 10:00:00 2020\n" + content(n))
+        s.transfer("import", first, path, "--mailbox", name, "--state", s.place.file(f"long{n}"))
+    out = s.place.file("long") + "/"
+    for exported in (len(names), 0):
+        done = s.server.cli("export", first, out, "--format", "maildir", "--json")
+        assert json.loads(done.stdout)["exported"] == exported, done
+        assert done.stderr.count("too long a name") == 2, done
+    assert s.transfer("import", second, out)["imported"] == len(names)
+    boxes = {box: s.rows(second, box)[0]["subject"] for box, count in s.boxes(second).items() if count}
+    assert len(boxes) == len(names) and sorted(boxes.values()) == [f"number {n}" for n in range(4)]
+    for box, subject in boxes.items():
+        name = names[int(subject.split()[1])]
+        assert box == name or name.startswith(box.rpartition("-")[0]), (box, name)
 
 
 SIZES = [0, 1, 10, 300000, 5, 250000, 20000, 700000] + [3000] * 150 + [262144, 0]
