@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/crypt.h"
 #include "server/commands.h"
 #include "server/export_int.h"
 #include "server/remote.h"
@@ -117,6 +118,20 @@ bool export_body(struct export *ex, json_int_t uid, bool (*each)(struct export *
 		json_decref(answer);
 	} while (good && offset);
 	return good;
+}
+
+void export_mark(slice name, char out[EXPORT_MARK])
+{
+	unsigned char digest[SHA256_BYTES];
+	struct out o = out_fixed(out, EXPORT_MARK - 1);
+	struct sha256 h;
+
+	sha256_init(&h);
+	sha256_add(&h, name);
+	sha256_end(&h, digest);
+	out_char(&o, '-');
+	codec_put_hex(&o, slice_of(digest, 4));
+	out[o.len] = '\0';
 }
 
 /* --- Commands ----------------------------------------------------------------------------------------- */

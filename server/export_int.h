@@ -53,6 +53,9 @@ struct export
 	char buf[CONTROL_DATA_MAX];
 };
 
+/* For a name that had to be shortened: "-" and by what it differs from others that begin alike. */
+enum { EXPORT_MARK = 10 };
+void export_mark(slice name, char out[EXPORT_MARK]);
 /* The bytes of a message, in pieces. Those behind it are fetched with it, and cost little if they come next. */
 bool export_body(struct export *ex, json_int_t uid, bool (*each)(struct export *ex, slice bytes));
 

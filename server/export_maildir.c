@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/base/crypt.h"
 #include "proto/imap/mutf7.h"
 #include "server/export_int.h"
 
@@ -50,24 +49,17 @@ static void put_levels(struct out *o, slice name)
 /* What file systems find too long loses its end, and gets a mark by which it differs from others. */
 static void put_name(const struct export *ex, struct out *o)
 {
-	unsigned char digest[SHA256_BYTES];
-	char buf[1024], mark[17];
-	struct out hex = out_fixed(mark, sizeof(mark) - 1);
-	struct sha256 h;
+	char buf[1024], mark[EXPORT_MARK];
 	size_t at = o->len, len = strlen(ex->mailbox);
 
 	put_levels(o, slice_str(ex->mailbox));
 	if (o->len - at <= NAME_MAX)
 		return;
-	sha256_init(&h);
-	sha256_add(&h, slice_str(ex->mailbox));
-	sha256_end(&h, digest);
-	codec_put_hex(&hex, slice_of(digest, 4));
-	mark[hex.len] = '\0';
+	export_mark(slice_str(ex->mailbox), mark);
 	while (o->len - at > NAME_MAX && len) {
 		for (len--; len && ((unsigned char)ex->mailbox[len] & 0xc0) == 0x80;)
 			len--;
-		snprintf(buf, sizeof(buf), "%.*s-%s", (int)len, ex->mailbox, mark);
+		snprintf(buf, sizeof(buf), "%.*s%s", (int)len, ex->mailbox, mark);
 		o->len = at;
 		put_levels(o, slice_str(buf));
 	}

@@ -72,7 +72,28 @@ static bool go_on(struct export *ex, off_t size)
 
 /* --- Files ------------------------------------------------------------------------------------------------ */
 
-/* Levels become folders. Names that a file system takes for something else get a mark. */
+enum { LEVEL_MAX = 235 }; /* what stands behind it in a file's name has to go there too */
+
+/* Names that a file system takes for something else begin with "_", and so do those that look like it then;
+ * what is too long for it loses its end. */
+static void put_level(struct out *o, slice level)
+{
+	char mark[EXPORT_MARK] = "";
+	size_t marks = 0, len = level.len;
+
+	while (marks < len && level.ptr[marks] == '_')
+		marks++;
+	if (marks < len && level.ptr[marks] == '.')
+		out_char(o, '_');
+	if (len > LEVEL_MAX) {
+		export_mark(level, mark);
+		for (len = LEVEL_MAX - EXPORT_MARK; ((unsigned char)level.ptr[len] & 0xc0) == 0x80;)
+			len--;
+	}
+	out_printf(o, "%.*s%s", (int)len, level.ptr, mark);
+}
+
+/* Levels become folders. */
 static bool choose_file(struct export *ex)
 {
 	struct out o = out_fixed(ex->here, sizeof(ex->here) - 1);
@@ -82,8 +103,9 @@ static bool choose_file(struct export *ex)
 	if (!ex->single && mkdir(ex->here, 0700) && errno != EEXIST)
 		return fail(ex, ex->path);
 	while (!ex->single && slice_cut(&rest, '/', &level)) {
-		out_printf(&o, "/%s%.*s%s", level.len && level.ptr[0] == '.' ? "_" : "",
-			SLICE_ARG(level), rest.len ? "" : ".mbox");
+		out_char(&o, '/');
+		put_level(&o, level);
+		out_str(&o, rest.len ? "" : ".mbox");
 		ex->here[o.len] = '\0';
 		if (rest.len && mkdir(ex->here, 0700) && errno != EEXIST)
 			return fail(ex, ex->here);

@@ -13,7 +13,7 @@ import time
 
 from support import PATIENCE_S, Place, Suite, submission, until
 
-NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus", "hal", "ida", "jim", "kay"]
+NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus", "hal", "ida", "jim", "kay", "lou"]
 T0 = calendar.timegm((2020, 2, 29, 12, 0, 0))
 
 
@@ -280,6 +280,22 @@ def names_too_long_for_a_file_are_shortened(s):
     for box, subject in boxes.items():
         name = names[int(subject.split()[1])]
         assert box == name or name.startswith(box.rpartition("-")[0]), (box, name)
+
+
+@suite.test
+def odd_names_are_files_of_their_own(s):
+    account = s.account()
+    names = [".x", "_.x", "__.x", "_x", "y" * 250, "y" * 249 + "z", "\u00e9" * 120, "..", "a/..", "z" * 245 + "/b"]
+    path, out = s.place.file("one.mbox"), s.place.file("odd") + "/"
+    for n, name in enumerate(names):
+        with open(path, "wb") as f:
+            f.write(b"From x@y.test Mon Nov  2 10:00:00 2020\n" + content(n))
+        s.transfer("import", account, path, "--mailbox", name, "--state", s.place.file(f"odd{n}"))
+    for exported in (len(names), 0):
+        assert s.transfer("export", account, out, "--format", "mbox")["exported"] == exported
+    found = [m["Subject"] for folder, _, files in os.walk(out) for file in files
+             if file.endswith(".mbox") for m in mailbox.mbox(os.path.join(folder, file), create=False)]
+    assert sorted(found) == [f"number {n}" for n in range(len(names))], found
 
 
 SIZES = [0, 1, 10, 300000, 5, 250000, 20000, 700000] + [3000] * 150 + [262144, 0]
