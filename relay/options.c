@@ -269,6 +269,17 @@ static const struct conf_row rows[] = {
 		.doc = "deliver to IPv6 addresses" },
 };
 
+static void check_routes(struct conf_check *check, const struct conf_list *routes)
+{
+	char buf[512];
+	struct out why = out_fixed(buf, sizeof(buf));
+	struct route_table *table = NULL;
+
+	if (route_table_make(routes, &table, &why))
+		conf_complain(check, "relay.routes", "%.*s", SLICE_ARG(out_written(&why)));
+	route_table_free(table);
+}
+
 static void check_relay(struct conf_check *check, const void *options)
 {
 	const struct relay_options *o = options;
@@ -280,6 +291,9 @@ static void check_relay(struct conf_check *check, const void *options)
 			"names between colons, From among them, no trace fields");
 	if (!o->resolver.ipv4 && !o->resolver.ipv6)
 		conf_complain(check, "resolver.ipv4", "not both families may be off");
+	if (!route_ehlo_ok(o->ehlo))
+		conf_complain(check, "relay.ehlo", "allowed: a domain name, or an [address]");
+	check_routes(check, &o->routes);
 	arena_done(&a);
 }
 

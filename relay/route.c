@@ -101,6 +101,12 @@ static const struct conf_row rows[] = {
 	LIMIT("retry.expire", CONF_DURATION, expire_ms, "give up after"),
 };
 
+bool route_ehlo_ok(slice name)
+{
+	return name.len == 0 || text_is_domain(name) ||
+		(name.len > 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']');
+}
+
 static void check_route(struct conf_check *check, const void *options)
 {
 	const struct route *r = options;
@@ -111,6 +117,8 @@ static void check_route(struct conf_check *check, const void *options)
 			SLICE_ARG(r->domain));
 	if (star && r->accept)
 		conf_complain(check, "accept", "cannot be true for *: this would be an open relay");
+	if (!route_ehlo_ok(r->ehlo))
+		conf_complain(check, "ehlo", "allowed: a domain name, or an [address]");
 	if (r->proto == ROUTE_LMTP && r->hosts.count == 0)
 		conf_complain(check, "hosts", "lmtp needs hosts");
 	if (r->password.len > 0 && r->user.len == 0)
@@ -247,14 +255,14 @@ static enum err add_row(struct route_table *t, const struct route *route, struct
 
 	if (slice_eq(route->domain, SLICE("*"))) {
 		if (t->star) {
-			out_str(why, "relay.routes: two rows for *");
+			out_str(why, "two rows for *");
 			return ERR_INVALID;
 		}
 		t->star = route;
 		return OK;
 	}
 	if (idn_to_ascii(&t->arena, route->domain, &name) || find_exact(t, name)) {
-		out_printf(why, "relay.routes: \"%.*s\" is no domain, or there are two rows for it",
+		out_printf(why, "\"%.*s\" is no domain, or there are two rows for it",
 			SLICE_ARG(route->domain));
 		return ERR_INVALID;
 	}

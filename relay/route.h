@@ -69,6 +69,8 @@ enum err route_table_make(const struct conf_list *rows, struct route_table **out
 /* NULL is harmless. */
 void route_table_free(struct route_table *t);
 
+/* A name for EHLO: none, a domain, or an address in brackets (RFC 5321 4.1.1.1). */
+bool route_ehlo_ok(slice name) must_use;
 /* Host and port of a hosts item; `*out_unix`: it names a socket, and host is its path. */
 bool route_parse_host(slice text, uint16_t port, slice *out_host, uint16_t *out_port,
 	bool *out_unix) must_use;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "core/base/text.h"
 #include "core/log.h"
 
 const char *const service_words[] = { "smtp", "submission", "submissions", "lmtp", "pop3", "pop3s",
@@ -109,11 +110,43 @@ static const struct conf_row service_rows[] = {
 };
 #undef AT
 
+/* Absent: every address of IPv4, and of IPv6. */
+static struct addr listens_at(const struct listen_options *row)
+{
+	struct addr at = row->address.kind == ADDR_NONE ? addr_ip4(0, 0) : row->address;
+
+	if (at.kind != ADDR_UNIX)
+		at.port = row->port != CONF_UNSET ? (uint16_t)row->port :
+			at.port                   ? at.port :
+						    service_port((enum door_kind)row->service);
+	return at;
+}
+
+/* Port 0 is another one each time. */
+static void check_doors(struct conf_check *check, const struct conf_list *doors)
+{
+	char text[ADDR_TEXT];
+
+	for (size_t i = 1; i < doors->count; i++) {
+		struct addr at = listens_at(conf_item(doors, struct listen_options, i));
+
+		for (size_t k = 0; k < i && (at.port || at.kind == ADDR_UNIX); k++) {
+			struct addr other = listens_at(conf_item(doors, struct listen_options, k));
+
+			if (!addr_eq(&at, &other))
+				continue;
+			conf_complain(check, "listen",
+				"two services at %s; allowed: each address once",
+				addr_text(&at, text));
+			break;
+		}
+	}
+}
+
 /* A start makes the data folder, and nothing above it. What we may not look at is not complained of: the
  * server may be somebody else. */
-static void check_service(struct conf_check *check, const void *options)
+static void check_data(struct conf_check *check, const struct service_options *o)
 {
-	const struct service_options *o = options;
 	char parent[PATH_MAX];
 	struct stat st;
 
@@ -128,6 +161,17 @@ static void check_service(struct conf_check *check, const void *options)
 			"there is no folder %s to make it in; allowed: a folder, or a new name in "
 			"one",
 			parent);
+}
+
+static void check_service(struct conf_check *check, const void *options)
+{
+	const struct service_options *o = options;
+
+	if (!text_is_domain(o->hostname))
+		conf_complain(check, "hostname", "%s is no host name; allowed: a domain name",
+			o->hostname.ptr);
+	check_doors(check, &o->listen);
+	check_data(check, o);
 }
 
 const struct conf_table service_options_table = { CONF_TABLE(service_rows, struct service_options),

@@ -59,7 +59,16 @@ static const struct conf_row rows[] = {
 		"For benchmarks only: acknowledge mail that a power failure would lose."),
 };
 
-const struct conf_table store_conf_table = { CONF_TABLE(rows, struct store_options) };
+static void check_options(struct conf_check *check, const void *options)
+{
+	const struct store_options *o = options;
+
+	if (o->segment_bytes % MB)
+		conf_complain(check, "store.segment", "allowed: a multiple of 1M");
+}
+
+const struct conf_table store_conf_table = { CONF_TABLE(rows, struct store_options),
+	.check = check_options };
 
 struct store_options store_options_default(void)
 {

@@ -69,6 +69,34 @@ def no_listener_is_not_all_of_them():
 
 
 @suite.test
+def what_a_start_would_refuse_a_check_tells():
+    route = lambda domain: {"domain": domain, "hosts": ["127.0.0.1"]}
+    smtp = {"address": "127.0.0.1", "port": 2525, "service": "smtp"}
+    local = {"address": "unix:/tmp/x.sock", "service": "lmtp"}
+    with Place() as place:
+        for name, value, said in (
+                ("hostname", "not a host", "not a host is no host name"),
+                ("listen", [smtp, local, {**smtp, "service": "submission"}], "two services at 127.0.0.1:2525"),
+                ("listen", [smtp, smtp], "two services at 127.0.0.1:2525"), ("listen", [local, local], "two services at "),
+                ("listen", [{"service": "smtp"}, {"port": 25, "service": "submission"}], "two services at 0.0.0.0:25"),
+                ("store", {"segment": "1500K"}, "a multiple of 1M"),
+                ("relay", {"ehlo": "a b"}, "a domain name, or an [address]"),
+                ("relay", {"routes": [{**route("x.test"), "ehlo": "a b"}]}, "a domain name, or an [address]"),
+                ("relay", {"routes": [route("x.test"), route("X.test")]}, "two rows for it"),
+                ("relay", {"routes": [route("*"), route("*")]}, "two rows for *")):
+            server = Ringpost(place)
+            server.config[name] = value
+            server.write_config()
+            done = ringpost("check", "--config", server.config_path)
+            assert done.returncode == 1 and said in done.stderr, (name, value, done)
+            assert re.fullmatch(rf"{re.escape(server.config_path)}:\d+: `{name}[^`]*`: .*\n", done.stderr), done
+        server = Ringpost(place, {"relay": {"ehlo": "[192.0.2.1]", "routes": [route("x.test"), route("*")]}})
+        server.config["listen"] = [smtp, local, {**smtp, "port": 0}, {**smtp, "port": 0}, {**smtp, "address": "127.0.0.2"}]
+        server.write_config()
+        assert ringpost("check", "--config", server.config_path).returncode == 0
+
+
+@suite.test
 def a_socket_is_not_taken_from_anybody():
     with Place() as place, Place() as other, Ringpost(place) as server:
         server.config["listen"].append({"address": f"unix:{place.file('lmtp.sock')}", "service": "lmtp"})
