@@ -3,7 +3,7 @@
  * appliers includes it.
  *
  * Applying is a pure function of (rows, record): no clock, no randomness, no memory between records
- * but rows. It runs on the shard's writer thread inside its one open write transaction. An enum err is
+ * but rows (and absent.h, which saves looks at them). It runs on the shard's writer thread inside its one open write transaction. An enum err is
  * a failure of LMDB (or ERR_NOT_FOUND where said) and is passed up as it is: the transaction is then
  * undone and the records are applied again. What a record's condition came to is its outcome. */
 #ifndef STORE_APPLY_H
@@ -12,6 +12,7 @@
 #include "core/base/base.h"
 #include "store/index.h"
 
+struct absent;
 struct apply;
 struct blob_ref;
 
@@ -28,6 +29,8 @@ enum err apply_delete_prefix(struct apply *ap, slice prefix, size_t limit, bool 
 enum err apply_seek(struct apply *ap, struct index_cursor *c, slice from, slice prefix) must_use;
 enum err apply_next(struct index_cursor *c) must_use;
 void apply_seek_done(struct index_cursor *c);
+/* The shard's; see absent.h. */
+struct absent *apply_absent(struct apply *ap);
 
 /* --- What comes of it --- */
 /* The outcome of the record at hand, for whoever waits with index_outcome: an error, and at most

@@ -201,6 +201,7 @@ static void close_shard(struct index *ix, struct shard *sh)
 	free_feed(sh->first);
 	free_feed(sh->kept);
 	outcomes_done(&sh->known);
+	absent_done(&sh->absent);
 }
 
 void index_close(struct index *ix)
@@ -218,6 +219,7 @@ void index_abandon(struct index *ix)
 {
 	for (unsigned i = 0; i < ix->count; i++) {
 		shard_undo(&ix->shards[i]);
+		absent_done(&ix->shards[i].absent);
 		mdb_env_close(ix->shards[i].env);
 	}
 }

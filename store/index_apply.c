@@ -95,6 +95,11 @@ void apply_seek_done(struct index_cursor *c)
 	index_cursor_done(c);
 }
 
+struct absent *apply_absent(struct apply *ap)
+{
+	return &ap->shard->absent;
+}
+
 unsigned apply_shard(const struct apply *ap, unsigned *out_count)
 {
 	*out_count = ap->shard->ix->count;

@@ -11,6 +11,7 @@
 #include "core/fiber.h"
 #include "core/job.h"
 #include "core/timer.h"
+#include "store/absent.h"
 #include "store/index.h"
 #include "store/keys.h"
 
@@ -103,6 +104,7 @@ struct shard {
 	struct job job;
 	struct job_queue queue;
 	struct apply apply;
+	struct absent absent;
 	struct feed *kept, *kept_last; /* everything since the last commit */
 	struct feed *todo;             /* from here on it is not in the transaction */
 	journal_pos work_to;

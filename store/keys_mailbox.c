@@ -442,19 +442,6 @@ bool keys_get_body(slice in, struct keys_body *out)
 		out->summary.len <= len;
 }
 
-void keys_put_thread(struct out *o, const struct keys_thread *row)
-{
-	out_u8(o, VALUE_VERSION);
-	out_u64(o, row->thread);
-	out_varint(o, row->count);
-}
-
-bool keys_get_thread(slice in, struct keys_thread *out)
-{
-	return take_version(&in) && take_u64(&in, &out->thread) &&
-		take_varint32(&in, &out->count) && !in.len;
-}
-
 /* --- Log and runs --- */
 
 void keys_put_log(struct out *o, enum keys_log_kind kind)

@@ -14,7 +14,7 @@
  *   F low blob                    -> empty: the same for blobs that began before their record
  *   Y account mailbox pos piece   -> change log: uids whose flags changed, or that went
  *   P account mailbox last        -> first: a run of uids that are gone
- *   H account thread-key          -> thread, how many bodies have the key
+ *   H account level begin         -> conversations by their keys: a table of keys_threads.h
  *   Z account mailbox             -> empty: its messages go by and by (mailbox 0: the account's)
  *
  * Making a key cannot fail. What is read back may be damaged: false then, and *out is undefined. */
@@ -146,13 +146,6 @@ static inline unsigned keys_body_pieces(const struct keys_body *body)
 	return (unsigned)((body->summary_len - body->summary.len + KEYS_ROW_BYTES - 1) /
 		KEYS_ROW_BYTES);
 }
-
-struct keys_thread {
-	uint64_t thread;
-	uint32_t count;
-};
-void keys_put_thread(struct out *o, const struct keys_thread *row);
-bool keys_get_thread(slice value, struct keys_thread *out) must_use;
 
 /* One piece of the log: a kind, then runs. */
 enum keys_log_kind { KEYS_LOG_FLAGS = 1, KEYS_LOG_GONE = 2 };

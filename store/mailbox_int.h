@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* mailbox_int.h - what the appliers of mailboxes (mailbox_*.c, message_apply.c, message_body.c) share.
- * Nobody else includes it.
+/* mailbox_int.h - what the appliers of mailboxes (mailbox_*.c, message_apply.c, message_body.c,
+ * conversation.c, conversation.h) share. Nobody else includes it.
  *
  * One record changes one account. Its rows are loaded into structs, changed there, and put back at
  * the end; every enum err here is a failure of the transaction unless said otherwise, while what a record's condition

@@ -4,7 +4,7 @@
  *
  * The conversation is decided when the body first comes: the first of its keys that is known says,
  * else it begins one, named by the blob. Later keys never join two that exist. */
-#include "store/mailbox_int.h"
+#include "store/conversation.h"
 
 static void body_key(struct keys_buf *key, const struct changing *ch, uint64_t blob, uint8_t piece)
 {
@@ -13,39 +13,7 @@ static void body_key(struct keys_buf *key, const struct changing *ch, uint64_t b
 	keys_add_u8(key, piece);
 }
 
-static void thread_key(struct keys_buf *key, const struct changing *ch, uint64_t name)
-{
-	keys_account(key, KEYS_THREAD, ch->account);
-	keys_add_u64(key, name);
-}
-
 /* --- Conversations --- */
-
-static enum err get_thread(struct changing *ch, uint64_t name, struct keys_thread *out)
-{
-	struct keys_buf key;
-	slice value;
-
-	*out = (struct keys_thread){ 0 };
-	thread_key(&key, ch, name);
-	enum err err = apply_get(ch->ap, keys_slice(&key), &value);
-	if (err)
-		return err == ERR_NOT_FOUND ? OK : err;
-	return keys_get_thread(value, out) ? OK : ERR_CORRUPT;
-}
-
-static enum err put_thread(struct changing *ch, uint64_t name, const struct keys_thread *row)
-{
-	char buf[24];
-	struct out o = out_fixed(buf, sizeof(buf));
-	struct keys_buf key;
-
-	thread_key(&key, ch, name);
-	if (!row->count)
-		return apply_delete(ch->ap, keys_slice(&key));
-	keys_put_thread(&o, row);
-	return apply_put(ch->ap, keys_slice(&key), out_written(&o));
-}
 
 /* Each once. */
 static void copy_keys(struct keys_body *body, const struct delivery *d)
@@ -60,24 +28,31 @@ static void copy_keys(struct keys_body *body, const struct delivery *d)
 	}
 }
 
+/* Those that are known first: adding moves others. */
 static enum err join_thread(struct changing *ch, struct keys_body *body)
 {
-	struct keys_thread rows[MESSAGE_THREAD_KEYS_MAX];
+	struct conversation found[MESSAGE_THREAD_KEYS_MAX];
 	bool known = false;
 	enum err err = OK;
 
 	for (unsigned i = 0; !err && i < body->key_count; i++) {
-		err = get_thread(ch, body->keys[i], &rows[i]);
-		if (!err && rows[i].count && !known) {
-			body->thread = rows[i].thread;
+		err = conversation_find(ch, body->keys[i], &found[i]);
+		if (!err && found[i].row.count && !known) {
+			body->thread = found[i].row.thread;
 			known = true;
 		}
 	}
-	for (unsigned i = 0; !err && i < body->key_count; i++) {
-		if (!rows[i].count++)
-			rows[i].thread = body->thread;
-		err = put_thread(ch, body->keys[i], &rows[i]);
-	}
+	for (unsigned i = 0; !err && i < body->key_count; i++)
+		if (found[i].row.count) {
+			found[i].row.count++;
+			err = conversation_set(ch, &found[i]);
+		}
+	for (unsigned i = 0; !err && i < body->key_count; i++)
+		if (!found[i].row.count) {
+			found[i].row.thread = body->thread;
+			found[i].row.count = 1;
+			err = conversation_add(ch, &found[i].row);
+		}
 	return err;
 }
 
@@ -86,12 +61,13 @@ static enum err leave_thread(struct changing *ch, const struct keys_body *body)
 	enum err err = OK;
 
 	for (unsigned i = 0; !err && i < body->key_count; i++) {
-		struct keys_thread row;
+		struct conversation c;
 
-		err = get_thread(ch, body->keys[i], &row);
-		row.count -= row.count > 0;
-		if (!err)
-			err = put_thread(ch, body->keys[i], &row);
+		err = conversation_find(ch, body->keys[i], &c);
+		if (err || !c.row.count) /* fsck tells of it, and nobody waits for a repair */
+			continue;
+		c.row.count--;
+		err = conversation_set(ch, &c);
 	}
 	return err;
 }

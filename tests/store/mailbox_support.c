@@ -95,7 +95,8 @@ static bool take(void *arg, const struct message_row *row)
 	all->rows[all->len++] = row->m;
 	all->summary_len = row->summary.len;
 	all->splice_len = row->splice.len;
-	memcpy(all->summary, row->summary.ptr, MIN(row->summary.len, sizeof(all->summary)));
+	if (row->summary.len)
+		memcpy(all->summary, row->summary.ptr, MIN(row->summary.len, sizeof(all->summary)));
 	return true;
 }
 

@@ -24,7 +24,7 @@ enum { FIBERS = 256, BODY = 4096, SUMMARY = 1000, ACCOUNTS = 1000 };
 
 static struct tmpdir dir;
 static struct store *st;
-static uint64_t goal, next_at, beside = 99;
+static uint64_t goal, next_at, messages, beside = 99;
 static size_t body_len = BODY;
 static unsigned running;
 static struct fiber_wait all_ended;
@@ -92,7 +92,7 @@ static uint64_t one_of_hundred(uint64_t n)
 
 static void deliver(uint64_t n)
 {
-	uint64_t key = map_hash_u64(n);
+	uint64_t key = map_hash_u64(++messages);
 	struct deliver_target t = { .account = account_of(n),
 		.splice = SLICE("Return-Path: <list@example.test>\r\n"
 				"Delivered-To: somebody@a.test\r\n"),
@@ -273,7 +273,7 @@ static void change_one(uint64_t account)
 	runs_done(&changed);
 }
 
-static void change_all(uint64_t account, uint64_t messages)
+static void change_all(uint64_t account, uint64_t count)
 {
 	struct runs all = { 0 }, gone = { 0 };
 	struct message_store args = { .account = account,
@@ -287,9 +287,9 @@ static void change_all(uint64_t account, uint64_t messages)
 	struct message_gone out = { .gone = &gone };
 	struct span from = begin();
 
-	must(runs_add_range(&all, 1, (uint32_t)messages));
+	must(runs_add_range(&all, 1, (uint32_t)count));
 	must(message_store(st, &args, NULL) == OK);
-	row("store a flag of all", from, messages);
+	row("store a flag of all", from, count);
 	from = begin();
 	must(message_expunge(st, &ex, &out) == OK);
 	row("expunge of 4096", from, gone.count);
