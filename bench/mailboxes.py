@@ -368,7 +368,7 @@ def million(args):
     with both() as sides:
         rates, size = {"lost": 0}, 0
         for name, at in (("10k", full // 100), ("100k", full // 10), ("1m", full)):
-            step = min(full // 200, 5000)
+            step = min((at - size) // 2, full // 50)
             load(sides[0], "imap", "append", "--operations", at - step - size, "--connections", 20)
             rates[name] = load(sides[0], "imap", "append", "--operations", step, "--connections", 20)["rate"]
             size = at
