@@ -55,7 +55,8 @@ struct room {
 	unsigned here, owner; /* workers */
 	bool last;            /* the index shows all there is: full is full */
 	enum err err;
-	modseq pos; /* 0: pending */
+	modseq pos;   /* 0: pending */
+	modseq ended; /* by who took it: the owner's `pos` once the post is there */
 	size_t len;
 	struct hold holds[]; /* two for each account: its own, and the domain's */
 };
@@ -424,6 +425,7 @@ static void end_here(struct room *r)
 {
 	struct desk *desk = desk_of(r);
 
+	r->pos = r->ended;
 	list_remove(&r->link);
 	if (!r->pos)
 		unhold_all(r);
@@ -533,7 +535,7 @@ void room_end(struct room *r, modseq pos)
 {
 	if (!r)
 		return;
-	r->pos = pos;
+	r->ended = pos;
 	r->ask = NULL;
 	if (r->here == r->owner) {
 		end_here(r);
