@@ -9,6 +9,7 @@
 #include "relay/resolver_int.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unbound.h>
@@ -180,11 +181,20 @@ static bool set_sockets(struct ub_ctx *ctx)
 	return ub_ctx_set_option(ctx, "outgoing-range:", number) == 0;
 }
 
+/* libunbound makes a mutex for all contexts in the first one, where two threads may be at once. */
+static void make_first_ctx(void)
+{
+	ub_ctx_delete(ub_ctx_create());
+}
+
 /* On a helper thread. */
 static void make_ctx(void *arg)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct opening *opening = arg;
 	const struct resolver_options *o = opening->options;
+
+	pthread_once(&once, make_first_ctx);
 	struct ub_ctx *ctx = ub_ctx_create();
 
 	if (!ctx)
