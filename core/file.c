@@ -187,8 +187,6 @@ static enum err sys_call(struct file_call *call)
 		return checked(fdatasync(call->file->fd));
 	case FILE_VERB_SIZE:
 		return sys_size(call);
-	case FILE_VERB_TRUNCATE:
-		return checked(ftruncate(call->file->fd, (off_t)call->offset));
 	case FILE_VERB_ALLOCATE:
 		return sys_allocate(call);
 	case FILE_VERB_EXISTS:
@@ -269,9 +267,8 @@ static void synced(struct op *op, int res)
 	fo->done(fo, res < 0 ? (enum err)res : OK, 0);
 }
 
-void file_op_read(struct worker *w, struct file_op *fo)
+static void op_read(struct file_op *fo)
 {
-	(void)w;
 	fo->op.done = moved;
 	fo->moved = 0;
 	submit(fo, OP_READ);
@@ -356,7 +353,7 @@ static void by_ring(struct file_call *call)
 		.call = call };
 
 	if (call->verb == FILE_VERB_READ)
-		file_op_read(worker_self(), &op.fo);
+		op_read(&op.fo);
 	else if (call->verb == FILE_VERB_WRITE)
 		file_op_write(worker_self(), &op.fo);
 	else
@@ -463,23 +460,14 @@ enum err file_read(struct file *f, void *buf, size_t len, uint64_t offset, size_
 	return file_readv(f, &iov, 1, offset, out_len);
 }
 
-enum err file_writev(struct file *f, const struct iovec *iov, unsigned iov_len, uint64_t offset,
-	unsigned flags)
-{
-	struct file_call call = { .verb = FILE_VERB_WRITE,
-		.file = f,
-		.iov_len = iov_len,
-		.offset = offset,
-		.flags = flags };
-
-	return read_or_write(&call, iov);
-}
-
 enum err file_write(struct file *f, slice bytes, uint64_t offset, unsigned flags)
 {
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)bytes.ptr, .iov_len = bytes.len };
+	struct file_call call = {
+		.verb = FILE_VERB_WRITE, .file = f, .iov_len = 1, .offset = offset, .flags = flags
+	};
 
-	return bytes.len ? file_writev(f, &iov, 1, offset, flags) : OK;
+	return bytes.len ? read_or_write(&call, &iov) : OK;
 }
 
 enum err file_sync(struct file *f)
@@ -495,11 +483,6 @@ enum err file_size(struct file *f, uint64_t *out)
 	if (!err)
 		*out = call.offset;
 	return err;
-}
-
-enum err file_truncate(struct file *f, uint64_t size)
-{
-	return run(&(struct file_call){ .verb = FILE_VERB_TRUNCATE, .file = f, .offset = size });
 }
 
 enum err file_allocate(struct file *f, uint64_t size)

@@ -49,12 +49,9 @@ enum err file_readv(struct file *f, const struct iovec *iov, unsigned iov_len, u
 void file_expect(struct file *f, uint64_t offset, uint64_t len);
 /* All of it or an error. `flags`: 0 or FILE_DSYNC. */
 enum err file_write(struct file *f, slice bytes, uint64_t offset, unsigned flags) must_use;
-enum err file_writev(struct file *f, const struct iovec *iov, unsigned iov_len, uint64_t offset,
-	unsigned flags) must_use;
 /* fdatasync (with the size when it changed). */
 enum err file_sync(struct file *f) must_use;
 enum err file_size(struct file *f, uint64_t *out) must_use;
-enum err file_truncate(struct file *f, uint64_t size) must_use;
 /* Give [0, size) room on the disk; the size becomes at least this. */
 enum err file_allocate(struct file *f, uint64_t size) must_use;
 
@@ -70,7 +67,6 @@ struct file_op {
 	/* `moved` bytes are there; on OK of a write that is all of them. */
 	void (*done)(struct file_op *fo, enum err err, size_t moved);
 };
-void file_op_read(struct worker *w, struct file_op *fo);
 void file_op_write(struct worker *w, struct file_op *fo);
 void file_op_sync(struct worker *w, struct file_op *fo);
 

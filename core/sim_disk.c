@@ -1,38 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The simulated disk. A file has two images: what readers see, and what would survive a crash.
- * A write goes to the first, and stays on a list until a sync takes it to the second; at a
- * crash each 512-byte sector of each write still on the list makes it or not, as the seed
- * says: torn and reordered. Names are on a list of their own until their folder is synced; of
- * those a prefix survives, as with a journalling file system. */
-#include "core/sim_int.h"
+/* The simulated disk: names, handles and calls; what a file holds is sim_inode.c's. Changes of names are
+ * on a list of their own until their folder is synced; of those a prefix survives, as with a
+ * journalling file system. */
+#include "core/sim_inode.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { SECTOR = 512, WRITE_US_MAX = 400 };
-
-struct image {
-	char *bytes;
-	size_t size, cap;
-};
-
-/* Written, not yet safe. */
-struct unsafe {
-	struct list_link link;
-	uint64_t id;
-	uint64_t offset;
-	size_t len;
-	char bytes[];
-};
-
-struct inode {
-	struct image seen, safe;
-	struct list writes;
-	unsigned opens, links, safe_links;
-	bool folder;
-};
+enum { WRITE_US_MAX = 400 };
 
 struct name {
 	struct list_link link;
@@ -54,7 +31,6 @@ static struct {
 	struct list names, safe_names, changes;
 	struct inode **handles;
 	size_t handle_count;
-	uint64_t used_bytes, write_count;
 } disk;
 
 static void disk_init(void)
@@ -64,64 +40,6 @@ static void disk_init(void)
 		list_init(&disk.safe_names);
 		list_init(&disk.changes);
 	}
-}
-
-/* --- Images --- */
-
-static void image_resize(struct image *image, size_t size)
-{
-	if (size > image->cap) {
-		size_t cap = MAX(size, image->cap * 2);
-
-		image->bytes = realloc(image->bytes, cap);
-		must(image->bytes);
-		memset(image->bytes + image->cap, 0, cap - image->cap);
-		image->cap = cap;
-	}
-	if (size < image->size)
-		memset(image->bytes + size, 0, image->size - size);
-	image->size = size;
-}
-
-static void image_put(struct image *image, uint64_t offset, const char *bytes, size_t len)
-{
-	if (offset + len > image->size)
-		image_resize(image, (size_t)offset + len);
-	memcpy(image->bytes + offset, bytes, len);
-}
-
-static void image_copy(struct image *to, const struct image *from)
-{
-	image_resize(to, from->size);
-	if (from->size)
-		memcpy(to->bytes, from->bytes, from->size);
-}
-
-static struct inode *inode_new(void)
-{
-	struct inode *inode = sim_alloc(sizeof(*inode));
-
-	list_init(&inode->writes);
-	return inode;
-}
-
-static void drop_writes(struct inode *inode)
-{
-	struct list_link *link;
-
-	while ((link = list_pop(&inode->writes)))
-		free(container_of(link, struct unsafe, link));
-}
-
-static void inode_put(struct inode *inode)
-{
-	if (inode->opens || inode->links || inode->safe_links)
-		return;
-	disk.used_bytes -= inode->seen.size;
-	drop_writes(inode);
-	free(inode->seen.bytes);
-	free(inode->safe.bytes);
-	free(inode);
 }
 
 /* --- Names --- */
@@ -211,159 +129,12 @@ static void delete_name(const char *path)
 	remove_name(&disk.names, path);
 }
 
-/* --- Writing and syncing --- */
-
 static struct inode *inode_of(int fd)
 {
 	size_t at = (size_t)(fd - SIM_FILES);
 
 	must(fd >= SIM_FILES && at < disk.handle_count && disk.handles[at]);
 	return disk.handles[at];
-}
-
-static void make_write_safe(struct inode *inode, struct unsafe *write)
-{
-	image_put(&inode->safe, write->offset, write->bytes, write->len);
-	list_remove(&write->link);
-	free(write);
-}
-
-static void tear_write(struct inode *inode, const struct unsafe *write, unsigned survive)
-{
-	for (size_t at = 0; at < write->len;) {
-		size_t n = MIN(write->len - at, SECTOR - (size_t)((write->offset + at) % SECTOR));
-
-		if (sim_chance(survive))
-			image_put(&inode->safe, write->offset + at, write->bytes + at, n);
-		at += n;
-	}
-}
-
-/* Sometimes all of it made it, sometimes nothing. */
-static unsigned share_that_survives(void)
-{
-	static const unsigned shares[] = { 0, 100, 500, 900, 1000 };
-
-	return shares[sim_random(array_len(shares))];
-}
-
-/* What an earlier write, one that failed perhaps, left below this one is decided before it: later it
- * cannot come back. */
-static void settle_below(struct inode *inode, const struct unsafe *write)
-{
-	list_each(&inode->writes, link)
-	{
-		struct unsafe *below = container_of(link, struct unsafe, link);
-
-		if (below->id >= write->id || below->offset >= write->offset + write->len ||
-			write->offset >= below->offset + below->len)
-			continue;
-		tear_write(inode, below, share_that_survives());
-		list_remove(link);
-		free(below);
-	}
-}
-
-/* The write with this number, if no sync took it meanwhile. */
-static void make_one_safe(struct inode *inode, uint64_t id)
-{
-	list_each(&inode->writes, link)
-	{
-		struct unsafe *write = container_of(link, struct unsafe, link);
-
-		if (write->id == id) {
-			settle_below(inode, write);
-			make_write_safe(inode, write);
-			return;
-		}
-	}
-}
-
-static void make_safe(struct inode *inode)
-{
-	while (!list_empty(&inode->writes))
-		make_write_safe(inode,
-			container_of(list_first(&inode->writes), struct unsafe, link));
-	if (inode->safe.size < inode->seen.size)
-		image_resize(&inode->safe, inode->seen.size);
-}
-
-static bool has_room(const struct inode *inode, uint64_t size)
-{
-	uint64_t more = size > inode->seen.size ? size - inode->seen.size : 0;
-
-	return sim.config.disk_bytes == 0 || disk.used_bytes + more <= sim.config.disk_bytes;
-}
-
-static void set_size(struct inode *inode, uint64_t size)
-{
-	disk.used_bytes = disk.used_bytes - inode->seen.size + size;
-	image_resize(&inode->seen, (size_t)size);
-}
-
-static size_t iov_bytes(const struct iovec *iov, unsigned iov_len)
-{
-	size_t len = 0;
-
-	for (unsigned i = 0; i < iov_len; i++)
-		len += iov[i].iov_len;
-	return len;
-}
-
-/* The data is seen at once; a crash between now and the answer may tear it. */
-static int write_now(struct inode *inode, const struct ring_rw *rw)
-{
-	size_t len = iov_bytes(rw->iov, rw->iov_len);
-
-	if (sim.crashed)
-		return ERR_IO;
-	if (!has_room(inode, rw->offset + len))
-		return ERR_NOSPACE;
-	struct unsafe *write = sim_alloc(sizeof(*write) + len);
-	char *to = write->bytes;
-
-	write->id = ++disk.write_count;
-	write->offset = rw->offset;
-	write->len = len;
-	for (unsigned i = 0; i < rw->iov_len; i++) {
-		if (rw->iov[i].iov_len)
-			memcpy(to, rw->iov[i].iov_base, rw->iov[i].iov_len);
-		to += rw->iov[i].iov_len;
-	}
-	set_size(inode, MAX(inode->seen.size, rw->offset + len));
-	image_put(&inode->seen, rw->offset, write->bytes, len);
-	list_push(&inode->writes, &write->link);
-	if (sim_count_write())
-		return ERR_IO;
-	return sim_chance(sim.config.write_fail_per_mille) ? ERR_IO : (int)len;
-}
-
-static int read_now(const struct inode *inode, const struct ring_rw *rw)
-{
-	uint64_t at = rw->offset;
-	size_t done = 0;
-
-	for (unsigned i = 0; i < rw->iov_len && at < inode->seen.size; i++) {
-		size_t n = MIN(rw->iov[i].iov_len, (size_t)(inode->seen.size - at));
-
-		memcpy(rw->iov[i].iov_base, inode->seen.bytes + at, n);
-		at += n;
-		done += n;
-	}
-	return (int)done;
-}
-
-static int sync_now(struct inode *inode)
-{
-	if (sim_count_write())
-		return ERR_IO;
-	if (sim_chance(sim.config.write_fail_per_mille)) {
-		/* What Linux does: the pages are clean now, and lost. */
-		drop_writes(inode);
-		return ERR_IO;
-	}
-	make_safe(inode);
-	return 0;
 }
 
 /* --- Operations of the ring --- */
@@ -381,7 +152,7 @@ static void answer(struct sim_event *event)
 	struct disk_event *d = container_of(event, struct disk_event, event);
 
 	if (d->write_id && d->res >= 0)
-		make_one_safe(d->inode, d->write_id);
+		inode_sync_write(d->inode, d->write_id);
 	d->inode->opens--;
 	inode_put(d->inode);
 	sim_complete(d->ref, d->res);
@@ -418,12 +189,14 @@ void sim_disk_begin(struct worker *w, struct op *op)
 	d->inode->opens++;
 	d->event.fire = answer;
 	if (op->kind == OP_READ) {
-		d->res = read_now(d->inode, &rw);
+		d->res = inode_read(d->inode, &rw);
 	} else if (op->kind == OP_WRITE) {
-		d->res = write_now(d->inode, &rw);
-		d->write_id = op->flags & RWF_DSYNC ? disk.write_count : 0;
+		uint64_t id = 0;
+
+		d->res = inode_write(d->inode, &rw, &id);
+		d->write_id = op->flags & RWF_DSYNC ? id : 0;
 	} else {
-		d->res = sync_now(d->inode);
+		d->res = inode_sync(d->inode);
 	}
 	sim_at(1 + (int64_t)sim_random(WRITE_US_MAX), &d->event);
 }
@@ -460,11 +233,8 @@ static enum err disk_open(struct file_call *call)
 		inode = inode_new();
 		add_name(call->path, inode);
 	}
-	if (call->flags & FILE_TRUNCATE) {
-		drop_writes(inode);
-		set_size(inode, 0);
-		image_resize(&inode->safe, 0);
-	}
+	if (call->flags & FILE_TRUNCATE)
+		inode_truncate(inode);
 	call->file->direct = (call->flags & FILE_DIRECT) != 0;
 	call->file->fd = new_handle(inode);
 	return OK;
@@ -484,12 +254,14 @@ static enum err disk_rw(struct file_call *call)
 {
 	struct inode *inode = inode_of(call->file->fd);
 	struct ring_rw rw = { .iov = call->iov, .iov_len = call->iov_len, .offset = call->offset };
-	int res = call->verb == FILE_VERB_READ ? read_now(inode, &rw) : write_now(inode, &rw);
+	uint64_t id = 0;
+	int res = call->verb == FILE_VERB_READ ? inode_read(inode, &rw) :
+						 inode_write(inode, &rw, &id);
 
 	if (res < 0)
 		return (enum err)res;
 	if (call->verb == FILE_VERB_WRITE && call->flags & FILE_DSYNC)
-		make_one_safe(inode, disk.write_count);
+		inode_sync_write(inode, id);
 	call->moved = (size_t)res;
 	return OK;
 }
@@ -498,17 +270,9 @@ static enum err disk_size(struct file_call *call)
 {
 	struct inode *inode = inode_of(call->file->fd);
 
-	if (call->verb == FILE_VERB_SIZE) {
-		call->offset = inode->seen.size;
-		return OK;
-	}
-	if (call->verb == FILE_VERB_ALLOCATE && call->offset <= inode->seen.size)
-		return OK;
-	if (!has_room(inode, call->offset))
-		return ERR_NOSPACE;
-	/* Sizes are safe at once, as ext4's journal nearly makes them. */
-	set_size(inode, call->offset);
-	image_resize(&inode->safe, (size_t)call->offset);
+	if (call->verb == FILE_VERB_ALLOCATE)
+		return inode_allocate(inode, call->offset);
+	call->offset = inode->seen.size;
 	return OK;
 }
 
@@ -622,7 +386,7 @@ static enum err disk_space(struct file_call *call)
 	uint64_t total = sim.config.disk_bytes ? sim.config.disk_bytes : 1ull << 40;
 
 	call->space->total_bytes = total;
-	call->space->free_bytes = total - MIN(total, disk.used_bytes);
+	call->space->free_bytes = total - MIN(total, inode_used_bytes());
 	return OK;
 }
 
@@ -645,9 +409,8 @@ static enum err disk_call(struct file_call *call)
 	case FILE_VERB_WRITE:
 		return disk_rw(call);
 	case FILE_VERB_SYNC:
-		return (enum err)sync_now(inode_of(call->file->fd));
+		return (enum err)inode_sync(inode_of(call->file->fd));
 	case FILE_VERB_SIZE:
-	case FILE_VERB_TRUNCATE:
 	case FILE_VERB_ALLOCATE:
 		return disk_size(call);
 	case FILE_VERB_EXISTS:
@@ -691,16 +454,6 @@ void sim_file_call(struct file_call *call)
 
 /* --- Crashes --- */
 
-static void crash_inode(struct inode *inode)
-{
-	unsigned survive = share_that_survives();
-
-	list_each(&inode->writes, link)
-		tear_write(inode, container_of(link, struct unsafe, link), survive);
-	drop_writes(inode);
-	image_copy(&inode->seen, &inode->safe);
-}
-
 static void drop_names(struct list *names)
 {
 	while (!list_empty(names))
@@ -738,7 +491,7 @@ void sim_disk_crash(void)
 	{
 		struct inode *inode = container_of(link, struct name, link)->inode;
 
-		crash_inode(inode);
+		inode_crash(inode);
 		inode->opens = 0;
 	}
 	drop_names(&disk.names);
@@ -748,7 +501,7 @@ void sim_disk_crash(void)
 
 		put_name(&disk.names, name->path, name->inode);
 	}
-	disk.used_bytes = count_bytes();
+	inode_set_used_bytes(count_bytes());
 }
 
 void sim_disk_drop(void)
@@ -760,4 +513,5 @@ void sim_disk_drop(void)
 	drop_names(&disk.safe_names);
 	free(disk.handles);
 	memset(&disk, 0, sizeof(disk));
+	inode_set_used_bytes(0);
 }

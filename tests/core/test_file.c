@@ -49,8 +49,6 @@ static void exercise(void)
 	check(file_size(f, &size) == OK && size == 11);
 	check(file_allocate(f, 100000) == OK);
 	check(file_size(f, &size) == OK && size == 100000);
-	check(file_truncate(f, 5) == OK);
-	check(file_size(f, &size) == OK && size == 5);
 	file_close(f);
 }
 
