@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* service.c - the life of the process: start, signals, reload, drain, end.
+/* service.c - the life of the server: how its workers start, drain and end.
  *
  * Order of a start: configuration, sockets, privileges, then the workers. The first worker opens the
  * store and becomes its home; the others wait for it. Order of an end: every worker stops listening
- * and lets its sessions finish, then drains the relay; when the last one is done the first
- * closes the store. The main thread holds no mail state: it loads files and waits for signals. */
-#include <signal.h>
+ * and lets its sessions finish, then drains the relay; when the last one is done the first closes the
+ * store. The main thread, which asks for both, is service_run.c. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,12 +16,10 @@
 #include "core/metric.h"
 #include "core/proc.h"
 #include "core/rsa_batch.h"
-#include "core/tls.h"
-#include "relay/queue.h"
 #include "relay/local.h"
+#include "relay/queue.h"
 #include "relay/relay.h"
 #include "server/control.h"
-#include "server/health.h"
 #include "server/login.h"
 #include "server/rate.h"
 #include "server/scrape.h"
@@ -34,15 +31,7 @@
 #include "store/account.h"
 #include "store/store.h"
 
-enum {
-	POLL_MS = 5,
-	BUSY_MS = 3000,
-	STUCK_MS = 2000,
-	LOOK_MS = 1000,
-	OWN_MAX = 64,
-	WHY_BYTES = 8192,
-	CLOCK_JUMP_MS = 60000
-};
+enum { POLL_MS = 5, BUSY_MS = 3000, STUCK_MS = 2000 };
 
 struct store *service_store(struct service *svc)
 {
@@ -244,17 +233,24 @@ static void stop_worker(struct worker *w, void *arg)
 
 /* --- Start -------------------------------------------------------------------------------------- */
 
-static enum err start_relay(struct service *svc, struct out *why)
+void service_relay_setup(const struct service *svc, struct addr own[SERVICE_OWN_MAX],
+	struct relay_setup *out)
 {
-	struct addr own[OWN_MAX];
-	struct relay_setup setup = { .conf = svc->setup->conf,
+	*out = (struct relay_setup){ .conf = svc->setup->conf,
 		.options = conf_options(svc->setup->conf, &relay_conf),
 		.local = conf_options(svc->setup->conf, &local_conf),
 		.hostname = svc->setup->service->hostname,
 		.tls = svc->setup->tls_client,
-		.own = own };
+		.own = own,
+		.own_count = listeners_own(svc, own, SERVICE_OWN_MAX) };
+}
 
-	setup.own_count = listeners_own(svc, own, OWN_MAX);
+static enum err start_relay(struct service *svc, struct out *why)
+{
+	struct addr own[SERVICE_OWN_MAX];
+	struct relay_setup setup;
+
+	service_relay_setup(svc, own, &setup);
 	return relay_init(&setup, why);
 }
 
@@ -388,319 +384,4 @@ void service_end(struct service *svc)
 	relay_done();
 	free_doors(svc);
 	free_service(svc);
-}
-
-/* --- Reload ---------------------------------------------------------------------------------- */
-
-struct reload {
-	struct post post;
-	struct service *svc;
-	sem_t *done;
-	enum err err;
-	const struct relay_setup *relay;
-	struct out *why;
-};
-
-static void apply_here(struct worker *w, struct post *post)
-{
-	struct reload *r = container_of(post, struct reload, post);
-
-	r->err = listeners_apply(r->svc, w);
-	sem_post(r->done);
-}
-
-static void reload_relay(void *arg)
-{
-	struct reload *r = arg;
-
-	const struct auth_options auth = *r->svc->setup->auth;
-	struct login *login = r->svc->login;
-
-	r->err = relay_reload(worker_self(), r->relay, r->why);
-	sem_post(r->done);
-	/* Nobody waits for this: the disk may be full. */
-	if (login_options(login, &auth))
-		log_text(LOG_WARN, "a new auth.scram_iterations could not be noted");
-}
-
-static void reload_relay_here(struct worker *w, struct post *post)
-{
-	struct reload *r = container_of(post, struct reload, post);
-
-	if (fiber_start(w, reload_relay, r)) {
-		r->err = ERR_NOMEM;
-		sem_post(r->done);
-	}
-}
-
-static enum err apply_everywhere(struct service *svc)
-{
-	struct reload jobs[WORKERS_MAX];
-	sem_t done;
-	enum err err = OK;
-
-	sem_init(&done, 0, 0);
-	for (unsigned i = 0; i < svc->workers; i++) {
-		jobs[i] = (struct reload){ .svc = svc, .done = &done, .post.run = apply_here };
-		post_to(i, &jobs[i].post);
-	}
-	for (unsigned i = 0; i < svc->workers; i++)
-		while (sem_wait(&done))
-			continue;
-	for (unsigned i = 0; i < svc->workers; i++)
-		err = err ? err : jobs[i].err;
-	sem_destroy(&done);
-	return err;
-}
-
-static enum err apply_relay(struct service *svc, struct out *why)
-{
-	struct addr own[OWN_MAX];
-	struct relay_setup relay = { .conf = svc->setup->conf,
-		.options = conf_options(svc->setup->conf, &relay_conf),
-		.local = conf_options(svc->setup->conf, &local_conf),
-		.hostname = svc->setup->service->hostname,
-		.tls = svc->setup->tls_client,
-		.own = own };
-	sem_t done;
-	struct reload job = { .svc = svc,
-		.done = &done,
-		.post.run = reload_relay_here,
-		.relay = &relay,
-		.why = why };
-
-	relay.own_count = listeners_own(svc, own, OWN_MAX);
-	sem_init(&done, 0, 0);
-	post_to(0, &job.post);
-	while (sem_wait(&done))
-		continue;
-	sem_destroy(&done);
-	return job.err;
-}
-
-static void use_log_options(const struct setup *setup)
-{
-	log_set_level((enum log_level)setup->service->log_level);
-	log_set_format((enum log_format)setup->service->log_format);
-}
-
-/* From the main thread. */
-enum err service_reload(struct service *svc, struct out *why)
-{
-	struct setup *setup, *old = svc->setup;
-	enum err err = setup_load(conf_path(old->conf).ptr, why, &setup);
-
-	if (err)
-		return err;
-	conf_compare(svc->running, setup->conf, why); /* names what waits for a restart */
-	err = listeners_bind(svc, setup, why);
-	if (err) {
-		setup_put(setup);
-		return err;
-	}
-	pthread_mutex_lock(&svc->setup_lock);
-	svc->setup = setup;
-	pthread_mutex_unlock(&svc->setup_lock);
-	use_log_options(setup);
-	err = apply_everywhere(svc);
-	listeners_announce(svc);
-	if (!err)
-		err = apply_relay(svc, why);
-	setup_put(old);
-	return err;
-}
-
-/* --- The main thread ---------------------------------------------------------------------------- */
-
-static void say_lines(enum log_level level, const char *what, slice lines)
-{
-	slice line;
-
-	while (slice_cut(&lines, '\n', &line))
-		if (line.len)
-			log_text(level, "%s%.*s", what, SLICE_ARG(line));
-}
-
-static void reload(struct service *svc)
-{
-	char buf[WHY_BYTES];
-	struct out why = out_fixed(buf, sizeof(buf));
-	enum err err;
-
-	proc_notify_reloading();
-	err = service_reload(svc, &why);
-	say_lines(err ? LOG_ERROR : LOG_WARN, err ? "reload: " : "reload: restart to change ",
-		out_written(&why));
-	log_text(err ? LOG_ERROR : LOG_INFO, "%s",
-		err ? "reload failed, the old configuration stays" : "configuration reloaded");
-	proc_notify("READY=1");
-}
-
-/* What works, but not as it should. */
-static void warn_of_lacks(struct service *svc)
-{
-	struct store_stats n;
-	struct places p;
-
-	store_stats(svc->store, &n);
-	places_now(svc, &p);
-	if (n.nosync)
-		log_text(LOG_WARN, "store.nosync: accepted mail is lost with the power");
-	else if (!n.direct)
-		log_text(LOG_WARN,
-			"the data folder's file system does not take O_DIRECT: writes are "
-			"buffered and synced, and slower");
-	log_event(LOG_INFO, "places", log_uint("descriptors", p.files),
-		log_uint("connections", p.most), log_uint("outgoing", p.outgoing));
-	if (p.most + p.reserve > p.files)
-		log_text(LOG_WARN,
-			"the limit of %u descriptors is small: %u may be needed beside connections",
-			p.files, p.reserve);
-	if (geteuid() == 0)
-		log_text(LOG_WARN, "running as root: name a `user` to become");
-}
-
-/* Timers do not follow such a jump, but what is due and what expires is wall time. */
-static void watch_clock(msec *ahead)
-{
-	msec now = clock_wall() - clock_now();
-
-	if (now - *ahead > CLOCK_JUMP_MS || *ahead - now > CLOCK_JUMP_MS)
-		log_text(LOG_WARN, "the system's clock was moved by %lld s",
-			(long long)((now - *ahead) / 1000));
-	*ahead = now; /* slow drift is none */
-}
-
-static void watch_store(struct service *svc, struct health *health)
-{
-	char bad_buf[1024], good_buf[256];
-	struct out bad = out_fixed(bad_buf, sizeof(bad_buf));
-	struct out good = out_fixed(good_buf, sizeof(good_buf));
-	struct health_look look = { .now = clock_now() };
-	struct store_stats n;
-
-	store_stats(svc->store, &n);
-	look.write_errors = n.write_errors;
-	look.index_errors = n.index_errors;
-	look.disk_free_bytes = n.disk_free_bytes;
-	(void)store_accepting(svc->store, &look.refusing);
-	health_tell(health, &look, &bad, &good);
-	say_lines(LOG_ERROR, "", out_written(&bad));
-	say_lines(LOG_INFO, "", out_written(&good));
-}
-
-static void serve(struct service *svc, int signals)
-{
-	msec watchdog = proc_watchdog_ms(), ahead = clock_wall() - clock_now();
-	msec wake = watchdog ? MIN(watchdog, (msec)LOOK_MS) : LOOK_MS;
-	struct health health = { 0 };
-
-	warn_of_lacks(svc);
-	proc_notify("READY=1");
-	log_text(LOG_INFO, "ready");
-	for (;;) {
-		int signal_number = proc_signals_wait(signals, wake);
-
-		watch_clock(&ahead);
-		watch_store(svc, &health);
-		if (watchdog)
-			proc_notify("WATCHDOG=1");
-		if (signal_number == SIGHUP)
-			reload(svc);
-		else if (signal_number == SIGTERM || signal_number == SIGINT)
-			break;
-	}
-	proc_notify("STOPPING=1");
-	log_text(LOG_INFO, "stopping");
-	workers_stop();
-	service_end(svc);
-	log_text(LOG_INFO, "stopped");
-}
-
-/* What the root helper may open or bind: what the configuration file, read anew, names. */
-static bool helper_allows(enum proc_request what, const char *path, const struct addr *addr,
-	void *arg)
-{
-	char buf[WHY_BYTES];
-	struct out why = out_fixed(buf, sizeof(buf));
-	struct conf *conf = NULL;
-	bool allowed = false;
-
-	if (conf_load(&setup_schema, arg, &why, &conf))
-		return false;
-	if (what == PROC_BIND)
-		allowed = listeners_named(conf, addr);
-	else
-		allowed = files_named(conf, path);
-	conf_put(conf);
-	return allowed;
-}
-
-static enum err become_user(const struct setup *setup, const char *path, struct out *why)
-{
-	const struct service_options *o = setup->service;
-	struct proc_helper helper = { .allow = helper_allows, .arg = (void *)path };
-	char reason[PROC_WHY] = "";
-	enum err err;
-
-	if (o->user.len == 0 || geteuid() != 0)
-		return OK;
-	err = proc_helper_start(&helper, reason);
-	if (err)
-		out_printf(why, "%s\n", reason);
-	return err ? err : setup_become_user(setup, why);
-}
-
-void service_register_tables(void)
-{
-	event_register(&smtp_events);
-	event_register(&pop3_events);
-	event_register(&imap_events);
-	event_register(&relay_events);
-	metric_register(&smtp_metrics);
-	metric_register(&pop3_metrics);
-	metric_register(&imap_metrics);
-	imap_init();
-	seat_init();
-	metric_register(&relay_metrics);
-	metric_register(&login_metrics);
-	metric_register(&tls_metrics);
-}
-
-int service_run(const char *config_path)
-{
-	char buf[WHY_BYTES];
-	struct out why = out_fixed(buf, sizeof(buf));
-	struct setup *setup = NULL;
-	struct service *svc = NULL;
-	int signals = -1;
-	enum err err;
-
-	proc_start();
-	service_register_tables();
-	err = tls_start();
-	if (!err)
-		err = setup_load(config_path, &why, &setup);
-	if (!err)
-		err = become_user(setup, conf_path(setup->conf).ptr, &why);
-	if (!err)
-		err = proc_signals_open(&signals);
-	if (!err) {
-		use_log_options(setup);
-		err = log_start(0);
-	}
-	if (!err)
-		err = service_start(setup, &why, &svc);
-	if (!err)
-		serve(svc, signals);
-	else
-		setup_put(setup);
-	proc_helper_stop(); /* or the service manager would have to kill it */
-	log_stop(1000);
-	if (err && why.len)
-		fprintf(stderr, "%.*s%s", SLICE_ARG(out_written(&why)),
-			why.buf[why.len - 1] == '\n' ? "" : "\n");
-	else if (err)
-		fprintf(stderr, "ringpost: %s\n", err_text(err));
-	return err ? 1 : 0;
 }

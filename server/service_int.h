@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* service_int.h - shared by service.c (life of the process), listeners.c (its doors) and places.c.
+/* service_int.h - shared by service*.c (life of the process), listeners.c (its doors) and places.c.
  *
  * A binding is one configured address with its sockets, one per worker. Bindings are made and removed by
  * the thread that starts or reloads; doors belong to their workers. */
@@ -7,7 +7,6 @@
 #define SERVER_SERVICE_INT_H
 
 #include <pthread.h>
-#include <semaphore.h>
 
 #include "core/addr.h"
 #include "core/listen.h"
@@ -59,6 +58,17 @@ struct service {
 	struct addr scrape_at;
 	bool offline;
 };
+
+/* --- service.c --- */
+enum { SERVICE_OWN_MAX = 64 };
+/* What the relay is made from, by the setup in force; it points into `own`. */
+struct relay_setup;
+void service_relay_setup(const struct service *svc, struct addr own[SERVICE_OWN_MAX],
+	struct relay_setup *out);
+
+/* --- service_reload.c --- */
+/* Level and format of the log, as this setup has them. */
+void service_use_log_options(const struct setup *setup);
 
 /* --- places.c --- */
 /* How many connections there may be, from the descriptor limit and the setup in force. On a worker,
