@@ -10,7 +10,6 @@
 #include "core/entropy.h"
 #include "core/fiber.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 enum { HEAD_ROOM = 64 * 1024, COMMAND_MAX = 4096 };
@@ -367,12 +366,9 @@ static bool set_up(struct load *load, void *arg)
 static int run(struct load *load, const void *arg)
 {
 	const struct imap_args *args = arg;
-	char title[256];
+	const struct imap_plan *plan = load->plan;
 
-	snprintf(title, sizeof(title), "%s: %" PRIu64 " connections, %s, tls %s%s",
-		args->load.target, args->load.connections, args->mixed.mix,
-		args->load.tls ? args->load.tls : "none", args->compress ? ", compressed" : "");
-	return load_command(load, &args->load, title, "operation");
+	return mixed_run(&plan->mixed, load, &args->load, args->compress ? ", compressed" : "");
 }
 
 int bench_imap(char **argv)

@@ -4,6 +4,7 @@
 
 #include "proto/sasl/sasl.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static bool set_mechanism(struct load *load, const char *name, const char *own)
@@ -27,6 +28,16 @@ bool mixed_set_up(struct mixed *m, struct load *load, const struct load_args *ar
 	if (!mix_parse(&m->mix, slice_str(m->args->mix), find))
 		return load_wrong("mix", m->args->mix, "NAME=WEIGHT,... (see --help)");
 	return set_mechanism(load, args->mechanism, own) && load_set_up(load, args);
+}
+
+int mixed_run(const struct mixed *m, struct load *load, const struct load_args *args,
+	const char *more)
+{
+	char title[256];
+
+	snprintf(title, sizeof(title), "%s: %" PRIu64 " connections, %s, tls %s%s", args->target,
+		args->connections, m->args->mix, args->tls ? args->tls : "none", more);
+	return load_command(load, args, title, "operation");
 }
 
 slice mixed_expand(const struct mixed *m, const char *pattern, uint64_t user,

@@ -34,6 +34,10 @@ struct mixed {
 bool mixed_set_up(struct mixed *m, struct load *load, const struct load_args *args, mix_find *find,
 	const char *own) must_use;
 
+/* Runs, watches and reports; an exit status. The title says how, with `more` behind it. */
+int mixed_run(const struct mixed *m, struct load *load, const struct load_args *args,
+	const char *more);
+
 /* A pattern with %d, as user number `user`. */
 slice mixed_expand(const struct mixed *m, const char *pattern, uint64_t user,
 	char buf[LOAD_ADDRESS_MAX]);

@@ -7,9 +7,6 @@
 #include "core/conn.h"
 #include "core/entropy.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 enum { WINDOW = 256 }; /* commands on their way in retr-all: they fit any socket's buffer */
 
 struct pop3_args {
@@ -241,11 +238,9 @@ static bool set_up(struct load *load, void *arg)
 static int run(struct load *load, const void *arg)
 {
 	const struct pop3_args *args = arg;
-	char title[256];
+	const struct pop3_plan *plan = load->plan;
 
-	snprintf(title, sizeof(title), "%s: %" PRIu64 " connections, %s, tls %s", args->load.target,
-		args->load.connections, args->mixed.mix, args->load.tls ? args->load.tls : "none");
-	return load_command(load, &args->load, title, "operation");
+	return mixed_run(&plan->mixed, load, &args->load, "");
 }
 
 int bench_pop3(char **argv)
