@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { HEAD_MAX = 64 * 1024, HEAD_START = 2048 };
+enum { HEAD_MAX = 64 * 1024 };
 
 struct sink_mail {
 	struct sink *sink;

@@ -18,11 +18,12 @@ void *bufs_get(struct worker *w, size_t want, size_t *out_cap) must_use;
 /* `cap` as bufs_get gave it. NULL is harmless. */
 void bufs_put(struct worker *w, void *buf, size_t cap);
 
-/* Bytes handed out now, everything of the pool counted; and whether they are over the limit.
- * Others with large buffers of their own (message bodies) add them to the account. */
-size_t bufs_used_bytes(const struct worker *w);
+/* The bytes handed out now are over the limit. Others with large buffers of their own (message bodies)
+ * add them to the account. */
 bool bufs_over_limit(const struct worker *w);
 void bufs_account(struct worker *w, ptrdiff_t bytes);
+/* How many they are; for tests, others see worker_stats(). */
+size_t bufs_used_bytes(const struct worker *w);
 /* Called by the loop now and then: give what lay unused for long back to the system. */
 void bufs_trim(struct worker *w);
 

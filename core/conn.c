@@ -77,15 +77,9 @@ const struct addr *conn_peer(const struct conn *c)
 	return &c->peer;
 }
 
-struct addr conn_local(const struct conn *c)
-{
-	return c->local.kind == ADDR_NONE && !c->shut ? ring_local_addr(c->fd) : c->local;
-}
-
-void conn_set_addrs(struct conn *c, const struct addr *peer, const struct addr *local)
+void conn_set_peer(struct conn *c, const struct addr *peer)
 {
 	c->peer = *peer;
-	c->local = *local;
 }
 
 bool conn_is_tls(const struct conn *c)

@@ -23,7 +23,7 @@ struct worker;
  * conn_run. None is called from inside a conn_ call. */
 struct conn_ops {
 	/* All unread bytes; returns how many it is done with. The rest is kept and comes
-	 * again, with more behind it; with conn_hold_max bytes unread and none taken the
+	 * again, with more behind it; with as many unread as conn_set_hold_max allows, and none taken, the
 	 * connection ends (ERR_LIMIT). `in` dies with this call: what a fiber needs across a
 	 * wait is copied to an arena first. Bytes already given to conn_consume count as
 	 * returned. */
@@ -44,7 +44,7 @@ struct conn_open {
 	void *owner;               /* conn_owner() */
 	struct listener *listener; /* whose limits it counts under; NULL for others */
 	bool paused;               /* deliver nothing before conn_resume */
-	bool dialled;              /* counted as outgoing (room.h), which ends with it */
+	bool dialled;              /* counted as outgoing (core/room.h), which ends with it */
 };
 /* Reading starts at the end of this turn. ERR_NOMEM. */
 enum err conn_open(struct worker *w, const struct conn_open *args, struct conn **out) must_use;
@@ -54,9 +54,8 @@ void *conn_owner(const struct conn *c);
 void conn_set_owner(struct conn *c, const struct conn_ops *ops, void *owner);
 struct worker *conn_worker(const struct conn *c);
 const struct addr *conn_peer(const struct conn *c);
-struct addr conn_local(const struct conn *c); /* a system call, unless set */
 /* From a PROXY header. Limits go on counting the socket's own peer. */
-void conn_set_addrs(struct conn *c, const struct addr *peer, const struct addr *local);
+void conn_set_peer(struct conn *c, const struct addr *peer);
 bool conn_is_tls(const struct conn *c);             /* the handshake is done */
 struct tls_session *conn_tls(const struct conn *c); /* NULL: none */
 bool conn_closing(const struct conn *c);
@@ -121,7 +120,7 @@ enum err conn_wait_data(struct conn *c, slice *in, msec timeout_ms) must_use;
 void conn_consume(struct conn *c, size_t n);
 /* Wait until not congested; flushes. */
 enum err conn_send_wait(struct conn *c, msec timeout_ms) must_use;
-/* Wait until everything written is with the kernel. */
+/* Wait until everything written is with the kernel: for clients that tests make of connections. */
 enum err conn_drain_wait(struct conn *c, msec timeout_ms) must_use;
 
 /* --- TLS --- */

@@ -51,7 +51,7 @@ struct conn {
 	struct list_link link, dirty;
 	struct op recv_op, send_op;
 	struct timer deadline;
-	struct addr peer, local;
+	struct addr peer;
 	struct listener *listener;
 	uint64_t client_hash;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* event.c - one call: a line, a count, and the hook.
+/* event.c - one call: a line and a count.
  *
  * The counters of a table are ordinary metric rows made at registration; they live as long as
  * the program, like the table itself. */
@@ -7,8 +7,6 @@
 
 #include <stdlib.h>
 
-static void (*hook_fn)(const struct event *event, void *arg);
-static void *hook_arg;
 /* Everything made by event_register, so that a leak check sees it. */
 static struct arena made;
 
@@ -39,12 +37,6 @@ void event_register(struct event_table *table)
 	metric_register(&table->metrics);
 }
 
-void event_set_hook(void (*hook)(const struct event *event, void *arg), void *arg)
-{
-	hook_fn = hook;
-	hook_arg = arg;
-}
-
 void event_write(const struct event_table *table, unsigned event, const struct log_field *fields,
 	size_t count)
 {
@@ -53,6 +45,4 @@ void event_write(const struct event_table *table, unsigned event, const struct l
 	metric_add(&table->metrics, event, 1);
 	if (log_on(row->level))
 		log_write(row->level, row->name, fields, count);
-	if ((row->flags & EVENT_EXPORT) && hook_fn)
-		hook_fn(&(struct event){ table, row, fields, count }, hook_arg);
 }

@@ -412,11 +412,6 @@ void fiber_cancel(struct fiber *f, enum err err)
 	}
 }
 
-enum err fiber_cancelled(const struct fiber *f)
-{
-	return f->cancel;
-}
-
 enum err fiber_sleep(msec ms)
 {
 	struct fiber_wait wait = { 0 };

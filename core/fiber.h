@@ -45,8 +45,6 @@ void fiber_wake(struct fiber_wait *wait, enum err err);
 enum err fiber_sleep(msec ms) must_use;
 /* Makes the present or the next interruptible wait return `err`, once. */
 void fiber_cancel(struct fiber *f, enum err err);
-/* The error of a cancel that nobody has seen yet, or OK; does not clear it. */
-enum err fiber_cancelled(const struct fiber *f);
 
 /* A queue of fibers of one worker waiting for its state to change. Zeroed is ready. */
 struct fiber_gate {

@@ -46,6 +46,7 @@ struct listen_config {
 	void *owner;
 };
 
+/* ERR_NOMEM, ERR_NOFILES: the descriptor is still the caller's. */
 enum err listener_start(struct worker *w, const struct listen_config *config,
 	struct listener **out) must_use;
 /* No further connection; those that live go on and are still counted. The listener is freed by
@@ -53,12 +54,13 @@ enum err listener_start(struct worker *w, const struct listen_config *config,
 void listener_stop(struct listener *l);
 void *listener_owner(const struct listener *l);
 struct worker *listener_worker(const struct listener *l);
-struct addr listener_addr(const struct listener *l);
 /* New limits after a reload. */
 void listener_set_limits(struct listener *l, const struct listen_config *limits);
 /* One connection from `peer` ended that conn_open never took over. */
 void listener_gone(struct listener *l, const struct addr *peer);
 
+/* For tests; operators are shown worker_stats(). */
+struct addr listener_addr(const struct listener *l);
 struct listener_stats {
 	uint64_t accepted, refused; /* refused: client over its limit */
 	uint64_t pauses, errors;    /* limit reached; out of descriptors or memory */

@@ -20,17 +20,7 @@ struct addr;
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_TEXT, LOG_JSON };
 
-enum log_kind {
-	LOG_SLICE,
-	LOG_INT,
-	LOG_UINT,
-	LOG_HEX,
-	LOG_MSEC,
-	LOG_USEC,
-	LOG_BOOL,
-	LOG_ADDR,
-	LOG_ERR
-};
+enum log_kind { LOG_SLICE, LOG_INT, LOG_UINT, LOG_MSEC, LOG_BOOL, LOG_ADDR, LOG_ERR };
 
 struct log_field {
 	const char *name; /* NULL: the field is left out */
@@ -61,10 +51,6 @@ static inline struct log_field log_int(const char *name, int64_t number)
 static inline struct log_field log_uint(const char *name, uint64_t bits)
 {
 	return (struct log_field){ .name = name, .kind = LOG_UINT, .bits = bits };
-}
-static inline struct log_field log_hex(const char *name, uint64_t bits)
-{
-	return (struct log_field){ .name = name, .kind = LOG_HEX, .bits = bits };
 }
 /* Milliseconds; shown as seconds with three decimals. */
 static inline struct log_field log_ms(const char *name, msec ms)
@@ -108,7 +94,7 @@ static inline bool log_on(enum log_level level)
 	return (int)level <= __atomic_load_n(&log_level_now, __ATOMIC_RELAXED);
 }
 
-/* Any time, any thread. Default: info, text, descriptor 2. */
+/* Any time, any thread. Default: info, text, descriptor 2, which only tests change. */
 void log_set_level(enum log_level level);
 void log_set_format(enum log_format format);
 void log_set_fd(int fd);

@@ -108,27 +108,16 @@ static void put_text(struct out *o, slice text, enum log_format format)
 		put_quoted(o, text, format);
 }
 
-static void put_fraction(struct out *o, int64_t number, unsigned unit)
+static void put_seconds(struct out *o, msec ms)
 {
-	uint64_t n = number < 0 ? -(uint64_t)number : (uint64_t)number;
+	uint64_t n = ms < 0 ? -(uint64_t)ms : (uint64_t)ms;
 
-	if (number < 0)
+	if (ms < 0)
 		out_char(o, '-');
-	out_uint(o, n / unit);
+	out_uint(o, n / 1000);
 	out_char(o, '.');
-	for (unsigned digit = unit / 10; digit > 0; digit /= 10)
+	for (unsigned digit = 100; digit > 0; digit /= 10)
 		out_char(o, (char)('0' + n / digit % 10));
-}
-
-static void put_hex(struct out *o, uint64_t bits, enum log_format format)
-{
-	char digits[16];
-	size_t i = sizeof(digits);
-
-	do
-		digits[--i] = "0123456789abcdef"[bits & 15];
-	while (bits >>= 4);
-	put_text(o, slice_of(digits + i, sizeof(digits) - i), format);
 }
 
 static void put_addr(struct out *o, const struct addr *addr, enum log_format format)
@@ -152,14 +141,8 @@ static void put_value(struct out *o, const struct log_field *f, enum log_format 
 	case LOG_UINT:
 		out_uint(o, f->bits);
 		break;
-	case LOG_HEX:
-		put_hex(o, f->bits, format);
-		break;
 	case LOG_MSEC:
-		put_fraction(o, f->number, 1000);
-		break;
-	case LOG_USEC:
-		put_fraction(o, f->number, 1000000);
+		put_seconds(o, f->number);
 		break;
 	case LOG_BOOL:
 		out_str(o, f->bits ? "true" : "false");

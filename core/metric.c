@@ -190,13 +190,6 @@ static void histogram_locked(unsigned cell, struct histogram *out)
 		histogram_merge(out, container_of(link, struct block, link)->cells[cell].histogram);
 }
 
-void metric_histogram(const struct metric_table *table, unsigned row, struct histogram *out)
-{
-	pthread_mutex_lock(&all.lock);
-	histogram_locked(table->first + row, out);
-	pthread_mutex_unlock(&all.lock);
-}
-
 /* --- Showing them --- */
 
 /* The name without labels, and the labels with their braces (or nothing). */

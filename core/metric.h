@@ -69,11 +69,8 @@ void metric_record(const struct metric_table *table, unsigned row, uint64_t valu
 
 /* Sum over all threads, living and ended. */
 int64_t metric_value(const struct metric_table *table, unsigned row);
-/* Sum of a histogram row, into `out`, which is reset first. */
-void metric_histogram(const struct metric_table *table, unsigned row, struct histogram *out);
 
-/* Everything registered: Prometheus text format 0.0.4; one JSON object; a Markdown table for
- * docs/metrics.md. */
+/* Everything registered: Prometheus text format 0.0.4; a Markdown table for docs/metrics.md. */
 void metric_put_prometheus(struct out *o);
 void metric_print_markdown(struct out *o);
 

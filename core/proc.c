@@ -145,15 +145,6 @@ int proc_take_socket(const struct addr *addr)
 	return -1;
 }
 
-unsigned proc_sockets_left(void)
-{
-	unsigned left = 0;
-
-	for (unsigned i = 0; i < passed.count; i++)
-		left += passed.sockets[i].fd >= 0;
-	return left;
-}
-
 /* --- Signals --- */
 
 enum err proc_signals_open(int *out_fd)
@@ -213,24 +204,6 @@ static enum err file_error(int error)
 	default:
 		return ERR_IO;
 	}
-}
-
-enum err proc_lock_folder(const char *path, int *out_fd)
-{
-	if (mkdir(path, 0750) < 0 && errno != EEXIST)
-		return file_error(errno);
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return file_error(errno);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		enum err err = errno == EWOULDBLOCK ? ERR_BUSY : file_error(errno);
-
-		close(fd);
-		return err;
-	}
-	*out_fd = fd;
-	return OK;
 }
 
 static enum err read_all(int fd, size_t max, struct out *o)

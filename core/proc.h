@@ -2,9 +2,9 @@
 /* proc.h - being a daemon: limits, signals, systemd, privileges and the small root helper.
  *
  * For the start of the program and its control thread, never for a worker: calls here may block.
- * Order at start: proc_start, load the configuration, proc_lock_folder, proc_helper_start (if
- * root), bind through proc_bind, proc_drop, workers_start, proc_notify("READY=1"). Whatever can
- * fail returns an err and, where `why` is given, one line of text in it. */
+ * Order at start: proc_start, load the configuration, proc_helper_start (if root), bind through
+ * proc_bind, proc_drop, workers_start, proc_notify("READY=1"). Whatever can fail returns an err
+ * and, where `why` is given, one line of text in it. */
 #ifndef CORE_PROC_H
 #define CORE_PROC_H
 
@@ -26,11 +26,6 @@ int proc_signals_next(int fd);
 /* Block until one comes (for a main thread with nothing else to do). */
 int proc_signals_wait(int fd, msec timeout_ms);
 
-/* --- The data folder --- */
-/* Makes the folder if absent (0750) and locks it (flock) until the descriptor is closed.
- * ERR_BUSY: another process has it. */
-enum err proc_lock_folder(const char *path, int *out_fd) must_use;
-
 /* --- systemd, spoken directly --- */
 /* "READY=1", "STOPPING=1", "RELOADING=1\nMONOTONIC_USEC=..."; without NOTIFY_SOCKET nothing
  * happens. */
@@ -44,8 +39,6 @@ msec proc_watchdog_ms(void);
 bool proc_credential(const char *name, char *buf, size_t cap);
 /* A listening socket passed by systemd for this address, taken once; -1: none. */
 int proc_take_socket(const struct addr *addr);
-/* How many passed sockets nobody took, for a warning. */
-unsigned proc_sockets_left(void);
 
 /* --- Privileges --- */
 /* The helper is a child that stays root. It asks `allow` (in the child: have it load the

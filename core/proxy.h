@@ -17,8 +17,8 @@ enum {
 struct proxy_header {
 	/* LOCAL or UNKNOWN: the connection's own addresses count. */
 	bool local;
-	struct addr source,
-		dest;    /* ADDR_IP4, ADDR_IP6; ADDR_UNIX without path; ADDR_NONE when local */
+	/* ADDR_IP4, ADDR_IP6; ADDR_UNIX without path; ADDR_NONE when local. */
+	struct addr source, dest;
 	bool tls;        /* the client spoke TLS to the proxy (v2, TLV SSL) */
 	slice authority; /* v2, TLV AUTHORITY (the name the client asked for), inside the input */
 };

@@ -49,7 +49,7 @@ void ring_poll(struct worker *w, struct op *op, int fd, unsigned mask);
 /* Ask for an early end: done comes with ERR_CANCELED, or with the true result if that was faster.
  * Harmless when not busy. */
 void ring_cancel(struct worker *w, struct op *op);
-/* Operations in flight on this worker (its own wake-up read not counted). */
+/* Operations in flight on this worker (its own wake-up read not counted); for tests. */
 unsigned ring_in_flight(const struct worker *w);
 
 /* Sockets: the synchronous calls, non-blocking by nature. */

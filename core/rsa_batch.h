@@ -47,8 +47,7 @@ const char *rsa_batch_engine(void);
  * 4096 bits. */
 enum err rsa_key_parse(slice pem, struct rsa_key **out) must_use;
 struct rsa_key *rsa_key_hold(struct rsa_key *key);
-void rsa_key_put(struct rsa_key *key);           /* NULL is harmless; the last one wipes it */
-size_t rsa_key_bytes(const struct rsa_key *key); /* of the modulus and of a signature */
+void rsa_key_put(struct rsa_key *key); /* NULL is harmless; the last one wipes it */
 
 struct rsa_sig {
 	size_t len;
@@ -68,9 +67,6 @@ enum err rsa_batch_sign_sigkey(struct worker *w, struct sigkey *key, const unsig
  * worker: the calling thread's own. NULL when memory ran out. Lives as long as the thread. */
 struct WC_RNG;
 struct WC_RNG *rsa_batch_rng(struct worker *w);
-
-/* Known answers, both paddings; at start. OK or ERR_CORRUPT. */
-enum err rsa_batch_self_test(void) must_use;
 
 struct rsa_batch_stats {
 	uint64_t signatures, batches, waiting, failed;

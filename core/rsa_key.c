@@ -132,11 +132,6 @@ void rsa_key_put(struct rsa_key *key)
 	free(key);
 }
 
-size_t rsa_key_bytes(const struct rsa_key *key)
-{
-	return key->bytes;
-}
-
 const struct rsa_mb_key *rsa_key_lanes(const struct rsa_key *key)
 {
 	return key->lanes;

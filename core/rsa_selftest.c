@@ -50,33 +50,6 @@ static bool is_answer(const struct rsa_sig *sig)
 	return memcmp(got, answer, sizeof(got)) == 0;
 }
 
-static enum err try_both(struct rsa_key *key)
-{
-	unsigned char digest[SHA256_BYTES];
-	struct rsa_sig sig;
-
-	sha256_of(SLICE("ringpost"), digest);
-	enum err err = rsa_batch_sign(NULL, key, RSA_PKCS1_SHA256, digest, &sig);
-
-	if (err)
-		return err;
-	if (!is_answer(&sig))
-		return ERR_CORRUPT;
-	return rsa_batch_sign(NULL, key, RSA_PSS_SHA256, digest, &sig);
-}
-
-enum err rsa_batch_self_test(void)
-{
-	struct rsa_key *key;
-	enum err err = rsa_key_parse(slice_of(test_key, sizeof(test_key) - 1), &key);
-
-	if (err)
-		return ERR_CORRUPT;
-	err = try_both(key);
-	rsa_key_put(key);
-	return err;
-}
-
 /* The same job in every lane: all must come to the known answer. */
 static bool try_lanes(void *work, const struct rsa_key *key)
 {

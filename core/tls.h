@@ -39,8 +39,6 @@ enum err tls_server_new(const struct tls_options *options, struct out *errors,
 	struct tls_server **out) must_use;
 struct tls_server *tls_server_hold(struct tls_server *server);
 void tls_server_put(struct tls_server *server); /* NULL is harmless */
-/* When the first of its certificates expires, for a warning; 0: unknown. */
-wall_ms tls_server_expires(const struct tls_server *server);
 
 struct tls_accept {
 	const char *alpn; /* in order of preference: "h2,http/1.1"; NULL: any offer is ignored */
@@ -94,16 +92,18 @@ slice tls_exporter(const struct tls_session *t);
  * The error of the handshake is ERR_TLS_CERT when the certificate was the reason, else ERR_TLS. */
 const char *tls_why(const struct tls_session *t);
 
-/* New keys for what we send from here on (RFC 8446 4.6.3); ERR_UNSUPPORTED before TLS 1.3. */
+/* New keys for what we send from here on (RFC 8446 4.6.3); ERR_UNSUPPORTED before TLS 1.3. Peers do it when they
+ * like, we only in tests. */
 enum err tls_update_keys(struct tls_session *t, struct out *records) must_use;
 
 /* --- Process --- */
 /* Once, before anything else here. ERR_NOMEM. In the simulation randomness follows
  * entropy_seed(). */
 enum err tls_start(void) must_use;
+/* When no session, server or client is left; a program that ends may leave it out. */
 void tls_stop(void);
 /* Tickets are sealed with a new key from here on; three calls make all earlier ones worthless. It
- * happens by itself twice in a ticket's lifetime. Any thread. */
+ * happens by itself twice in a ticket's lifetime; the call is for tests. Any thread. */
 void tls_ticket_rotate(void);
 
 /* Counters: handshakes, resumptions, failures; register before threads start. */

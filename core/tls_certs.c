@@ -12,7 +12,6 @@
 #include "core/rsa_batch.h"
 
 #include <stdlib.h>
-#include <time.h>
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/asn.h>
 
@@ -89,22 +88,6 @@ static bool kind_of(const DecodedCert *d, enum cert_kind *out)
 	}
 }
 
-static void note_expiry(struct tls_server *server, const DecodedCert *d)
-{
-	const byte *date;
-	byte format;
-	int len;
-	struct tm tm = { 0 };
-
-	if (wc_GetDateInfo(d->afterDate, d->afterDateLen, &date, &format, &len) != 0 ||
-		wc_GetDateAsCalendarTime(date, len, format, &tm) != 0)
-		return;
-	wall_ms at = (wall_ms)timegm(&tm) * 1000;
-
-	if (!server->expires || at < server->expires)
-		server->expires = at;
-}
-
 static const char *read_cert_der(struct tls_server *server, struct tls_cert *cert, slice der)
 {
 	DecodedCert d;
@@ -117,8 +100,6 @@ static const char *read_cert_der(struct tls_server *server, struct tls_cert *cer
 		why = "has a key that is neither RSA, ECDSA nor Ed25519";
 	else if (!add_names(server, cert, &d))
 		why = "out of memory";
-	else
-		note_expiry(server, &d);
 	wc_FreeDecodedCert(&d);
 	return why;
 }
@@ -247,11 +228,6 @@ void tls_server_put(struct tls_server *server)
 	map_done(&server->names);
 	arena_done(&server->a);
 	free(server);
-}
-
-wall_ms tls_server_expires(const struct tls_server *server)
-{
-	return server->expires;
 }
 
 /* --- Choosing --- */

@@ -38,7 +38,6 @@ struct tls_server {
 	struct tls_name fallback; /* the first of each kind */
 	int64_t ticket_lifetime_ms;
 	enum tls_min min_version;
-	wall_ms expires; /* the first of them; 0: unknown */
 };
 
 /* --- tls_certs.c --- */

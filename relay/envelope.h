@@ -29,12 +29,11 @@ enum envelope_notify {
 	ENVELOPE_NOTIFY_DELAY = 8,
 };
 
-/* Where it came from; decides whether it is signed (submission, API and our own DSNs only). */
+/* Where it came from; decides whether it is signed (submission and our own DSNs only). */
 enum envelope_origin {
 	ENVELOPE_RELAYED,    /* port 25, LMTP: never signed */
 	ENVELOPE_SUBMISSION, /* 587, 465 */
-	ENVELOPE_API,
-	ENVELOPE_DSN, /* made by relay/bounce */
+	ENVELOPE_DSN = 3,    /* made by relay/bounce */
 	ENVELOPE_ORIGIN_COUNT
 };
 

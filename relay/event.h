@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* event.h - what the relay tells the log, the counters and the event stream.
+/* event.h - what the relay tells the log and the counters.
  *
  * Rows of relay_events by name. Every event about mail carries `id` (or `id.n`). */
 #ifndef RELAY_EVENT_H

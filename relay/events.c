@@ -3,22 +3,22 @@
 #include "relay/event.h"
 
 static const struct event_row rows[RELAY_EVENT_COUNT] = {
-	[RELAY_ACCEPTED] = { "accepted", LOG_DEBUG, EVENT_EXPORT, "a message is on disk" },
-	[RELAY_DELIVERED] = { "delivered", LOG_INFO, EVENT_EXPORT, "a next hop took a recipient" },
-	[RELAY_DEFERRED] = { "deferred", LOG_INFO, EVENT_EXPORT, "an attempt failed for now" },
-	[RELAY_BOUNCED] = { "bounced", LOG_INFO, EVENT_EXPORT, "a recipient failed for good" },
-	[RELAY_EXPIRED] = { "expired", LOG_INFO, EVENT_EXPORT, "a recipient failed by its age" },
-	[RELAY_REMOVED] = { "removed", LOG_INFO, EVENT_EXPORT, "an operator removed a recipient" },
-	[RELAY_HELD] = { "held", LOG_WARN, EVENT_EXPORT, "a recipient waits for a release" },
-	[RELAY_PARKED] = { "parked", LOG_DEBUG, 0, "a recipient left memory without an attempt" },
-	[RELAY_DSN_MADE] = { "dsn", LOG_INFO, EVENT_EXPORT, "a report to a sender was queued" },
-	[RELAY_DSN_DROPPED] = { "dsn_failed", LOG_WARN, 0, "a report could not be queued" },
-	[RELAY_CONNECT_FAILED] = { "connect_failed", LOG_INFO, 0, "a next hop gave no session" },
-	[RELAY_SUSPENDED] = { "suspended", LOG_INFO, EVENT_EXPORT, "a destination rests" },
-	[RELAY_TLS_FAILED] = { "tls_failed", LOG_INFO, EVENT_EXPORT, "a handshake failed" },
-	[RELAY_REPLAYED] = { "replayed", LOG_INFO, 0, "unfinished messages after a start" },
-	[RELAY_DAMAGED] = { "damaged", LOG_ERROR, 0, "messages in the journal cannot be read" },
-	[RELAY_STORE_TROUBLE] = { "store_trouble", LOG_ERROR, 0, "a result was not stored yet" },
+	[RELAY_ACCEPTED] = { "accepted", LOG_DEBUG, "a message is on disk" },
+	[RELAY_DELIVERED] = { "delivered", LOG_INFO, "a next hop took a recipient" },
+	[RELAY_DEFERRED] = { "deferred", LOG_INFO, "an attempt failed for now" },
+	[RELAY_BOUNCED] = { "bounced", LOG_INFO, "a recipient failed for good" },
+	[RELAY_EXPIRED] = { "expired", LOG_INFO, "a recipient failed by its age" },
+	[RELAY_REMOVED] = { "removed", LOG_INFO, "an operator removed a recipient" },
+	[RELAY_HELD] = { "held", LOG_WARN, "a recipient waits for a release" },
+	[RELAY_PARKED] = { "parked", LOG_DEBUG, "a recipient left memory without an attempt" },
+	[RELAY_DSN_MADE] = { "dsn", LOG_INFO, "a report to a sender was queued" },
+	[RELAY_DSN_DROPPED] = { "dsn_failed", LOG_WARN, "a report could not be queued" },
+	[RELAY_CONNECT_FAILED] = { "connect_failed", LOG_INFO, "a next hop gave no session" },
+	[RELAY_SUSPENDED] = { "suspended", LOG_INFO, "a destination rests" },
+	[RELAY_TLS_FAILED] = { "tls_failed", LOG_INFO, "a handshake failed" },
+	[RELAY_REPLAYED] = { "replayed", LOG_INFO, "unfinished messages after a start" },
+	[RELAY_DAMAGED] = { "damaged", LOG_ERROR, "messages in the journal cannot be read" },
+	[RELAY_STORE_TROUBLE] = { "store_trouble", LOG_ERROR, "a result was not stored yet" },
 };
 struct event_table relay_events = EVENT_TABLE("relay", rows);
 

@@ -23,7 +23,6 @@ struct freight {
 	struct recode_run run;
 	struct blob_reader reader;
 	struct out made; /* converted bytes not yet given out */
-	size_t made_used;
 	void *buf;
 	size_t buf_cap;
 	uint64_t bytes; /* exactly, or SMTP_BODY_UNKNOWN */

@@ -33,12 +33,11 @@ struct hop {
 	struct addr peer;
 	struct reason why;
 	struct tls_info *tls; /* NULL: clear */
-	bool greeted, is_unix, said_421, permanent, stopping;
+	bool greeted, is_unix, said_421, stopping;
 	char text[2048]; /* of replies */
 };
 
-/* OK: ready for mail. Otherwise hop->why says what happened, and with hop->permanent that no later
- * attempt would fare better. */
+/* OK: ready for mail. Otherwise hop->why says what happened. */
 enum err hop_open(struct hop *h) must_use;
 /* Drive the machine to its next event but SMTP_EV_WAIT; waits at most `timeout_ms` for each
  * whole reply, however many pieces it comes in. */

@@ -35,8 +35,8 @@ bool queue_id_parse(slice text, queue_id *out, uint32_t *out_index) must_use;
 /* (fiber) Make the message durable and give its recipients to their paths; `into` (may be NULL) are
  * the mailboxes it is delivered into by the same record, and with them there may be no recipient for
  * the queue. `body` holds all of its bytes, trace fields included, and is consumed in every outcome.
- * OK: it is on disk, it will be delivered or bounced. Any error: nothing was accepted (ERR_NOSPACE, ERR_IO and ERR_BUSY are 452,
- * ERR_STOPPED is 421, ERR_TOO_LARGE: too many recipients). */
+ * OK: it is on disk, it will be delivered or bounced. Any error: nothing was accepted (ERR_NOSPACE,
+ * ERR_IO and ERR_BUSY are 452, ERR_STOPPED is 421, ERR_TOO_LARGE: too many recipients). */
 struct queue_mail {
 	const struct envelope *envelope;
 	struct blob_writer *body;

@@ -56,8 +56,8 @@ struct relay_setup {
 	bool still;
 };
 
-/* (main thread) Before workers_start. ERR_INVALID with a line in
- * `why` when the options contradict each other. */
+/* (main thread) Before workers_start. ERR_INVALID with a line in `why` when the options contradict
+ * each other. */
 enum err relay_init(const struct relay_setup *setup, struct out *why) must_use;
 /* (fiber, from the start hook of every worker) Resolver, keys, timers. The store was opened with
  * queue_replay_ops; when the last worker has started, what it replayed goes to its paths. */
@@ -69,12 +69,12 @@ enum err relay_reload(struct worker *w, const struct relay_setup *setup, struct 
 /* (fiber, from the stop hook of every worker) Start nothing new; wait until the transactions in
  * flight have their replies, at most `ms`; then close what is left. */
 void relay_drain(struct worker *w, msec ms);
-/* Results that stops could not make durable, on a full or failing disk, since the process began: these
+/* For simulations: results that stops could not make durable, on a full or failing disk, since the process began: these
  * recipients may get their mail a second time. */
 uint64_t relay_given_up(void);
 /* (main thread) After workers_join: gives back what is left in memory. */
 void relay_done(void);
-/* After the crash of a simulated process: nothing of it is left. */
+/* For simulations, after the crash of a process: nothing of it is left. */
 void relay_forget(void);
 
 /* What doors ask; valid until the calling fiber next waits. */

@@ -25,6 +25,7 @@
 
 struct dkim_fields;
 struct tls_client;
+
 /* One configuration in use, counted over all workers. */
 struct relay_gen {
 	_Atomic unsigned refs;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* resolver.h - names to addresses: MX, A, AAAA, TXT through libunbound.
+/* resolver.h - names to addresses, MX, A and AAAA, through libunbound.
  *
  * One resolver per worker; its descriptor is polled by the ring, its cache is libunbound's and
  * holds answers by their TTL. Fiber calls wait for the answer, made in the caller's arena.
@@ -52,13 +52,7 @@ struct resolver_rdata {
 /* (fiber) All records of one type; CNAMEs were followed. */
 enum err resolver_query(struct resolver *r, slice name, int rrtype, struct arena *a,
 	struct resolver_rdata *out) must_use;
-enum {
-	RESOLVER_A = 1,
-	RESOLVER_MX = 15,
-	RESOLVER_TXT = 16,
-	RESOLVER_AAAA = 28,
-	RESOLVER_TLSA = 52
-};
+enum { RESOLVER_A = 1, RESOLVER_MX = 15, RESOLVER_AAAA = 28 };
 
 /* One mail exchanger. */
 struct resolver_mx {
@@ -66,7 +60,8 @@ struct resolver_mx {
 	uint16_t preference;
 };
 struct resolver_mx_set {
-	struct resolver_mx *hosts; /* by preference, equal ones by name: see resolver_mx_shuffle */
+	struct resolver_mx
+		*hosts; /* by preference, equal ones by name: whoever connects mixes these */
 	size_t count;
 	uint32_t ttl_s;
 	bool implicit; /* no MX record: the domain itself (RFC 5321 5.1) */
@@ -77,9 +72,6 @@ struct resolver_mx_set {
  * "localhost" or "invalid" are ERR_DNS_NXDOMAIN without a question asked. */
 enum err resolver_mx(struct resolver *r, slice domain, struct arena *a,
 	struct resolver_mx_set *out) must_use;
-
-/* Mix hosts of equal preference (RFC 5321 5.1) with the caller's random number. */
-void resolver_mx_shuffle(struct resolver_mx_set *set, uint64_t random);
 
 /* Drop the hosts at and behind our own preference (RFC 5321 5.1: loop detection). `self` says
  * whether a host name is ours. False when nothing is left: mail would loop back to us (5.4.6). */

@@ -126,24 +126,6 @@ enum err resolver_mx(struct resolver *r, slice domain, struct arena *a, struct r
 	return OK;
 }
 
-void resolver_mx_shuffle(struct resolver_mx_set *set, uint64_t random)
-{
-	for (size_t first = 0, end; first < set->count; first = end) {
-		for (end = first + 1; end < set->count; end++)
-			if (set->hosts[end].preference != set->hosts[first].preference)
-				break;
-		for (size_t left = end - first; left > 1; left--) {
-			size_t pick = first + (size_t)(random % left), last = first + left - 1;
-			struct resolver_mx held = set->hosts[pick];
-
-			random = random * 6364136223846793005u + 1442695040888963407u;
-			random ^= random >> 29;
-			set->hosts[pick] = set->hosts[last];
-			set->hosts[last] = held;
-		}
-	}
-}
-
 bool resolver_mx_drop_self(struct resolver_mx_set *set, bool (*self)(void *arg, slice host),
 	void *arg)
 {

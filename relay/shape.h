@@ -3,7 +3,7 @@
  *
  * Pure functions. The owner of a path keeps its limits by lending each worker a fixed share of the
  * connections and a bounded slice of the messages; the shares of all workers sum up to the limit,
- * so nobody has to ask before opening one. Rates, warm-up and fair shares will live here too. */
+ * so nobody has to ask before opening one. */
 #ifndef RELAY_SHAPE_H
 #define RELAY_SHAPE_H
 

@@ -30,7 +30,7 @@ struct ship {
 	struct list parcels;
 	struct ship_rcpt *rcpts;
 	struct freight freight;
-	uint32_t parcel_count, max;
+	uint32_t max;
 };
 
 /* (fiber) From the parcel, consumed in every case. True: offer &s->txn. False: nothing is to be

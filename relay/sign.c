@@ -41,8 +41,7 @@ struct sign_ring {
 
 bool sign_applies(const struct envelope *e)
 {
-	return e->origin == ENVELOPE_SUBMISSION || e->origin == ENVELOPE_API ||
-		e->origin == ENVELOPE_DSN;
+	return e->origin == ENVELOPE_SUBMISSION || e->origin == ENVELOPE_DSN;
 }
 
 void sign_keys_changed(struct worker *w)

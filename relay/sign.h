@@ -3,7 +3,7 @@
  *
  * Keys live in the store, one row per domain and selector; here they stand parsed, in one immutable
  * key ring shared by all workers and replaced as a whole when the rows change. Only submitted
- * mail, API mail and our own DSNs are signed; d= is the From: domain or its closest parent with a
+ * mail and our own DSNs are signed; d= is the From: domain or its closest parent with a
  * key, and every selector of that domain signs (rsa-sha256 and ed25519-sha256 side by side).
  * Signing runs on the delivering worker at delivery time, on a fiber, after all conversion. */
 #ifndef RELAY_SIGN_H

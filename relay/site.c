@@ -21,7 +21,6 @@ enum {
 	TTL_MIN_MS = 60 * 1000, /* also how long a failure is believed */
 	TTL_MAX_MS = 3600 * 1000,
 	FAILED_MS = 10 * 1000,
-	RESOLVING_MAX = 256,
 };
 
 struct site {

@@ -82,7 +82,7 @@ static enum err read_proxy_header(struct door_session *ds, msec timeout_ms)
 		case STEP_DONE:
 			conn_consume(ds->conn, used);
 			if (!header.local)
-				conn_set_addrs(ds->conn, &header.source, &header.dest);
+				conn_set_peer(ds->conn, &header.source);
 			return OK;
 		default:
 			return ERR_PROTOCOL;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* entry.h - what stands before the greeting, the same for every protocol.
  *
- * Admission by rate, the connection itself, the PROXY header of a listed proxy, the TLS handshake where the service begins
- * with one. The owner of the connection is a struct whose first member is struct door_session with
- * conn and setup filled in. What fails ends the connection. */
+ * Admission by rate, the connection itself, the PROXY header of a listed proxy, the TLS handshake where
+ * the service begins with one. The owner of the connection is a struct whose first member is struct
+ * door_session, with conn and setup filled in. What fails ends the connection. */
 #ifndef SERVER_ENTRY_H
 #define SERVER_ENTRY_H
 

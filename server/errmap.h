@@ -9,7 +9,7 @@
 
 #include "core/base/base.h"
 
-/* name, SMTP code, enhanced status (RFC 3463), text. A column more per protocol that comes. */
+/* name, SMTP code, enhanced status (RFC 3463), text. POP3 and IMAP say the text, behind a code of theirs. */
 #define FAULT_TABLE(X)                                                                       \
 	/* the dialogue */                                                                   \
 	X(UNKNOWN_VERB, 500, "5.5.1", "Command not recognised")                              \

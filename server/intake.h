@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* intake.h - the one road of a finished message: trace and header edits, body, mailboxes, queue.
  *
- * Bytes of a message enter as they arrive, from SMTP, LMTP or an API. The header is collected up to
+ * Bytes of a message enter as they arrive, from SMTP or LMTP. The header is collected up to
  * its limit, checked and edited once it is whole; the body streams on into the store, hashed on the
  * way if it will be signed. The envelope and the intake live in the transaction's memory, which is the
  * caller's. A message that was refused midway swallows the rest without a trace; the fault is told at the
@@ -57,7 +57,8 @@ bool intake_add(struct intake *in, slice piece) must_use;
 /* Refuse the message whatever else comes. The first fault counts. */
 void intake_fail(struct intake *in, enum fault fault);
 /* (fiber) The last byte was added: make it durable, in the mailboxes of local recipients and in the
- * queue for all others. FAULT_NONE: it is accepted (but for rcpt_faults), and its id is env->id. The intake has ended in every outcome. */
+ * queue for all others. FAULT_NONE: it is accepted (but for rcpt_faults), and its id is env->id. The
+ * intake has ended in every outcome. */
 enum fault intake_finish(struct intake *in) must_use;
 /* (fiber, if intake_busy) Forget it. Harmless when it has ended. */
 void intake_drop(struct intake *in);

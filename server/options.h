@@ -14,11 +14,11 @@ enum door_kind {
 	SERVICE_SUBMISSION,
 	SERVICE_SUBMISSIONS,
 	SERVICE_LMTP,
-	SERVICE_POP3, /* from here on: names reserved for doors that are still to come */
+	SERVICE_POP3,
 	SERVICE_POP3S,
 	SERVICE_IMAP,
 	SERVICE_IMAPS,
-	SERVICE_HTTP,
+	SERVICE_HTTP, /* from here on names alone: there are no such doors */
 	SERVICE_HTTPS,
 	SERVICE_COUNT
 };

@@ -38,7 +38,7 @@ wall_ms service_started_at(const struct service *svc);
 /* (fiber) End the sessions of an account that may log in no more, or of all accounts of a domain
  * ("@domain"). What they have not been told is done was perhaps done. */
 void service_expel(struct service *svc, slice name);
-/* Open SMTP and LMTP sessions, all workers. */
+/* Open sessions, of all doors and workers. */
 uint64_t service_sessions(struct service *svc);
 
 #endif

@@ -103,15 +103,6 @@ static bool get_head(slice in, struct frame_head *out, uint32_t *out_crc)
 	return true;
 }
 
-enum step frame_peek(slice bytes, struct frame_head *out)
-{
-	uint32_t crc;
-
-	if (bytes.len < FRAME_HEAD)
-		return STEP_MORE;
-	return get_head(slice_sub(bytes, 0, FRAME_HEAD), out, &crc) ? STEP_DONE : STEP_BAD;
-}
-
 bool frame_get_record(slice bytes, struct journal_record *out)
 {
 	uint32_t spare;

@@ -60,9 +60,6 @@ size_t frame_end(struct frame_writer *fw, struct frame_head *head);
 uint32_t frame_record_crc(const struct journal_record *rec, uint32_t payload_crc);
 
 /* --- Reading --- */
-/* The head alone, at the begin of `bytes`, its checksum not looked at: STEP_MORE when there are too few bytes for it,
- * STEP_BAD when this is no head. */
-enum step frame_peek(slice bytes, struct frame_head *out) must_use;
 /* All of a frame: STEP_MORE when bytes are missing (head->bytes then), STEP_BAD when anything is
  * wrong in head, checksums or lengths, STEP_DONE. */
 enum step frame_check(slice bytes, struct frame_head *out) must_use;

@@ -75,7 +75,7 @@ uint64_t index_lag(const struct index *ix);
  * index could not be written (ERR_IO, ERR_NOSPACE); it goes on trying. */
 enum err index_wait(struct index *ix, journal_pos pos, uint32_t mask) must_use;
 /* Until all records of the shard up to `pos` are committed: where nothing is under way that is so at
- * once, without a commit. index_synced: it would not wait; any thread. */
+ * once, without a commit. index_synced (store_synced's): it would not wait; any thread. */
 enum err index_sync(struct index *ix, journal_pos pos, unsigned shard) must_use;
 bool index_synced(const struct index *ix, journal_pos pos, unsigned shard);
 /* What a record of one shard came to: waits until it is applied, committed or not. *out (may be NULL)

@@ -92,8 +92,8 @@ struct shard {
 	size_t loose_bytes; /* given to the writer, and not committed */
 	journal_pos fed_to;
 	journal_pos applied; /* everything before it has its outcome */
-	journal_pos
-		missed; /* from here on records must be fed again: there was no memory; 0: none */
+	/* From here on records must be fed again: there was no memory. 0: none. */
+	journal_pos missed;
 	struct list waiters; /* for a commit */
 	struct list askers;  /* for an outcome */
 	struct timer timer;

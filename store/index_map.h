@@ -24,12 +24,11 @@ struct map_change {
 	slice key, value;
 };
 enum err map_env_write(struct map_env *m, const struct map_change *changes, size_t len) must_use;
-/* The first row at or behind `from` that begins with its first byte; ERR_NOT_FOUND. */
 struct map_row {
 	size_t key_len, value_len;
 	char key[MAP_KEY_MAX], value[MAP_VALUE_MAX];
 };
-/* Up to `max` rows. */
+/* In order, up to `max` rows at or behind `from` that begin with its first byte; perhaps none. */
 enum err map_env_page(struct map_env *m, slice from, struct map_row *rows, size_t max,
 	size_t *out_len) must_use;
 

@@ -10,8 +10,9 @@
  * A write or sync error is final for its segment: the batch goes to a fresh one, whose header
  * names the last good frame of the failed one. Only when that fails too do waiters get an error
  * (reserved operations wait on), messages are refused, and a write is tried every second; from the
- * first success on nothing of the failed batch will ever be recovered. Errors: ERR_IO, ERR_NOSPACE (messages only, while room is reserved for what
- * frees room), ERR_BUSY (too much is waiting), ERR_TOO_LARGE, ERR_STOPPED. */
+ * first success on nothing of the failed batch will ever be recovered. Errors: ERR_IO, ERR_NOSPACE
+ * (messages only, while room is reserved for what frees room), ERR_BUSY (too much is waiting),
+ * ERR_TOO_LARGE, ERR_STOPPED. */
 #ifndef STORE_JOURNAL_H
 #define STORE_JOURNAL_H
 

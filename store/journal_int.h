@@ -141,7 +141,6 @@ void seg_fail(struct journal *j);
 /* Have spare slots made, in the background if there is a worker. */
 void seg_spare(struct journal *j);
 enum err seg_make_now(struct journal *j);
-bool seg_room_ahead(const struct journal *j);
 /* Can so many bytes for others than the reserve's be written now, or once a slot is made? */
 bool seg_takes(const struct journal *j, size_t bytes);
 /* There is no room, but what stands first may be freed, and such things happen. */

@@ -75,7 +75,7 @@ static size_t count_all(const struct journal *j)
 	return j->live_count + j->free_count + (j->making ? 1 : 0);
 }
 
-bool seg_room_ahead(const struct journal *j)
+static bool room_ahead(const struct journal *j)
 {
 	bool more = count_all(j) < j->max_segments && !j->disk_full;
 
@@ -326,7 +326,7 @@ static void publish_refusing(struct journal *j)
 		why = ERR_STOPPED;
 	else if (j->failing)
 		why = ERR_IO;
-	else if (seg_room_ahead(j) || active_room)
+	else if (room_ahead(j) || active_room)
 		j->full = false;
 	else if (!seg_hopeful(j))
 		why = ERR_NOSPACE;
@@ -360,7 +360,7 @@ static void space_done(struct worker *w, struct job *job)
 
 void seg_publish(struct journal *j)
 {
-	if (seg_room_ahead(j))
+	if (room_ahead(j))
 		j->active_reserved = false;
 	seg_look_for_replay(j);
 	publish_pressure(j);

@@ -31,8 +31,7 @@ enum {
 	KEYS_NAME_MAX = MAILBOX_NAME_MAX,
 	KEYS_DOMAIN_MAX = 255,
 	/* With its key still two rows a page: LMDB puts longer ones on pages of their own. */
-	KEYS_ROW_BYTES = 1990,
-	KEYS_PIECES_MAX = MESSAGE_SUMMARY_MAX / KEYS_ROW_BYTES + 3
+	KEYS_ROW_BYTES = 1990
 };
 
 /* --- Keys: begin with one of the first two, add fields --- */

@@ -95,14 +95,12 @@ enum err store_sync(struct store *st, uint64_t account, modseq pos) must_use;
 enum err store_sync_all(struct store *st, uint64_t account) must_use;
 /* The same for all accounts. */
 enum err store_sync_everything(struct store *st) must_use;
-/* True: store_sync would not wait. Any thread. */
+/* True: store_sync would not wait; for tests. Any thread. */
 bool store_synced(const struct store *st, uint64_t account, modseq pos);
 
 /* --- Reading --- */
 /* `name` is UTF-8; "INBOX" in any case. Strings in the arena. */
 enum err mailbox_find(struct store *st, uint64_t account, slice name, struct arena *a,
-	struct mailbox *out) must_use;
-enum err mailbox_get(struct store *st, uint64_t account, uint32_t id, struct arena *a,
 	struct mailbox *out) must_use;
 /* In byte order of name; names that are only subscribed to come with id 0. */
 struct mailbox_page {

@@ -3,8 +3,8 @@
  * conversation.c, conversation.h) share. Nobody else includes it.
  *
  * One record changes one account. Its rows are loaded into structs, changed there, and put back at
- * the end; every enum err here is a failure of the transaction unless said otherwise, while what a record's condition
- * came to is ch->outcome. */
+ * the end; every enum err here is a failure of the transaction unless said otherwise, while what a
+ * record's condition came to is ch->outcome. */
 #ifndef STORE_MAILBOX_INT_H
 #define STORE_MAILBOX_INT_H
 
@@ -47,9 +47,9 @@ enum err boxed_load(struct changing *ch, uint32_t id, struct boxed *out) must_us
 enum err boxed_save(struct changing *ch, const struct boxed *box) must_use;
 /* A new one; the name must not be there. */
 enum err boxed_make(struct changing *ch, slice name, uint32_t use, uint32_t *out_id) must_use;
-/* Counts a message in (1) or out (-1), here and in the account. */
 /* Another UIDVALIDITY; nothing of what was told about it before counts. */
 void boxed_renew(struct changing *ch, struct boxed *box);
+/* Counts a message in (1) or out (-1), here and in the account. */
 void boxed_count(struct changing *ch, struct boxed *box, const struct message *m, int sign);
 
 /* --- Keywords of a mailbox --- */

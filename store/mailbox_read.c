@@ -271,18 +271,6 @@ enum err mailbox_find(struct store *st, uint64_t account, slice name, struct are
 	return err;
 }
 
-enum err mailbox_get(struct store *st, uint64_t account, uint32_t id, struct arena *a,
-	struct mailbox *out)
-{
-	struct mailbox_opened opened = { 0 };
-	struct one_read r = { .a = a, .account = account, .id = id, .out = &opened };
-	enum err err = index_read(st->index, mailbox_home(st, account), one_txn, &r);
-
-	if (!err)
-		*out = opened.mailbox;
-	return err;
-}
-
 static enum err read_keywords(struct index_txn *txn, const struct one_read *r,
 	struct mailbox_keywords *out)
 {

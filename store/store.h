@@ -55,7 +55,7 @@ struct store_options {
 	bool read_only;               /* applies and writes nothing */
 	bool rebuilding;              /* check.c: it opens what a rebuild has not ended with */
 };
-/* All defaults; path is to be set. The same defaults as the rows have. */
+/* All defaults, as the rows have them; path is to be set. For programs without a configuration file. */
 struct store_options store_options_default(void);
 /* Rows "store.*", bound to a struct store_options. */
 extern const struct conf_table store_conf_table;
@@ -75,8 +75,8 @@ struct store_replay_ops {
 /* What is there is locked (ERR_BUSY: another process has it), recovered and applied before this
  * returns. `ops` may be NULL: nothing is kept in RAM then, and no message is ever freed from the
  * journal by this process (offline tools). ERR_CORRUPT: fsck must look at it; ERR_UNSUPPORTED: see
- * store_other_format, nothing was touched. `why` (may be NULL)
- * gets one line saying which file. On a worker, that worker becomes the journal's home. */
+ * store_other_format, nothing was touched. `why` (may be NULL) gets one line saying which file. On a
+ * worker, that worker becomes the journal's home. */
 struct store_open {
 	const struct store_options *options;
 	const struct store_replay_ops *ops;
@@ -100,9 +100,9 @@ struct store_message {
 		     * nothing to do with it, so a replay neither offers nor holds it */
 	slice head; /* stands before the body's bytes (trace headers); may be empty */
 	struct blob_writer *body; /* blob_end()ed here, in success and failure */
-	const struct deliver
-		*deliver; /* into mailboxes, by the same record (message.h); NULL: none */
-	bool ask;         /* message_delivered will be called for it */
+	/* Into mailboxes, by the same record (message.h); NULL: none. */
+	const struct deliver *deliver;
+	bool ask; /* message_delivered will be called for it */
 	wall_ms at;
 };
 enum { STORE_META_MAX = 128 * 1024, STORE_HEAD_MAX = 64 * 1024 };
@@ -150,8 +150,8 @@ struct store_stats {
 	uint64_t index_commits, index_records, index_errors, index_lag_bytes, index_map_bytes;
 	uint64_t moved_bodies, moved_bytes, archive_segments, archive_bytes, archive_live_bytes;
 	uint64_t history_bytes; /* index records kept since the last snapshot */
-	uint64_t
-		damaged_bodies; /* found when they were to be moved, since the start; entries stay */
+	/* Found when they were to be moved, since the start; entries stay. */
+	uint64_t damaged_bodies;
 	uint64_t disk_free_bytes;
 	wall_ms last_snapshot;
 	bool direct; /* the file system takes O_DIRECT */

@@ -18,6 +18,7 @@ static inline size_t codec_base64_max(size_t len)
 
 /* Lower case. */
 void codec_put_hex(struct out *o, slice bytes);
+/* Either case. `buf` takes in.len / 2. */
 bool codec_get_hex(slice in, void *buf, size_t *out_len) must_use;
 
 /* CRC-32C (Castagnoli), continued from `crc` (0 at first); the CPU's instruction where it has one. */

@@ -8,7 +8,7 @@
 
 #include "core/base/base.h"
 
-enum { SHA256_BYTES = 32, SHA1_BYTES = 20, CRYPT_SHA256_CTX = 256 };
+enum { SHA256_BYTES = 32, CRYPT_SHA256_CTX = 256 };
 
 struct sha256 {
 	_Alignas(16) unsigned char state[CRYPT_SHA256_CTX];

@@ -68,18 +68,6 @@ bool heap_push(struct heap *h, struct heap_node *node, int64_t key)
 	return true;
 }
 
-void heap_move(struct heap *h, struct heap_node *node, int64_t key)
-{
-	must(node->place && node->place <= h->len && at(h, node->place) == node);
-	bool up = key < node->key;
-
-	node->key = key;
-	if (up)
-		sift_up(h, node);
-	else
-		sift_down(h, node);
-}
-
 void heap_remove(struct heap *h, struct heap_node *node)
 {
 	size_t place = node->place;

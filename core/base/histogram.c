@@ -125,15 +125,3 @@ uint64_t histogram_percentile(const struct histogram *h, double percent)
 	}
 	return load(&h->max);
 }
-
-bool histogram_bucket(const struct histogram *h, unsigned bucket, uint64_t *out_upto,
-	uint64_t *out_count)
-{
-	uint64_t n = bucket < HISTOGRAM_BUCKETS ? load(&h->buckets[bucket]) : 0;
-
-	if (n == 0)
-		return false;
-	*out_upto = upto(bucket);
-	*out_count = n;
-	return true;
-}

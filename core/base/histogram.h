@@ -37,8 +37,4 @@ double histogram_mean(const struct histogram *h);
  * empty; never over the maximum. */
 uint64_t histogram_percentile(const struct histogram *h, double percent);
 
-/* For plots: the value range and count of one bucket. False when the bucket is empty. */
-bool histogram_bucket(const struct histogram *h, unsigned bucket, uint64_t *out_upto,
-	uint64_t *out_count);
-
 #endif

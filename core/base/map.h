@@ -16,8 +16,8 @@ struct map_link {
 
 struct map {
 	struct map_link **buckets, **old;
-	size_t bucket_count, old_count,
-		moved; /* powers of two; `moved` of the old array are done */
+	size_t bucket_count, old_count; /* powers of two */
+	size_t moved;                   /* of the old buckets: these are empty */
 	size_t len;
 };
 
@@ -29,7 +29,7 @@ uint64_t map_hash(const struct map_seed *seed, slice key);
 /* A mixer for numbers that nobody outside chooses. */
 uint64_t map_hash_u64(uint64_t n);
 
-/* A zeroed struct map is ready. Members are not touched. */
+/* A zeroed struct map is ready; map_done frees the buckets, and touches no member. */
 void map_done(struct map *m);
 bool map_insert(struct map *m, struct map_link *link, uint64_t hash) must_use;
 /* The link must be in this map. */

@@ -648,24 +648,6 @@ bool runs_remove_range(struct runs *r, uint32_t first, uint32_t last)
 	return true;
 }
 
-bool runs_remove(struct runs *r, uint32_t n)
-{
-	return runs_remove_range(r, n, n);
-}
-
-bool runs_copy(struct runs *r, const struct runs *from)
-{
-	struct run run;
-
-	must(!r->root);
-	for (uint32_t n = 1; n && runs_next(from, n, &run); n = run.last + 1)
-		if (!runs_add_range(r, run.first, run.last)) {
-			runs_done(r);
-			return false;
-		}
-	return true;
-}
-
 bool runs_next(const struct runs *r, uint32_t from, struct run *out)
 {
 	struct path p;

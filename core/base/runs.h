@@ -38,10 +38,7 @@ void runs_done(struct runs *r);
 bool runs_add(struct runs *r, uint32_t n) must_use;
 bool runs_add_range(struct runs *r, uint32_t first, uint32_t last) must_use;
 /* Removing from the middle of a run makes two of it, hence memory. */
-bool runs_remove(struct runs *r, uint32_t n) must_use;
 bool runs_remove_range(struct runs *r, uint32_t first, uint32_t last) must_use;
-/* *r must be empty. */
-bool runs_copy(struct runs *r, const struct runs *from) must_use;
 /* *r must be empty: becomes the list, in time that its length alone decides. */
 bool runs_build(struct runs *r, struct run_list list) must_use;
 

@@ -250,11 +250,6 @@ unsigned sigkey_bits(const struct sigkey *key)
 	return key->type == SIGKEY_RSA ? (unsigned)wc_RsaEncryptSize(&key->rsa) * 8 : 256;
 }
 
-bool sigkey_is_private(const struct sigkey *key)
-{
-	return key->is_private;
-}
-
 /* Signing ------------------------------------------------------------------------------------- */
 
 static enum err sign_rsa(struct sigkey *key, struct WC_RNG *rng, const unsigned char *digest,

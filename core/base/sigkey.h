@@ -38,7 +38,6 @@ void sigkey_free(struct sigkey *key);
 enum sigkey_type sigkey_type_of(const struct sigkey *key);
 /* Of the modulus; 256 for Ed25519. */
 unsigned sigkey_bits(const struct sigkey *key);
-bool sigkey_is_private(const struct sigkey *key);
 
 /* RSA wants `rng` for blinding; Ed25519 takes NULL. A public key gives ERR_INVALID. */
 enum err sigkey_sign(struct sigkey *key, struct WC_RNG *rng,

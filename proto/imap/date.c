@@ -124,13 +124,6 @@ bool imap_parse_day(slice in, int32_t *out_day)
 	return true;
 }
 
-void imap_put_day(struct out *o, int32_t day)
-{
-	struct text_date d = text_date_of((wall_ms)day * DAY_MS, 0);
-
-	out_printf(o, "%d-%.3s-%04d", d.day, months[d.month - 1], d.year);
-}
-
 int32_t imap_day_of(wall_ms at, int zone_minutes)
 {
 	wall_ms local = at + (wall_ms)zone_minutes * 60000;

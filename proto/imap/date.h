@@ -21,7 +21,6 @@ void imap_put_date_time(struct out *o, wall_ms at, int zone_minutes);
 
 /* A day is counted from 1970-01-01, and is what a calendar shows: no zone. */
 bool imap_parse_day(slice in, int32_t *out_day) must_use;
-void imap_put_day(struct out *o, int32_t day);
 /* The day that `at` falls on in that zone. */
 int32_t imap_day_of(wall_ms at, int zone_minutes);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fetch.h - the arguments of FETCH (RFC 9051 6.4.5, RFC 3501, 3516, 7162, 8474, 8514, 8970).
  *
- * Simple items are bits, sections are a list in the order they came. Memory is the arena's. */
+ * Simple items are bits, sections are a list in the order they came. Memory is the arena's. A parser is
+ * false when x->why says what is wrong. */
 #ifndef PROTO_IMAP_FETCH_H
 #define PROTO_IMAP_FETCH_H
 
@@ -71,7 +72,5 @@ bool imap_lex_fetch(struct imap_lex *x, struct imap_fetch *out);
 
 /* The name of the item in the answer: BODY[HEADER.FIELDS (DATE)]<0>, without PEEK. */
 void imap_put_section(struct out *o, const struct imap_section *section);
-/* The whole arguments as a command would have them, for tests and logs. */
-void imap_put_fetch(struct out *o, const struct imap_fetch *fetch);
 
 #endif

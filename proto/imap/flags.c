@@ -149,17 +149,3 @@ bool imap_put_system_flags(struct out *o, unsigned system)
 	}
 	return any;
 }
-
-void imap_put_flags(struct out *o, unsigned system, const slice *keywords, size_t count)
-{
-	out_char(o, '(');
-	bool any = imap_put_system_flags(o, system);
-
-	for (size_t i = 0; i < count; i++) {
-		if (any)
-			out_char(o, ' ');
-		out_slice(o, keywords[i]);
-		any = true;
-	}
-	out_char(o, ')');
-}

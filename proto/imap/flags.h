@@ -40,9 +40,7 @@ slice imap_keyword_spelling(slice word);
  * empty. */
 slice imap_keyword_opposite(slice word);
 
-/* "\Seen \Deleted" and keywords behind, without parentheses; true if anything was written. */
+/* "\Seen \Deleted", without parentheses: keywords may follow; true if anything was written. */
 bool imap_put_system_flags(struct out *o, unsigned system);
-/* "(\Seen $Forwarded)" */
-void imap_put_flags(struct out *o, unsigned system, const slice *keywords, size_t count);
 
 #endif

@@ -62,7 +62,8 @@ bool imap_lex_at(const struct imap_lex *x, char c)
 	return !x->why && x->rest.len && x->rest.ptr[0] == c;
 }
 
-bool imap_lex_at_word(const struct imap_lex *x, slice word)
+/* The word stands here, in any case, and an atom's end behind it. */
+static bool at_word(const struct imap_lex *x, slice word)
 {
 	return !x->why && slice_starts_nocase(x->rest, word) &&
 		(x->rest.len == word.len || !(class_of(x->rest.ptr[word.len]) & IN_ATOM));
@@ -78,7 +79,7 @@ bool imap_lex_skip(struct imap_lex *x, char c)
 
 bool imap_lex_skip_word(struct imap_lex *x, slice word)
 {
-	if (!imap_lex_at_word(x, word))
+	if (!at_word(x, word))
 		return false;
 	x->rest = slice_skip(x->rest, word.len);
 	return true;
@@ -209,13 +210,6 @@ bool imap_lex_string(struct imap_lex *x, slice *out)
 	if (imap_lex_at(x, '{'))
 		return take_literal(x, false, out);
 	return imap_lex_fail(x, "a string was expected");
-}
-
-bool imap_lex_binary(struct imap_lex *x, slice *out)
-{
-	if (!x->why && slice_starts(x->rest, SLICE("~{")))
-		return take_literal(x, true, out);
-	return imap_lex_string(x, out);
 }
 
 static bool at_string(const struct imap_lex *x)

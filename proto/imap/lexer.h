@@ -33,11 +33,10 @@ bool imap_lex_fail(struct imap_lex *x, const char *why);
 /* --- Looking, which never fails --- */
 bool imap_lex_at_end(const struct imap_lex *x);
 bool imap_lex_at(const struct imap_lex *x, char c);
-/* The word stands here, in any case, and an atom's end behind it. */
-bool imap_lex_at_word(const struct imap_lex *x, slice word);
 
 /* --- If it stands here, cut it; no fault if not --- */
 bool imap_lex_skip(struct imap_lex *x, char c);
+/* In any case; behind the word must stand an atom's end. */
 bool imap_lex_skip_word(struct imap_lex *x, slice word);
 
 /* --- It must stand here --- */
@@ -50,8 +49,6 @@ bool imap_lex_atom(struct imap_lex *x, slice *out);
 bool imap_lex_name(struct imap_lex *x, slice *out);
 /* quoted or literal. 8-bit bytes in quoted strings must be UTF-8. */
 bool imap_lex_string(struct imap_lex *x, slice *out);
-/* string, literal8 too. */
-bool imap_lex_binary(struct imap_lex *x, slice *out);
 /* atom with `]`, or string. */
 bool imap_lex_astring(struct imap_lex *x, slice *out);
 /* string, or NIL: then *out is {NULL, 0}. */
@@ -76,7 +73,7 @@ struct imap_slices {
 };
 bool imap_lex_add(struct imap_lex *x, struct imap_slices *list, slice item);
 
-/* Of characters: may stand in an atom (RFC 9051 ATOM-CHAR), in a tag. */
+/* May it stand in an atom (RFC 9051 9, ATOM-CHAR)? May all of it be one? */
 bool imap_is_atom_char(char c);
 bool imap_is_atom(slice s);
 

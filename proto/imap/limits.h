@@ -15,11 +15,4 @@ struct imap_limits {
 	uint32_t terms_max;   /* search keys, fetch items, flags, names: members of any list */
 };
 
-#define IMAP_LIMITS_DEFAULT                       \
-	((struct imap_limits){ .line_max = 65536, \
-		.literal_max = 65536,             \
-		.plus_max = UINT32_MAX,           \
-		.depth_max = 100,                 \
-		.terms_max = 10000 })
-
 #endif

@@ -30,7 +30,5 @@ bool imap_name_is_inbox(slice name);
 /* LIST (RFC 9051 6.3.9): `*` is anything, `%` anything but `/`. INBOX matches in any case. The time is
  * at most the product of both lengths, whatever the pattern. */
 bool imap_pattern_match(slice pattern, slice name);
-/* Some name below `name` could match: LIST has to look there. */
-bool imap_pattern_below(slice pattern, slice name);
 
 #endif

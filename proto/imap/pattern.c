@@ -92,15 +92,3 @@ bool imap_pattern_match(slice pattern, slice name)
 
 	return walk(&p, pattern, name) && has(&p, pattern.len);
 }
-
-bool imap_pattern_below(slice pattern, slice name)
-{
-	struct places p;
-
-	if (!walk(&p, pattern, name) || !advance(&p, pattern, '/', false))
-		return false;
-	for (size_t at = 0; at <= pattern.len; at++)
-		if (has(&p, at) && (at < pattern.len))
-			return true;
-	return false;
-}

@@ -68,14 +68,6 @@ void imap_put_string(struct out *o, slice s, bool utf8)
 	out_char(o, '"');
 }
 
-void imap_put_nstring(struct out *o, slice s, bool utf8)
-{
-	if (s.ptr)
-		imap_put_string(o, s, utf8);
-	else
-		out_str(o, "NIL");
-}
-
 void imap_put_astring(struct out *o, slice s, bool utf8)
 {
 	/* NIL would be read as nothing where an nstring could stand. */

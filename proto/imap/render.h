@@ -11,10 +11,8 @@
 
 struct summary;
 
-/* Quoted when it is short and safe, else a literal; {NULL, 0} is NIL. With `utf8` quoted strings may
- * hold UTF-8 (IMAP4rev2 or UTF8=ACCEPT was enabled). */
-void imap_put_nstring(struct out *o, slice s, bool utf8);
-/* The same, but an empty one is "". */
+/* Quoted when it is short and safe, else a literal. With `utf8` quoted strings may hold UTF-8 (IMAP4rev2
+ * or UTF8=ACCEPT was enabled). */
 void imap_put_string(struct out *o, slice s, bool utf8);
 /* An atom where it can be one. */
 void imap_put_astring(struct out *o, slice s, bool utf8);

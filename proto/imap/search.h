@@ -110,8 +110,4 @@ bool imap_lex_search(struct imap_lex *x, struct imap_search *out);
 bool imap_lex_sort(struct imap_lex *x, struct imap_sort *out);
 bool imap_lex_thread(struct imap_lex *x, struct imap_thread *out);
 
-/* The arguments as a command would have them. */
-void imap_put_search(struct out *o, const struct imap_search *search);
-void imap_put_key(struct out *o, const struct imap_search_node *node);
-
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* search_int.h - the words of search keys, for the parser and the writer of the tree.
+/* search_int.h - the words of search keys, for the parser.
  *
  * Static tables; nothing fails. */
 #ifndef PROTO_IMAP_SEARCH_INT_H
@@ -32,8 +32,8 @@ struct search_row {
 
 /* NULL: no such key. */
 const struct search_row *search_row_named(slice name);
-/* NULL: the node is a list or a sequence set, which have no word. */
-const struct search_row *search_row_of(const struct imap_search_node *node);
+/* All of them; an empty name at the end. */
+extern const struct search_row search_rows[];
 
 /* "MIN" and its bit, in order; NULL name at the end. */
 struct search_return {

@@ -148,31 +148,15 @@ struct run_list imap_seqset_resolve(struct arena *a, const struct imap_seqset *s
 
 /* --- Writing --- */
 
-static void put_end(struct out *o, uint32_t n)
-{
-	if (n == STAR)
-		out_char(o, '*');
-	else
-		out_uint(o, n);
-}
-
 static void put_run(struct out *o, struct run run, bool first)
 {
 	if (!first)
 		out_char(o, ',');
-	put_end(o, run.first);
+	out_uint(o, run.first);
 	if (run.last == run.first)
 		return;
 	out_char(o, ':');
-	put_end(o, run.last);
-}
-
-void imap_put_seqset(struct out *o, const struct imap_seqset *set)
-{
-	if (set->saved)
-		out_char(o, '$');
-	for (size_t i = 0; i < set->len; i++)
-		put_run(o, set->pieces[i], i == 0);
+	out_uint(o, run.last);
 }
 
 void imap_put_runs(struct out *o, struct run_list list)
@@ -228,11 +212,6 @@ uint64_t run_list_count(struct run_list list)
 	return count;
 }
 
-bool run_list_eq(struct run_list p, struct run_list q)
-{
-	return p.len == q.len && (!p.len || !memcmp(p.runs, q.runs, p.len * sizeof(struct run)));
-}
-
 void run_builder_add(struct run_builder *b, uint32_t first, uint32_t last)
 {
 	struct run *end = b->len ? &b->runs[b->len - 1] : NULL;
@@ -245,19 +224,6 @@ void run_builder_add(struct run_builder *b, uint32_t first, uint32_t last)
 
 	add_piece(b->a, &p, (struct run){ .first = first, .last = last });
 	*b = (struct run_builder){ .a = b->a, .runs = p.runs, .len = p.len, .cap = p.cap };
-}
-
-struct run_list run_list_union(struct arena *a, struct run_list p, struct run_list q)
-{
-	struct run_builder b = { .a = a };
-
-	for (size_t i = 0, j = 0; i < p.len || j < q.len;) {
-		bool mine = j == q.len || (i < p.len && p.runs[i].first < q.runs[j].first);
-		struct run run = mine ? p.runs[i++] : q.runs[j++];
-
-		run_builder_add(&b, run.first, run.last);
-	}
-	return run_builder_list(&b);
 }
 
 struct run_list run_list_both(struct arena *a, struct run_list p, struct run_list q)
@@ -278,27 +244,6 @@ struct run_list run_list_both(struct arena *a, struct run_list p, struct run_lis
 	return run_builder_list(&b);
 }
 
-struct run_list run_list_minus(struct arena *a, struct run_list p, struct run_list q)
-{
-	struct run_builder b = { .a = a };
-	size_t j = 0;
-
-	for (size_t i = 0; i < p.len; i++) {
-		uint64_t from = p.runs[i].first, last = p.runs[i].last;
-
-		for (; j < q.len && q.runs[j].first <= last; j++) {
-			if (q.runs[j].first > from)
-				run_builder_add(&b, (uint32_t)from, q.runs[j].first - 1);
-			from = MAX(from, (uint64_t)q.runs[j].last + 1);
-			if (q.runs[j].last > last)
-				break; /* it may cut the next one too */
-		}
-		if (from <= last)
-			run_builder_add(&b, (uint32_t)from, (uint32_t)last);
-	}
-	return run_builder_list(&b);
-}
-
 /* --- Against a mailbox --- */
 
 struct run_list run_list_existing(struct arena *a, struct run_list list, const struct runs *uids)
@@ -311,38 +256,6 @@ struct run_list run_list_existing(struct arena *a, struct run_list list, const s
 
 		while (runs_walk_next(&walk, &run) && run.first <= list.runs[i].last)
 			run_builder_add(&b, run.first, MIN(run.last, list.runs[i].last));
-	}
-	return run_builder_list(&b);
-}
-
-struct run_list run_list_to_uids(struct arena *a, struct run_list seqs, const struct runs *uids)
-{
-	struct run_builder b = { .a = a };
-
-	for (size_t i = 0; i < seqs.len && seqs.runs[i].first <= uids->count; i++) {
-		struct run span = {
-			.first = runs_nth(uids, seqs.runs[i].first),
-			.last = runs_nth(uids, MIN(seqs.runs[i].last, uids->count)),
-		};
-		struct run_list there =
-			run_list_existing(a, (struct run_list){ .runs = &span, .len = 1 }, uids);
-
-		for (size_t j = 0; j < there.len; j++)
-			run_builder_add(&b, there.runs[j].first, there.runs[j].last);
-	}
-	return run_builder_list(&b);
-}
-
-struct run_list run_list_to_seqs(struct arena *a, struct run_list list, const struct runs *uids)
-{
-	struct run_builder b = { .a = a };
-
-	for (size_t i = 0; i < list.len; i++) {
-		uint32_t before = list.runs[i].first ? runs_rank(uids, list.runs[i].first - 1) : 0;
-		uint32_t last = runs_rank(uids, list.runs[i].last);
-
-		if (last > before)
-			run_builder_add(&b, before + 1, last);
 	}
 	return run_builder_list(&b);
 }

@@ -23,8 +23,6 @@ bool imap_lex_uidset(struct imap_lex *x, struct run_list *out);
 /* `last`: what `*` stands for; numbers beyond it stay. 0 (nothing there): what holds `*` is nothing. Not for
  * `saved`, which is the session's. */
 struct run_list imap_seqset_resolve(struct arena *a, const struct imap_seqset *set, uint32_t last);
-/* As it was written. */
-void imap_put_seqset(struct out *o, const struct imap_seqset *set);
 
 /* "1:3,5"; nothing for an empty list. */
 void imap_put_runs(struct out *o, struct run_list list);
@@ -33,15 +31,8 @@ void imap_put_runs_of(struct out *o, const struct runs *set, uint32_t first, uin
 
 bool run_list_has(struct run_list list, uint32_t n);
 uint64_t run_list_count(struct run_list list);
-struct run_list run_list_union(struct arena *a, struct run_list p, struct run_list q);
-struct run_list run_list_minus(struct arena *a, struct run_list p, struct run_list q);
+/* The numbers that stand in both. */
 struct run_list run_list_both(struct arena *a, struct run_list p, struct run_list q);
-bool run_list_eq(struct run_list p, struct run_list q);
-
-/* Sequence numbers to the uids of a mailbox and back. Numbers beyond the mailbox, and uids that are
- * not in it, are left out. */
-struct run_list run_list_to_uids(struct arena *a, struct run_list seqs, const struct runs *uids);
-struct run_list run_list_to_seqs(struct arena *a, struct run_list list, const struct runs *uids);
 /* Those of `list` that are members of `uids`. */
 struct run_list run_list_existing(struct arena *a, struct run_list list, const struct runs *uids);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* dkim_int.h - what the files of the dkim module share; nobody else includes it. */
+/* dkim_int.h - what the files of the dkim module share; nobody else includes it.
+ *
+ * Memory is the caller's arena; slices point into the header block. Nothing fails. */
 #ifndef PROTO_MAILAUTH_DKIM_INT_H
 #define PROTO_MAILAUTH_DKIM_INT_H
 

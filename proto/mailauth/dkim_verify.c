@@ -200,10 +200,3 @@ enum dkim_result dkim_verify_key(struct dkim_verifier *v, size_t at, enum err er
 		use_record(v, check, record);
 	return check->result;
 }
-
-const char *dkim_result_name(enum dkim_result result)
-{
-	static const char *const names[] = { "none", "pass", "fail", "temperror", "permerror" };
-
-	return names[result];
-}

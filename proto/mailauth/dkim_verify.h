@@ -51,7 +51,4 @@ void dkim_verify_query(const struct dkim_check *check, struct out *o);
 /* `err`: OK with the TXT record; ERR_NOT_FOUND: there is none; anything else: try again later. */
 enum dkim_result dkim_verify_key(struct dkim_verifier *v, size_t at, enum err err, slice record);
 
-/* "pass", "fail", ... as in Authentication-Results. */
-const char *dkim_result_name(enum dkim_result result);
-
 #endif

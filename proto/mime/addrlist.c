@@ -385,17 +385,6 @@ bool addrlist_next(struct addrlist *l, struct addrlist_item *out)
 	return false;
 }
 
-bool addrlist_single(slice value, struct arena *a, struct addrlist_item *out)
-{
-	struct addrlist l = { .rest = value, .arena = a };
-	struct addrlist_item item, second;
-
-	if (!addrlist_next(&l, &item) || addrlist_next(&l, &second) || l.bad)
-		return false;
-	*out = item;
-	return true;
-}
-
 void addrlist_put(struct out *o, const struct addrlist_item *item)
 {
 	bool quote = item->local.len == 0 || item->local.ptr[0] == '.' ||

@@ -14,9 +14,9 @@
 struct addrlist {
 	slice rest;
 	struct arena *arena;
-	bool marks;      /* set it first: the begin and the end of a group are items too */
-	bool salvage;    /* set it first: of "A <a@x> B <b@y>" the first address is
-			* kept, and "a@x <b@y>" is b@y by the name of a@x */
+	/* Set these first. Marks: the begin and the end of a group are items too. Salvage: of
+	 * "A <a@x> B <b@y>" the first address is kept, and "a@x <b@y>" is b@y by the name of a@x. */
+	bool marks, salvage;
 	bool bad;        /* something was no address */
 	slice group;     /* display name of the group we are in; ptr NULL outside of groups */
 	unsigned groups; /* groups begun so far, empty ones too */
@@ -36,8 +36,6 @@ struct addrlist_item {
 enum { ADDRLIST_COMMENT_DEPTH = 50 };
 
 bool addrlist_next(struct addrlist *l, struct addrlist_item *out);
-/* The only address of a value; false when there is none, more than one, or `bad`. */
-bool addrlist_single(slice value, struct arena *a, struct addrlist_item *out);
 /* local@domain, the local part quoted where it must be. */
 void addrlist_put(struct out *o, const struct addrlist_item *item);
 

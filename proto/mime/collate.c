@@ -57,49 +57,6 @@ void collate_key(struct out *o, slice utf8)
 	}
 }
 
-/* Comparing ----------------------------------------------------------------------------------- */
-
-/* A key that is made as it is read. */
-struct stream {
-	slice rest;
-	size_t at, len;
-	char buf[KEY_CHAR_MAX];
-};
-
-/* The next byte of the key, -1 at its end. */
-static int next_byte(struct stream *s)
-{
-	uint32_t c;
-	size_t used;
-
-	if (s->at < s->len)
-		return (unsigned char)s->buf[s->at++];
-	if (s->rest.len == 0)
-		return -1;
-	if ((unsigned char)s->rest.ptr[0] < 0x80) {
-		c = (unsigned char)to_upper(s->rest.ptr[0]);
-		s->rest = slice_skip(s->rest, 1);
-		return (int)c;
-	}
-	used = utf8_take(s->rest, &c);
-	s->rest = slice_skip(s->rest, used ? used : 1);
-	s->len = key_of_char(c, s->buf);
-	s->at = 1;
-	return (unsigned char)s->buf[0];
-}
-
-int collate_cmp(slice a, slice b)
-{
-	struct stream left = { .rest = a }, right = { .rest = b };
-
-	for (;;) {
-		int x = next_byte(&left), y = next_byte(&right);
-
-		if (x != y || x < 0)
-			return (x > y) - (x < y);
-	}
-}
-
 /* Finding ------------------------------------------------------------------------------------- */
 
 void collate_needle_init(struct collate_needle *n, slice utf8, struct arena *a)

@@ -12,8 +12,6 @@
 
 /* The key of a text. */
 void collate_key(struct out *o, slice utf8);
-/* memcmp order of the keys, without writing them. */
-int collate_cmp(slice a, slice b);
 
 /* What is looked for, prepared once for many texts. */
 struct collate_needle {

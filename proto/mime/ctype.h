@@ -13,7 +13,7 @@ enum { CTYPE_PARAMS_MAX = 64 };
 
 struct ctype_param {
 	slice name, value;
-	slice charset; /* of the value, when RFC 2231 names one: word_to_utf8 converts; else empty */
+	slice charset;  /* of the value, when RFC 2231 names one; else empty */
 	slice language; /* its tag (RFC 5646), when RFC 2231 names one */
 };
 

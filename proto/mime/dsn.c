@@ -28,11 +28,6 @@ static const struct action_row {
 		"Your message was delivered, and sent on to several recipients, at:" },
 };
 
-const char *dsn_action_name(enum dsn_action action)
-{
-	return actions[action].name;
-}
-
 /* Foreign text -------------------------------------------------------------------------------- */
 
 /* Control bytes become blanks, and what may not be said in this report becomes a question mark. */

@@ -49,7 +49,4 @@ void dsn_put_tail(const struct dsn *d, struct out *o);
 /* The report has bytes over 127: it wants 8BITMIME (and SMTPUTF8 when d->utf8). */
 bool dsn_is_8bit(const struct dsn *d);
 
-/* "failed", "delayed", ... */
-const char *dsn_action_name(enum dsn_action action);
-
 #endif

@@ -147,14 +147,3 @@ void edit_apply(const struct edit *e, slice block, struct out *o)
 	while (edit_next(&run, &piece))
 		out_slice(o, piece);
 }
-
-size_t edit_bytes(const struct edit *e, slice block)
-{
-	struct edit_run run = edit_run(e, block);
-	size_t bytes = 0;
-	slice piece;
-
-	while (edit_next(&run, &piece))
-		bytes += piece.len;
-	return bytes;
-}

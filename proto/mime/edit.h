@@ -36,8 +36,7 @@ struct edit_run {
 struct edit_run edit_run(const struct edit *e, slice block);
 /* Next piece, never empty; false at the end. */
 bool edit_next(struct edit_run *r, slice *out);
-/* All of them at once, and their length. */
+/* All of them at once. */
 void edit_apply(const struct edit *e, slice block, struct out *o);
-size_t edit_bytes(const struct edit *e, slice block);
 
 #endif

@@ -9,11 +9,8 @@
 
 /* Names --------------------------------------------------------------------------------------- */
 
-static const struct header_row {
-	slice name;
-	unsigned flags;
-} rows[HEADER_IDS] = {
-#define X(id, name, flags) [HEADER_##id] = { SLICE_INIT(name), flags },
+static const slice names[HEADER_IDS] = {
+#define X(id, name) [HEADER_##id] = SLICE_INIT(name),
 	HEADER_TABLE(X)
 #undef X
 };
@@ -21,19 +18,9 @@ static const struct header_row {
 enum header_id header_id_of(slice name)
 {
 	for (int id = HEADER_OTHER + 1; id < HEADER_IDS; id++)
-		if (rows[id].name.len == name.len && slice_eq_nocase(rows[id].name, name))
+		if (names[id].len == name.len && slice_eq_nocase(names[id], name))
 			return (enum header_id)id;
 	return HEADER_OTHER;
-}
-
-slice header_name(enum header_id id)
-{
-	return rows[id].name;
-}
-
-unsigned header_flags(enum header_id id)
-{
-	return rows[id].flags;
 }
 
 static inline bool is_name_byte(unsigned char c)

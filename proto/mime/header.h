@@ -60,58 +60,39 @@ slice header_skip_stray(slice block);
 
 /* Known names ---------------------------------------------------------------------------------- */
 
-enum header_flag {
-	HEADER_ONCE = 1,      /* RFC 5322 3.6: at most one */
-	HEADER_ADDRESSES = 2, /* a mailbox or address list */
-	HEADER_TRACE = 4,     /* added by each hop */
-	HEADER_MIME = 8,      /* describes the body (RFC 2045) */
-};
-
-/* id, spelling, flags */
-#define HEADER_TABLE(X)                                                             \
-	X(FROM, "From", HEADER_ONCE | HEADER_ADDRESSES)                             \
-	X(SENDER, "Sender", HEADER_ONCE | HEADER_ADDRESSES)                         \
-	X(REPLY_TO, "Reply-To", HEADER_ONCE | HEADER_ADDRESSES)                     \
-	X(TO, "To", HEADER_ONCE | HEADER_ADDRESSES)                                 \
-	X(CC, "Cc", HEADER_ONCE | HEADER_ADDRESSES)                                 \
-	X(BCC, "Bcc", HEADER_ONCE | HEADER_ADDRESSES)                               \
-	X(RESENT_BCC, "Resent-Bcc", HEADER_ADDRESSES)                               \
-	X(DATE, "Date", HEADER_ONCE)                                                \
-	X(SUBJECT, "Subject", HEADER_ONCE)                                          \
-	X(MESSAGE_ID, "Message-ID", HEADER_ONCE)                                    \
-	X(IN_REPLY_TO, "In-Reply-To", HEADER_ONCE)                                  \
-	X(REFERENCES, "References", HEADER_ONCE)                                    \
-	X(RECEIVED, "Received", HEADER_TRACE)                                       \
-	X(RETURN_PATH, "Return-Path", HEADER_TRACE)                                 \
-	X(DELIVERED_TO, "Delivered-To", HEADER_TRACE)                               \
-	X(DKIM_SIGNATURE, "DKIM-Signature", HEADER_TRACE)                           \
-	X(AUTH_RESULTS, "Authentication-Results", HEADER_TRACE)                     \
-	X(MIME_VERSION, "MIME-Version", HEADER_ONCE | HEADER_MIME)                  \
-	X(CONTENT_TYPE, "Content-Type", HEADER_ONCE | HEADER_MIME)                  \
-	X(CONTENT_ENCODING, "Content-Transfer-Encoding", HEADER_ONCE | HEADER_MIME) \
-	X(CONTENT_DISPOSITION, "Content-Disposition", HEADER_ONCE | HEADER_MIME)    \
-	X(CONTENT_ID, "Content-ID", HEADER_ONCE | HEADER_MIME)                      \
-	X(CONTENT_DESCRIPTION, "Content-Description", HEADER_ONCE | HEADER_MIME)    \
-	X(CONTENT_MD5, "Content-MD5", HEADER_MIME)                                  \
-	X(CONTENT_LANGUAGE, "Content-Language", HEADER_MIME)                        \
-	X(CONTENT_LOCATION, "Content-Location", HEADER_MIME)                        \
-	X(AUTO_SUBMITTED, "Auto-Submitted", HEADER_ONCE)                            \
-	X(LIST_ID, "List-Id", HEADER_ONCE)                                          \
-	X(LIST_UNSUBSCRIBE, "List-Unsubscribe", HEADER_ONCE)                        \
-	X(LIST_UNSUBSCRIBE_POST, "List-Unsubscribe-Post", HEADER_ONCE)              \
-	X(FEEDBACK_ID, "Feedback-ID", HEADER_ONCE)
+/* id, spelling */
+#define HEADER_TABLE(X)                                  \
+	X(FROM, "From")                                  \
+	X(SENDER, "Sender")                              \
+	X(REPLY_TO, "Reply-To")                          \
+	X(TO, "To")                                      \
+	X(CC, "Cc")                                      \
+	X(BCC, "Bcc")                                    \
+	X(DATE, "Date")                                  \
+	X(SUBJECT, "Subject")                            \
+	X(MESSAGE_ID, "Message-ID")                      \
+	X(IN_REPLY_TO, "In-Reply-To")                    \
+	X(REFERENCES, "References")                      \
+	X(RECEIVED, "Received")                          \
+	X(DELIVERED_TO, "Delivered-To")                  \
+	X(CONTENT_ENCODING, "Content-Transfer-Encoding") \
+	X(CONTENT_DISPOSITION, "Content-Disposition")    \
+	X(CONTENT_ID, "Content-ID")                      \
+	X(CONTENT_DESCRIPTION, "Content-Description")    \
+	X(CONTENT_MD5, "Content-MD5")                    \
+	X(CONTENT_LANGUAGE, "Content-Language")          \
+	X(CONTENT_LOCATION, "Content-Location")          \
+	X(LIST_ID, "List-Id")
 
 enum header_id {
 	HEADER_OTHER,
-#define X(id, name, flags) HEADER_##id,
+#define X(id, name) HEADER_##id,
 	HEADER_TABLE(X)
 #undef X
 		HEADER_IDS
 };
 
 enum header_id header_id_of(slice name);
-slice header_name(enum header_id id);
-unsigned header_flags(enum header_id id);
 
 /* What an intake asks of a block --------------------------------------------------------------- */
 

@@ -51,8 +51,8 @@ struct part {
 	bool root;     /* a message of its own: this one, or what message/rfc822 encloses */
 	bool implied;  /* the header ended without a blank line */
 	bool has_type; /* a Content-Type field stood there and could be read */
-	struct ctype
-		type; /* slices: valid at PART_HEADER only; defaults filled in (RFC 2046 5.1.5) */
+	/* Defaults filled in (RFC 2046 5.1.5). Its slices are valid at PART_HEADER only. */
+	struct ctype type;
 };
 
 struct part_frame;

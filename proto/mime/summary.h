@@ -41,7 +41,7 @@ struct summary_builder *summary_begin(struct arena *a) must_use;
 void summary_add(struct summary_builder *b, slice piece);
 /* The message is over: writes the row. The builder is of no more use. */
 void summary_end(struct summary_builder *b, struct out *row);
-/* All of it, for a message that stands in memory. */
+/* All of it, for a message that stands in memory; the messages of tests do. */
 void summary_make(struct arena *a, slice message, struct out *row);
 
 /* The row ------------------------------------------------------------------------------------- */

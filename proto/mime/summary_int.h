@@ -58,8 +58,7 @@ struct summary_fields {
 };
 void summary_fields_of(slice block, struct summary_fields *out);
 
-/* Strings come out unfolded, without NUL, cut to SUMMARY_TEXT_MAX. ptr NULL: none. */
-void summary_put_text(struct out *o, slice raw, struct arena *a);
+/* Strings come out unfolded, without NUL, cut to SUMMARY_TEXT_MAX. */
 void summary_put_list(struct out *o, slice items);
 void summary_put_envelope(struct out *o, const struct summary_fields *f, struct arena *a,
 	bool *truncated);

@@ -91,7 +91,8 @@ static slice trim(slice s)
 	return s;
 }
 
-void summary_put_text(struct out *o, slice raw, struct arena *a)
+/* Unfolded, without NUL, cut to SUMMARY_TEXT_MAX. ptr NULL: none. */
+static void put_string(struct out *o, slice raw, struct arena *a)
 {
 	if (raw.ptr)
 		put_exact(o, trim(raw), a);
@@ -224,7 +225,7 @@ void summary_put_envelope(struct out *o, const struct summary_fields *f, struct 
 	};
 
 	for (size_t i = 0; i < array_len(texts); i++)
-		summary_put_text(o, f->value[texts[i]], a);
+		put_string(o, f->value[texts[i]], a);
 	for (size_t i = 0; i < SUMMARY_LISTS; i++)
 		if (!put_addresses(o, f, (enum header_id)lists[i], a))
 			*truncated = true;
@@ -359,12 +360,12 @@ void summary_put_part(struct out *o, struct summary_dress *d, struct arena *a)
 	d->has_attachment = is_attachment(d, &disposition);
 	put_exact(o, type.type, a);
 	put_exact(o, type.subtype, a);
-	summary_put_text(o, f->value[HEADER_CONTENT_ID], a);
-	summary_put_text(o, f->value[HEADER_CONTENT_DESCRIPTION], a);
+	put_string(o, f->value[HEADER_CONTENT_ID], a);
+	put_string(o, f->value[HEADER_CONTENT_DESCRIPTION], a);
 	put_exact(o, encoding_of(d), a);
-	summary_put_text(o, f->value[HEADER_CONTENT_MD5], a);
-	summary_put_text(o, value.ptr ? disposition.type : (slice){ 0 }, a);
-	summary_put_text(o, f->value[HEADER_CONTENT_LOCATION], a);
+	put_string(o, f->value[HEADER_CONTENT_MD5], a);
+	put_string(o, value.ptr ? disposition.type : (slice){ 0 }, a);
+	put_string(o, f->value[HEADER_CONTENT_LOCATION], a);
 	put_params(o, &type, a);
 	put_params(o, &disposition, a);
 	put_languages(o, f->value[HEADER_CONTENT_LANGUAGE], a);

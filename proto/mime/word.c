@@ -8,23 +8,7 @@
 #include "proto/mime/charset.h"
 #include "proto/mime/transfer.h"
 
-enum { WORD_MAX = 75, TEXT_MAX = 4096 };
-
-bool word_to_utf8(slice charset, slice bytes, struct out *o)
-{
-	struct charset_decoder d;
-	struct out text = out_heap(bytes.len * CHARSET_GROWTH + 16);
-	bool good;
-
-	charset_begin(&d, charset, NULL);
-	charset_add(&d, bytes, &text);
-	charset_end(&d, &text);
-	good = d.known && !d.bad && out_ok(&text);
-	if (good)
-		out_slice(o, out_written(&text));
-	out_heap_done(&text);
-	return good;
-}
+enum { TEXT_MAX = 4096 };
 
 /* Decoding ------------------------------------------------------------------------------------ */
 
@@ -172,43 +156,4 @@ void word_decode_with(slice value, struct charset_cache *cache, struct out *o)
 void word_decode(slice value, struct out *o)
 {
 	word_decode_with(value, NULL, o);
-}
-
-/* Encoding ------------------------------------------------------------------------------------ */
-
-/* Bytes of the UTF-8 character at the front. */
-static size_t char_len(slice s)
-{
-	size_t len = 1;
-
-	while (len < s.len && len < 4 && ((unsigned char)s.ptr[len] & 0xc0) == 0x80)
-		len++;
-	return len;
-}
-
-void word_encode(slice text, struct out *o)
-{
-	static const size_t room = (WORD_MAX - 12) / 4 * 3; /* "=?UTF-8?B?" and "?=" */
-	bool first = true;
-
-	if (text_is_ascii(text) && slice_search(text, SLICE("=?")) < 0) {
-		out_slice(o, text);
-		return;
-	}
-	while (text.len) {
-		size_t len = 0;
-
-		while (len < text.len) {
-			size_t n = char_len(slice_skip(text, len));
-
-			if (len + n > room)
-				break;
-			len += n;
-		}
-		out_str(o, first ? "=?UTF-8?B?" : "\r\n =?UTF-8?B?");
-		codec_put_base64(o, slice_sub(text, 0, len));
-		out_str(o, "?=");
-		text = slice_skip(text, len);
-		first = false;
-	}
 }

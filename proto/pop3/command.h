@@ -9,7 +9,6 @@
 #include "core/base/base.h"
 
 enum {
-	POP3_LINE_MAX = 255,        /* RFC 2449 4, CRLF included */
 	POP3_AUTH_LINE_MAX = 12288, /* as in SMTP: a base64 response */
 };
 

@@ -47,8 +47,6 @@ struct scram_keys {
 void scram_keys_derive(struct scram_keys *keys, slice password);
 /* For a user that does not exist: the same salt each time for this name, and keys nobody has. */
 void scram_keys_false(struct scram_keys *keys, slice secret, slice user, uint32_t iterations);
-/* A password checked against the keys without an exchange (PLAIN). As slow as deriving. */
-bool scram_keys_match(const struct scram_keys *keys, slice password) must_use;
 
 /* What the server does next. */
 enum sasl_step {

@@ -47,18 +47,6 @@ void scram_keys_false(struct scram_keys *keys, slice secret, slice user, uint32_
 	derive_false(secret, user, 'v', keys->server);
 }
 
-bool scram_keys_match(const struct scram_keys *keys, slice password)
-{
-	struct scram_keys made = *keys;
-
-	scram_keys_derive(&made, password);
-	bool same = crypt_eq(slice_of(made.stored, SASL_KEY_BYTES),
-		slice_of(keys->stored, SASL_KEY_BYTES));
-
-	crypt_wipe(&made, sizeof(made));
-	return same;
-}
-
 bool scram_take(slice *msg, char name, slice *out)
 {
 	slice attribute, rest = *msg;

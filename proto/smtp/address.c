@@ -240,9 +240,3 @@ slice mail_addr_text(struct arena *a, const struct mail_addr *addr)
 	must(out_ok(&o));
 	return arena_dup(a, out_written(&o));
 }
-
-bool mail_addr_eq(const struct mail_addr *x, const struct mail_addr *y)
-{
-	return slice_eq(x->local, y->local) && x->literal == y->literal &&
-		slice_eq_nocase(x->domain, y->domain);
-}

@@ -42,7 +42,4 @@ static inline bool mail_addr_is_null(const struct mail_addr *addr)
 	return addr->local.len == 0 && addr->domain.len == 0;
 }
 
-/* Local parts byte by byte, domains without case (RFC 5321 2.4). A-label and U-label forms differ. */
-bool mail_addr_eq(const struct mail_addr *x, const struct mail_addr *y);
-
 #endif

@@ -7,18 +7,13 @@
 #define PROTO_SMTP_LIMITS_H
 
 enum {
-	SMTP_LOCAL_MAX = 64,    /* RFC 5321 4.5.3.1.1 */
-	SMTP_DOMAIN_MAX = 255,  /* 4.5.3.1.2 */
-	SMTP_PATH_MAX = 256,    /* 4.5.3.1.3, brackets and dots included */
-	SMTP_COMMAND_MAX = 512, /* 4.5.3.1.4, without any extension */
-	/* SIZE, DSN, AUTH, SMTPUTF8 and the rest each allow more; this holds them all. */
-	SMTP_COMMAND_EXT_MAX = 2048,
+	SMTP_LOCAL_MAX = 64,          /* RFC 5321 4.5.3.1.1 */
+	SMTP_DOMAIN_MAX = 255,        /* 4.5.3.1.2 */
+	SMTP_PATH_MAX = 256,          /* 4.5.3.1.3, brackets and dots included */
 	SMTP_AUTH_LINE_MAX = 12288,   /* RFC 4954 4.5 */
-	SMTP_REPLY_MAX = 512,         /* 4.5.3.1.5, what we write */
-	SMTP_REPLY_ACCEPT_MAX = 2048, /* what we read: some servers write more */
+	SMTP_REPLY_ACCEPT_MAX = 2048, /* over the 512 of 4.5.3.1.5: some servers write more */
 	SMTP_REPLY_LINES_MAX = 200,
 	SMTP_TEXT_LINE_MAX = 998, /* 4.5.3.1.6, without the CRLF */
-	SMTP_RCPTS_MIN = 100,     /* 4.5.3.1.8: every server takes that many */
 	SMTP_ENVID_MAX = 100,     /* RFC 3461 5.1, decoded */
 	SMTP_ORCPT_MAX = 500,     /* RFC 3461 4.2, as written */
 };

@@ -72,16 +72,6 @@ static bool take_status(slice *in, struct smtp_status *out)
 	return true;
 }
 
-bool smtp_status_parse(slice in, struct smtp_status *out)
-{
-	struct smtp_status status;
-
-	if (!take_status(&in, &status) || in.len)
-		return false;
-	*out = status;
-	return true;
-}
-
 void smtp_status_put(struct out *o, struct smtp_status status)
 {
 	out_uint(o, status.class);
@@ -155,51 +145,4 @@ enum step smtp_replies_add(struct smtp_replies *r, const struct smtp_reply_line 
 		.cut = r->cut,
 	};
 	return STEP_DONE;
-}
-
-/* Where to part text that would make too long a line: behind the last space, or hard, but never
- * inside a UTF-8 sequence. */
-static size_t part_at(slice text, size_t room)
-{
-	if (text.len <= room)
-		return text.len;
-	ptrdiff_t space = slice_rfind(slice_sub(text, 0, room), ' ');
-
-	if (space > (ptrdiff_t)room / 2)
-		return (size_t)space + 1;
-	while (room > 1 && ((unsigned char)text.ptr[room] & 0xc0) == 0x80)
-		room--;
-	return room;
-}
-
-static void put_line(struct out *o, slice text)
-{
-	for (size_t i = 0; i < text.len; i++)
-		out_char(o,
-			(unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f ? ' ' :
-										   text.ptr[i]);
-	out_str(o, "\r\n");
-}
-
-void smtp_put_reply(struct out *o, int code, struct smtp_status status, slice text)
-{
-	const size_t room = SMTP_REPLY_MAX - sizeof("250-5.123.123 \r\n");
-	slice line;
-	bool more;
-
-	do {
-		ptrdiff_t feed = slice_find(text, '\n');
-		size_t n = part_at(feed < 0 ? text : slice_sub(text, 0, (size_t)feed), room);
-
-		line = slice_sub(text, 0, n);
-		text = slice_skip(text, n + (feed >= 0 && n == (size_t)feed));
-		more = text.len > 0;
-		out_int(o, code);
-		out_char(o, more ? '-' : ' ');
-		if (status.class) {
-			smtp_status_put(o, status);
-			out_char(o, ' ');
-		}
-		put_line(o, line);
-	} while (more);
 }

@@ -48,14 +48,8 @@ void smtp_replies_init(struct smtp_replies *r, char *text, size_t cap);
 enum step smtp_replies_add(struct smtp_replies *r, const struct smtp_reply_line *line,
 	struct smtp_reply *out) must_use;
 
-/* "5.7.26": the whole slice, class 2, 4 or 5. */
-bool smtp_status_parse(slice in, struct smtp_status *out) must_use;
+/* "5.7.26" */
 void smtp_status_put(struct out *o, struct smtp_status status);
-#define SMTP_STATUS(c, s, d) ((struct smtp_status){ (c), (s), (d) })
-
-/* A whole reply with CRLFs. LF in the text parts lines, each carries the enhanced code (RFC 2034 4);
- * long lines are parted as well, control bytes become spaces. */
-void smtp_put_reply(struct out *o, int code, struct smtp_status status, slice text);
 
 /* What EHLO or LHLO offered. */
 enum smtp_cap {

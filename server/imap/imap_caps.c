@@ -67,6 +67,12 @@ static bool can_starttls(const struct imap_session *s)
 	return s->state == IMAP_NEW && s->head.setup->tls && !s->head.tls && s->head.door->row->tls;
 }
 
+/* COMPRESS is possible here and now. */
+static bool may_compress(const struct imap_session *s)
+{
+	return s->head.setup->imap->compress && !conn_is_deflated(s->head.conn);
+}
+
 static bool holds(const struct imap_session *s, enum when when)
 {
 	switch (when) {
@@ -79,7 +85,7 @@ static bool holds(const struct imap_session *s, enum when when)
 	case NO_LOGIN:
 		return s->state == IMAP_NEW && !imap_auth_mechs(s);
 	case CAN_COMPRESS:
-		return s->state != IMAP_NEW && imap_may_compress(s);
+		return s->state != IMAP_NEW && may_compress(s);
 	default:
 		return true;
 	}
@@ -185,18 +191,13 @@ enum verdict imap_do_namespace(struct imap_session *s, const union imap_args *ar
 	return imap_ok(s);
 }
 
-bool imap_may_compress(const struct imap_session *s)
-{
-	return s->head.setup->imap->compress && !conn_is_deflated(s->head.conn);
-}
-
 enum verdict imap_do_compress(struct imap_session *s, const union imap_args *args)
 {
 	if (conn_is_deflated(s->head.conn))
 		return imap_no(s, IMAP_CODE_COMPRESSIONACTIVE, "DEFLATE is active already");
 	if (!slice_eq_nocase(args->words.words.items[0], SLICE("DEFLATE")))
 		return imap_bad(s, "The only mechanism is DEFLATE");
-	if (!imap_may_compress(s))
+	if (!may_compress(s))
 		return imap_no(s, IMAP_CODE_CANNOT, "Not offered here");
 	s->run->compress = true;
 	return imap_ok(s);

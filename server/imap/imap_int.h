@@ -113,8 +113,6 @@ enum imap_verb_flag {
 extern const struct imap_verb imap_verbs[];
 extern const size_t imap_verb_count;
 const struct imap_verb *imap_verb_find(slice name);
-/* What the table says about a verb now; NULL: go on with its arguments. */
-const char *imap_verb_refusal(const struct imap_session *s, const struct imap_verb *verb, bool uid);
 
 /* Where untagged responses go. Big ones: imap_out.h. */
 static inline struct out *imap_out(struct imap_session *s)
@@ -153,7 +151,6 @@ void imap_end_run(struct imap_session *s);
 void imap_bye(struct imap_session *s, const char *text);
 void imap_close(struct imap_session *s);
 void imap_set_deadline(struct imap_session *s);
-struct imap_limits imap_limits_of(const struct imap_session *s);
 /* A change of ours was made at `pos`: the next reading command waits for it. imap_own_change: moreover
  * rows of the open mailbox with changed == pos were told by the handler, or were not to be (.SILENT):
  * they are not told as what others did. */

@@ -6,10 +6,10 @@
 #include "core/metric.h"
 
 static const struct event_row event_rows[] = {
-	[IMAP_E_CONNECT] = { "imap.connect", LOG_DEBUG, 0, "A client connected" },
-	[IMAP_E_DISCONNECT] = { "imap.disconnect", LOG_DEBUG, 0, "A connection ended" },
-	[IMAP_E_LOGIN] = { "imap.login", LOG_INFO, 0, "A client logged in" },
-	[IMAP_E_REFUSED] = { "imap.refused", LOG_INFO, 0, "A client was refused by a rule" },
+	[IMAP_E_CONNECT] = { "imap.connect", LOG_DEBUG, "A client connected" },
+	[IMAP_E_DISCONNECT] = { "imap.disconnect", LOG_DEBUG, "A connection ended" },
+	[IMAP_E_LOGIN] = { "imap.login", LOG_INFO, "A client logged in" },
+	[IMAP_E_REFUSED] = { "imap.refused", LOG_INFO, "A client was refused by a rule" },
 };
 struct event_table imap_events = EVENT_TABLE("imap", event_rows);
 

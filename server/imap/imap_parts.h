@@ -20,8 +20,6 @@ enum verdict imap_do_enable(struct imap_session *s, const union imap_args *args)
 enum verdict imap_do_id(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_namespace(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_compress(struct imap_session *s, const union imap_args *args);
-/* COMPRESS is possible here and now. */
-bool imap_may_compress(const struct imap_session *s);
 /* "CAPABILITY IMAP4rev2 ...", for the moment. */
 void imap_put_capability(struct imap_session *s, struct out *o);
 /* Tell of CONDSTORE from now on (RFC 7162 3.1): HIGHESTMODSEQ is told when a mailbox is open. */
@@ -108,8 +106,5 @@ void imap_append_drop(struct imap_session *s);
 enum verdict imap_do_search(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_sort(struct imap_session *s, const union imap_args *args);
 enum verdict imap_do_thread(struct imap_session *s, const union imap_args *args);
-
-/* --- imap_start.c --- */
-void imap_greet(struct imap_session *s);
 
 #endif

@@ -77,7 +77,8 @@ const struct imap_verb *imap_verb_find(slice name)
 	return NULL;
 }
 
-const char *imap_verb_refusal(const struct imap_session *s, const struct imap_verb *verb, bool uid)
+/* What the table says about a verb now; NULL: go on with its arguments. */
+static const char *refusal(const struct imap_session *s, const struct imap_verb *verb, bool uid)
 {
 	if (uid && !(verb->flags & IMAP_V_UID))
 		return "This command has no UID form";
@@ -307,6 +308,24 @@ static bool start(struct imap_session *s)
 	return true;
 }
 
+/* Unknown clients get less memory than known ones. */
+static struct imap_limits limits_of(const struct imap_session *s)
+{
+	const struct imap_options *o = s->head.setup->imap;
+	struct imap_limits limits = { .line_max = (uint32_t)o->line_max,
+		.literal_max = (uint32_t)o->literal_max,
+		.plus_max = UINT32_MAX, /* messages of APPEND, which are not collected */
+		.depth_max = (uint32_t)o->depth_max,
+		.terms_max = (uint32_t)o->terms_max };
+
+	if (s->state == IMAP_NEW) {
+		limits.line_max = MIN(limits.line_max, (uint32_t)NEW_LINE_MAX);
+		limits.literal_max = MIN(limits.literal_max, (uint32_t)NEW_LINE_MAX);
+		limits.plus_max = limits.literal_max;
+	}
+	return limits;
+}
+
 /* Arguments are parsed in the arena, from a copy if they must outlive the input. */
 static const char *prepare(struct imap_session *s, const struct imap_verb *verb,
 	const struct imap_command *cmd, const struct imap_part *part, bool *no_name)
@@ -319,7 +338,7 @@ static const char *prepare(struct imap_session *s, const struct imap_verb *verb,
 	slice args = verb->flags & IMAP_V_NOW ? cmd->args : arena_dup(&s->arena, cmd->args);
 	struct imap_lex lex;
 
-	*run = (struct imap_run){ .verb = verb, .uid = cmd->uid, .limits = imap_limits_of(s) };
+	*run = (struct imap_run){ .verb = verb, .uid = cmd->uid, .limits = limits_of(s) };
 	run->tag = arena_dup(&s->arena, cmd->tag);
 	run->part = *part;
 	run->part.text = run->part.tag = SLICE("");
@@ -347,7 +366,7 @@ static const char *look_up(struct imap_session *s, const struct imap_part *part,
 		return "Unknown command";
 	if (part->message && !((*verb)->flags & IMAP_V_MESSAGE))
 		return "This command takes no message";
-	return imap_verb_refusal(s, *verb, cmd->uid);
+	return refusal(s, *verb, cmd->uid);
 }
 
 /* Who has not logged in has nothing to ask for long. */
@@ -412,7 +431,7 @@ static bool take_part(struct imap_session *s, const struct imap_part *part, bool
 
 static size_t take_command(struct imap_session *s, slice in, bool *stop)
 {
-	struct imap_limits limits = imap_limits_of(s);
+	struct imap_limits limits = limits_of(s);
 	struct imap_part part = { 0 };
 	size_t used = 0;
 	enum step step = imap_command_take(&s->reader, in, &limits, &used, &part);
@@ -426,24 +445,6 @@ static size_t take_command(struct imap_session *s, slice in, bool *stop)
 	*stop = !take_part(s, &part, step != STEP_DONE);
 	imap_set_deadline(s);
 	return used;
-}
-
-/* Unknown clients get less memory than known ones. */
-struct imap_limits imap_limits_of(const struct imap_session *s)
-{
-	const struct imap_options *o = s->head.setup->imap;
-	struct imap_limits limits = { .line_max = (uint32_t)o->line_max,
-		.literal_max = (uint32_t)o->literal_max,
-		.plus_max = UINT32_MAX, /* messages of APPEND, which are not collected */
-		.depth_max = (uint32_t)o->depth_max,
-		.terms_max = (uint32_t)o->terms_max };
-
-	if (s->state == IMAP_NEW) {
-		limits.line_max = MIN(limits.line_max, (uint32_t)NEW_LINE_MAX);
-		limits.literal_max = MIN(limits.literal_max, (uint32_t)NEW_LINE_MAX);
-		limits.plus_max = limits.literal_max;
-	}
-	return limits;
 }
 
 void imap_set_deadline(struct imap_session *s)

@@ -80,8 +80,9 @@ static slice who(const struct door_session *ds)
 	return s->name ? slice_str(s->name) : SLICE("");
 }
 
-void imap_greet(struct imap_session *s)
+static void greet(struct door_session *ds)
 {
+	struct imap_session *s = container_of(ds, struct imap_session, head);
 	struct out *o = imap_out(s);
 
 	imap_log_connect(s);
@@ -89,11 +90,6 @@ void imap_greet(struct imap_session *s)
 	imap_put_capability(s, o);
 	out_printf(o, "] %.*s ready\r\n", SLICE_ARG(s->head.setup->service->hostname));
 	imap_set_deadline(s);
-}
-
-static void ready(struct door_session *ds)
-{
-	imap_greet(container_of(ds, struct imap_session, head));
 }
 
 void imap_session_start(struct door *door, int fd, const struct addr *peer)
@@ -113,5 +109,5 @@ void imap_session_start(struct door *door, int fd, const struct addr *peer)
 	if (refuse)
 		imap_bye(s, fault_smtp(refuse)->text);
 	else
-		entry_run(&s->head, s->head.setup->imap->start_ms, ready);
+		entry_run(&s->head, s->head.setup->imap->start_ms, greet);
 }

@@ -16,7 +16,8 @@ enum { LINES_A_TIME = 2000, ROWS_A_TIME = 1000, VANISHED_BYTES = 8000, OWN_MAX =
 
 /* --- Flags ---------------------------------------------------------------------------------------- */
 
-void imap_put_message_flags(struct out *o, const struct imap_view *view, uint32_t flags,
+/* "\Seen kw", without parentheses. */
+static void put_flags(struct out *o, const struct imap_view *view, uint32_t flags,
 	uint64_t keywords)
 {
 	const struct mailbox_keywords *names = view->keywords;
@@ -172,7 +173,7 @@ static void put_row(struct imap_session *s, const struct row *row)
 	if (imap_is(s, IMAP_EN_CONDSTORE))
 		out_printf(o, "MODSEQ (%llu) ", (unsigned long long)row->changed);
 	out_str(o, "FLAGS (");
-	imap_put_message_flags(o, s->box->view, row->flags, row->keywords);
+	put_flags(o, s->box->view, row->flags, row->keywords);
 	out_str(o, "))\r\n");
 }
 

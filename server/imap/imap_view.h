@@ -112,13 +112,10 @@ enum err imap_put_changed(struct imap_session *s, const struct imap_changed *wha
 enum err imap_put_vanished(struct imap_session *s, struct run_list uids, bool earlier) must_use;
 /* The names of the mailbox's keywords behind its system flags: "* FLAGS (...)" and PERMANENTFLAGS. */
 void imap_put_flag_names(struct imap_session *s);
-/* "\Seen kw": flags of a message, without parentheses. */
-void imap_put_message_flags(struct out *o, const struct imap_view *view, uint32_t flags,
-	uint64_t keywords);
 
 /* --- Opening --- */
-/* (fiber) The view of a mailbox on this worker, current; one reference. `opened` (strings in `a`) is
- * what the store said of it just now. */
+/* (fiber) The view of a mailbox on this worker, current; one reference. ERR_NOT_FOUND, ERR_NOMEM, or what
+ * the store said. */
 enum err imap_view_get(struct imap_session *s, uint32_t mailbox, struct imap_view **out) must_use;
 void imap_view_put(struct imap_view *view);
 /* A box of the session in the view; takes the reference over. NULL: no memory. */

@@ -6,10 +6,10 @@
 #include "core/metric.h"
 
 static const struct event_row event_rows[] = {
-	[POP3_E_CONNECT] = { "connect", LOG_DEBUG, 0, "A client connected" },
-	[POP3_E_DISCONNECT] = { "disconnect", LOG_DEBUG, 0, "A connection ended" },
-	[POP3_E_LOGIN] = { "login", LOG_INFO, 0, "A client logged in" },
-	[POP3_E_REFUSED] = { "refused", LOG_INFO, 0, "A login or a connection was refused" },
+	[POP3_E_CONNECT] = { "connect", LOG_DEBUG, "A client connected" },
+	[POP3_E_DISCONNECT] = { "disconnect", LOG_DEBUG, "A connection ended" },
+	[POP3_E_LOGIN] = { "login", LOG_INFO, "A client logged in" },
+	[POP3_E_REFUSED] = { "refused", LOG_INFO, "A login or a connection was refused" },
 };
 struct event_table pop3_events = EVENT_TABLE("pop3", event_rows);
 

@@ -96,8 +96,8 @@ enum smtp_verb_flag {
 	SMTP_V_LMTP = 16,      /* of LMTP only */
 	SMTP_V_NOT_LMTP = 32,  /* unknown to LMTP (RFC 2033 4.1) */
 	SMTP_V_CHUNK = 64,     /* bytes follow it whatever is answered (RFC 3030 2) */
-	SMTP_V_CLOSE =
-		128, /* refused as not last, the connection ends: what follows is no command */
+	/* When it is refused as not the last the connection ends: what follows is no command. */
+	SMTP_V_CLOSE = 128,
 };
 extern const struct smtp_verb smtp_verbs[];
 extern const size_t smtp_verb_count;

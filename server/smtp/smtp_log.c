@@ -10,14 +10,13 @@
 #include "relay/queue.h"
 
 static const struct event_row event_rows[] = {
-	[SMTP_E_RECEIVED] = { "received", LOG_INFO, 0,
+	[SMTP_E_RECEIVED] = { "received", LOG_INFO,
 		"A message is on disk, and its client is being told" },
-	[SMTP_E_REJECTED] = { "rejected", LOG_INFO, EVENT_EXPORT,
-		"A message was refused at its end" },
-	[SMTP_E_REFUSED] = { "refused", LOG_INFO, 0, "A command was refused by a rule" },
-	[SMTP_E_CONNECT] = { "connect", LOG_DEBUG, 0, "A client connected" },
-	[SMTP_E_DISCONNECT] = { "disconnect", LOG_DEBUG, 0, "A connection ended" },
-	[SMTP_E_LOGIN] = { "login", LOG_INFO, 0, "A client logged in" },
+	[SMTP_E_REJECTED] = { "rejected", LOG_INFO, "A message was refused at its end" },
+	[SMTP_E_REFUSED] = { "refused", LOG_INFO, "A command was refused by a rule" },
+	[SMTP_E_CONNECT] = { "connect", LOG_DEBUG, "A client connected" },
+	[SMTP_E_DISCONNECT] = { "disconnect", LOG_DEBUG, "A connection ended" },
+	[SMTP_E_LOGIN] = { "login", LOG_INFO, "A client logged in" },
 };
 struct event_table smtp_events = EVENT_TABLE("smtp", event_rows);
 

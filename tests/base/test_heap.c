@@ -23,8 +23,6 @@ static void act(struct heap *h, struct heap_node *node, unsigned seed)
 
 	if (!node->place)
 		cr_assert(heap_push(h, node, key));
-	else if (seed & 1)
-		heap_move(h, node, key);
 	else
 		heap_remove(h, node);
 }

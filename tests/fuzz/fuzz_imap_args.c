@@ -5,6 +5,7 @@
 #include "proto/imap/args.h"
 #include "proto/imap/mutf7.h"
 #include "tests/support/feed.h"
+#include "tests/support/imap_text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -88,12 +89,12 @@ static void check_fetch(struct arena *a, const struct imap_lex *was, const struc
 	must(sections == fetch->section_count && sections <= limits.terms_max);
 	if (!fetch->items && !fetch->sections)
 		return;
-	imap_put_fetch(&once, fetch);
+	imap_text_fetch(&once, fetch);
 	struct imap_lex x = imap_lex_of(a, out_written(&once), &limits);
 
 	x.uid = was->uid;
 	must(imap_lex_fetch(&x, &again));
-	imap_put_fetch(&twice, &again);
+	imap_text_fetch(&twice, &again);
 	must(slice_eq(out_written(&once), out_written(&twice)));
 	must(again.sets_seen == fetch->sets_seen && again.items == fetch->items);
 }

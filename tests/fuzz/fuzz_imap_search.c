@@ -3,6 +3,8 @@
  * linked and within its limits. */
 #include "proto/imap/search.h"
 
+#include "tests/support/imap_text.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 static const struct imap_limits limits = { .depth_max = 12, .terms_max = 100 };
@@ -30,7 +32,7 @@ static slice written(struct arena *a, const struct imap_search *search)
 {
 	struct out o = out_arena(a);
 
-	imap_put_search(&o, search);
+	imap_text_search(&o, search);
 	return out_written(&o);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fuzz_imap_seqset.c - two sets of numbers, each against an array of bits: resolving, writing, union, both,
- * minus, and what a mailbox makes of them. The text is "set set" behind one byte, the value of `*`. */
+/* fuzz_imap_seqset.c - two sets of numbers, each against an array of bits: resolving, writing, what
+ * stands in both, and what a mailbox has of them. The text is "set set" behind one byte, the value of `*`. */
 #include "proto/imap/seqset.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
@@ -34,6 +34,11 @@ static bool fill(struct model *m, const struct imap_seqset *set, uint32_t last)
 	return true;
 }
 
+static bool same(struct run_list p, struct run_list q)
+{
+	return p.len == q.len && (!p.len || !memcmp(p.runs, q.runs, p.len * sizeof(struct run)));
+}
+
 static void check(struct arena *a, const struct model *m)
 {
 	struct out o = out_arena(a);
@@ -50,22 +55,16 @@ static void check(struct arena *a, const struct model *m)
 	imap_put_runs(&o, m->list);
 	struct imap_lex x = imap_lex_of(a, out_written(&o), &limits);
 
-	must(imap_lex_uidset(&x, &again) && imap_lex_end(&x) && run_list_eq(m->list, again));
+	must(imap_lex_uidset(&x, &again) && imap_lex_end(&x) && same(m->list, again));
 }
 
 static void check_two(struct arena *a, const struct model *p, const struct model *q)
 {
-	struct run_list all = run_list_union(a, p->list, q->list);
 	struct run_list both = run_list_both(a, p->list, q->list);
-	struct run_list minus = run_list_minus(a, p->list, q->list);
 
-	for (uint32_t n = 1; n < TOP; n++) {
-		must(run_list_has(all, n) == (p->bits[n] || q->bits[n]));
+	for (uint32_t n = 1; n < TOP; n++)
 		must(run_list_has(both, n) == (p->bits[n] && q->bits[n]));
-		must(run_list_has(minus, n) == (p->bits[n] && !q->bits[n]));
-	}
-	must(run_list_eq(run_list_union(a, minus, both), p->list));
-	must(run_list_eq(run_list_union(a, q->list, p->list), all));
+	must(same(both, run_list_both(a, q->list, p->list)));
 }
 
 /* `q` is a mailbox's uids, `p` is asked for. */
@@ -77,11 +76,7 @@ static void check_mailbox(struct arena *a, const struct model *p, const struct m
 		must(runs_add_range(&uids, q->list.runs[i].first, q->list.runs[i].last));
 	struct run_list there = run_list_existing(a, p->list, &uids);
 
-	must(run_list_eq(there, run_list_both(a, p->list, q->list)));
-	struct run_list seqs = run_list_to_seqs(a, p->list, &uids);
-
-	must(run_list_count(seqs) == run_list_count(there));
-	must(run_list_eq(run_list_to_uids(a, seqs, &uids), there));
+	must(same(there, run_list_both(a, p->list, q->list)));
 	runs_done(&uids);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fuzz_mime_collate.c - the first line is looked for in the rest: found, whatever the cuts, exactly
- * when its key stands in the other's key; comparing says what the keys say. */
+ * when its key stands in the other's key. */
 #include "proto/mime/collate.h"
 #include "tests/support/feed.h"
 
@@ -32,7 +32,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	struct arena a = { 0 };
 	struct out one = out_arena(&a), two = out_arena(&a), seen = out_arena(&a);
 	struct collate_needle n;
-	int order;
 	bool there;
 
 	slice_cut(&text, '\n', &what);
@@ -42,8 +41,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	there = slice_search(out_written(&two), out_written(&one)) >= 0;
 	must(feed_few_ways(&parser, &n, text, &seen));
 	must(collate_has(&n, text) == there && (seen.buf[0] == '1') == there);
-	order = slice_cmp(out_written(&one), out_written(&two));
-	must(collate_cmp(what, text) == (order > 0) - (order < 0));
 	arena_done(&a);
 	return 0;
 }

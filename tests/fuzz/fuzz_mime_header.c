@@ -38,8 +38,11 @@ static void addresses_survive(slice value, bool salvage)
 		struct out o = out_arena(&a);
 
 		addrlist_put(&o, &one);
-		must(addrlist_single(out_written(&o), &a, &two));
+		struct addrlist again = { .rest = out_written(&o), .arena = &a };
+
+		must(addrlist_next(&again, &two));
 		must(slice_eq(one.local, two.local) && slice_eq(one.domain, two.domain));
+		must(!addrlist_next(&again, &two) && !again.bad);
 	}
 	arena_done(&a);
 }
@@ -51,7 +54,6 @@ static void edits_keep(slice block)
 	struct out o = out_arena(&a);
 
 	edit_apply(&plan, block, &o);
-	must(edit_bytes(&plan, block) == o.len);
 	must(slice_starts(out_written(&o), slice_sub(block, 0, o.len - 2)) ||
 		slice_starts(out_written(&o), block));
 	arena_done(&a);

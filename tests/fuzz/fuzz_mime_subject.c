@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	slice in = slice_of(bytes, len);
 	struct arena a = { 0 };
 	struct subject one = subject_base(in, &a), two;
-	struct out words = out_arena(&a), again = out_arena(&a);
+	struct out words = out_arena(&a);
 	struct date date;
 
 	must(text_is_utf8(one.base) && one.base.len <= SUBJECT_MAX * 3);
@@ -27,10 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	if (date_parse(in, &date))
 		must(date.zone_minutes > -1440 && date.zone_minutes < 1440);
 	word_decode(in, &words);
-	if (text_is_utf8(in)) {
-		must(text_is_utf8(out_written(&words)));
-		word_encode(in, &again);
-	}
+	must(!text_is_utf8(in) || text_is_utf8(out_written(&words)));
 	arena_done(&a);
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "proto/mailauth/dkim_sign.h"
 #include "proto/mailauth/dkim_verify.h"
 #include "proto/mime/header.h"
+#include "tests/support/dkim_words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,7 +131,7 @@ static int verify(char **args, slice message)
 		bool rsa = slice_eq(v.checks[i].sig.selector, SLICE("r"));
 
 		dkim_verify_key(&v, i, OK, slice_str(args[rsa ? 0 : 1]));
-		printf("%s %s\n", dkim_result_name(v.checks[i].result),
+		printf("%s %s\n", dkim_word(v.checks[i].result),
 			v.checks[i].why ? v.checks[i].why : "");
 	}
 	return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* test_dkim_verify.c - the RFC's own signatures, and everything that may be wrong with one. */
 #include "proto/mailauth/dkim_verify.h"
+#include "tests/support/dkim_words.h"
 #include "tests/support/feed.h"
 #include "tests/support/rfc8463.h"
 
@@ -34,7 +35,7 @@ static size_t take_body(void *state, slice in, bool last, struct out *o)
 		dkim_verify_query(&s->v.checks[i], o);
 		slice record = i ? SLICE(RSA_RECORD) : SLICE(ED_RECORD);
 
-		out_printf(o, " %s\n", dkim_result_name(dkim_verify_key(&s->v, i, OK, record)));
+		out_printf(o, " %s\n", dkim_word(dkim_verify_key(&s->v, i, OK, record)));
 	}
 	return FEED_STOP;
 }
@@ -160,7 +161,7 @@ Test(dkim_verify, faults_by_table)
 			slice_str(rows[i].record));
 
 		cr_expect_eq(check.result, rows[i].want, "%s: %s, %s", rows[i].why,
-			dkim_result_name(check.result), check.why ? check.why : "-");
+			dkim_word(check.result), check.why ? check.why : "-");
 		cr_expect_eq(check.why == NULL, check.result == DKIM_PASS, "%s", rows[i].why);
 	}
 	arena_done(&arena);

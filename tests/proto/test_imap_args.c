@@ -3,6 +3,8 @@
  * show. */
 #include "proto/imap/args.h"
 
+#include "tests/support/imap_text.h"
+
 #include <criterion/criterion.h>
 
 static struct arena arena;
@@ -83,7 +85,7 @@ static void show_status(struct out *o, const union imap_args *a)
 
 static void show_flags(struct out *o, const struct imap_flags *flags)
 {
-	imap_put_flags(o, flags->system, flags->keywords.items, flags->keywords.len);
+	imap_text_flags(o, flags);
 }
 
 static void show_append(struct out *o, const union imap_args *a)
@@ -100,7 +102,7 @@ static void show_store(struct out *o, const union imap_args *a)
 {
 	const struct imap_store *s = &a->store;
 
-	imap_put_seqset(o, &s->set);
+	imap_text_set(o, &s->set);
 	out_printf(o, " %c%s ", "=+-"[s->mode], s -> silent ? "s" : "");
 	show_flags(o, &s->flags);
 	if (s->conditional)
@@ -109,13 +111,13 @@ static void show_store(struct out *o, const union imap_args *a)
 
 static void show_copy(struct out *o, const union imap_args *a)
 {
-	imap_put_seqset(o, &a->copy.set);
+	imap_text_set(o, &a->copy.set);
 	out_printf(o, " %.*s", SLICE_ARG(a->copy.mailbox));
 }
 
 static void show_expunge(struct out *o, const union imap_args *a)
 {
-	imap_put_seqset(o, &a->expunge.set);
+	imap_text_set(o, &a->expunge.set);
 }
 
 static void show_quota(struct out *o, const union imap_args *a)

@@ -2,6 +2,8 @@
 /* The arguments of FETCH with the examples of the RFCs, and the names of items in answers. */
 #include "proto/imap/fetch.h"
 
+#include "tests/support/imap_text.h"
+
 #include <criterion/criterion.h>
 
 static struct arena arena;
@@ -81,7 +83,7 @@ static slice parsed(const char *in, bool uid, struct imap_fetch *out, const char
 		*why = x.why;
 		return (slice){ 0 };
 	}
-	imap_put_fetch(&o, out);
+	imap_text_fetch(&o, out);
 	return slice_skip(out_written(&o), 1);
 }
 

@@ -47,8 +47,6 @@ static const struct {
 	{ imap_lex_string, SLICE_INIT("{99999999999999999999}\r\n"), { 0 }, { 0 }, true },
 	{ imap_lex_string, SLICE_INIT("{1}\r\n\0"), { 0 }, { 0 }, true },
 	{ imap_lex_string, SLICE_INIT("~{1}\r\na"), { 0 }, { 0 }, true },
-	{ imap_lex_binary, SLICE_INIT("~{2}\r\n\0a"), SLICE_INIT("\0a"), SLICE_INIT(""), 0 },
-	{ imap_lex_binary, SLICE_INIT("\"a\""), SLICE_INIT("a"), SLICE_INIT(""), 0 },
 	{ imap_lex_nstring, SLICE_INIT("nil)"), { 0 }, SLICE_INIT(")"), 0 },
 	{ imap_lex_nstring, SLICE_INIT("\"NIL\""), SLICE_INIT("NIL"), SLICE_INIT(""), 0 },
 	{ imap_lex_nstring, SLICE_INIT("NILS"), { 0 }, { 0 }, true },

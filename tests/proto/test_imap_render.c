@@ -32,7 +32,7 @@ Test(imap_render, strings)
 		char buf[100];
 		struct out o = out_fixed(buf, sizeof(buf));
 
-		imap_put_nstring(&o, rows[i].in, false);
+		imap_put_string(&o, rows[i].in, false);
 		wrote(&o, rows[i].ascii);
 		o.len = 0;
 		imap_put_string(&o, rows[i].in, true);
@@ -45,9 +45,8 @@ Test(imap_render, strings)
 	struct out o = out_fixed(buf, sizeof(buf));
 
 	memset(text, 'x', sizeof(text));
-	imap_put_nstring(&o, (slice){ 0 }, false);
 	imap_put_literal_head(&o, 5, true);
-	wrote(&o, "NIL~{5}\r\n");
+	wrote(&o, "~{5}\r\n");
 	o.len = 0;
 	imap_put_string(&o, slice_of(text, sizeof(text)), false);
 	cr_assert(slice_starts(out_written(&o), SLICE("{1001}\r\nxx")));

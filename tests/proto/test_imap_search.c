@@ -2,6 +2,8 @@
 /* SEARCH, SORT and THREAD with the examples of their RFCs: what parses is written back. */
 #include "proto/imap/search.h"
 
+#include "tests/support/imap_text.h"
+
 #include <criterion/criterion.h>
 
 static struct arena arena;
@@ -89,7 +91,7 @@ static slice parsed(slice in, struct imap_search *out, const char **why)
 		*why = x.why;
 		return (slice){ 0 };
 	}
-	imap_put_search(&o, out);
+	imap_text_search(&o, out);
 	return slice_skip(out_written(&o), 1);
 }
 

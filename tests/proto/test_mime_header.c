@@ -122,11 +122,11 @@ Test(mime_header, lookup_is_without_case)
 
 Test(mime_header, names_have_ids)
 {
-	for (int id = HEADER_OTHER + 1; id < HEADER_IDS; id++)
-		cr_expect_eq(header_id_of(header_name(id)), id);
 	cr_expect_eq(header_id_of(SLICE("message-id")), HEADER_MESSAGE_ID);
 	cr_expect_eq(header_id_of(SLICE("X-Other")), HEADER_OTHER);
-	cr_expect(header_flags(HEADER_FROM) & HEADER_ADDRESSES);
+	cr_expect_eq(header_id_of(SLICE("From")), HEADER_FROM);
+	cr_expect_eq(header_id_of(SLICE("Fro")), HEADER_OTHER);
+	cr_expect_eq(header_id_of(SLICE("LIST-ID")), HEADER_LIST_ID);
 }
 
 Test(mime_header, unfolding_makes_one_line)

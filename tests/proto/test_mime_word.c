@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test_mime_word.c - encoded words to and fro. */
-#include "core/base/text.h"
-#include "proto/mime/header.h"
+/* test_mime_word.c - encoded words read. */
 #include "proto/mime/word.h"
 
 #include <criterion/criterion.h>
@@ -41,43 +39,4 @@ Test(mime_word, decoding_by_table)
 		cr_expect(slice_eq(out_written(&o), slice_str(rows[i].want)), "%s: %.*s",
 			rows[i].why, SLICE_ARG(out_written(&o)));
 	}
-}
-
-Test(mime_word, encoding_round_trips)
-{
-	static const char *const texts[] = { "hello", "J\303\266rg", "", "=?looks like one?=",
-		"\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202"
-		"\254"
-		"\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202"
-		"\254"
-		"\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202\254\342\202"
-		"\254" };
-	struct arena a = { 0 };
-
-	for (size_t i = 0; i < array_len(texts); i++) {
-		struct out coded = out_arena(&a), flat = out_arena(&a), back = out_arena(&a);
-		slice rest, line;
-
-		word_encode(slice_str(texts[i]), &coded);
-		cr_expect(text_is_ascii(out_written(&coded)));
-		for (rest = out_written(&coded); slice_cut(&rest, '\n', &line);)
-			cr_expect_leq(line.len, 78);
-		header_unfold(&flat, out_written(&coded));
-		word_decode(out_written(&flat), &back);
-		cr_expect(slice_eq(out_written(&back), slice_str(texts[i])), "%s", texts[i]);
-	}
-	arena_done(&a);
-}
-
-Test(mime_word, charsets)
-{
-	char buf[64];
-	struct out o = out_fixed(buf, sizeof(buf));
-
-	cr_expect(word_to_utf8(SLICE("windows-1252"), SLICE("\200"), &o));
-	cr_expect(slice_eq(out_written(&o), SLICE("\342\202\254")));
-	o.len = 0;
-	cr_expect_not(word_to_utf8(SLICE("utf-8"), SLICE("\200"), &o));
-	cr_expect_not(word_to_utf8(SLICE("utf-16"), SLICE("\330"), &o));
-	cr_expect_eq(o.len, 0);
 }

@@ -208,14 +208,6 @@ Test(sasl_server, false_keys_are_stable_and_differ_by_name)
 	cr_assert_neq(memcmp(a.stored, a.server, sizeof(a.stored)), 0);
 }
 
-Test(sasl_server, keys_match_the_password_they_are_of)
-{
-	struct scram_keys keys = keys_of("pencil");
-
-	cr_assert(scram_keys_match(&keys, SLICE("pencil")));
-	cr_assert_not(scram_keys_match(&keys, SLICE("Pencil")));
-}
-
 Test(sasl_server, names_and_wire)
 {
 	char buf[100];

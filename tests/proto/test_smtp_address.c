@@ -57,7 +57,8 @@ Test(smtp_address, mailboxes)
 		slice text = mail_addr_text(&arena, &addr);
 
 		cr_assert(slice_eq(text, slice_str(want)), "%s: %.*s", good[i].in, SLICE_ARG(text));
-		cr_assert(mail_addr_parse(&arena, text, &again) && mail_addr_eq(&addr, &again));
+		cr_assert(mail_addr_parse(&arena, text, &again));
+		cr_assert(slice_eq(addr.local, again.local) && slice_eq(addr.domain, again.domain));
 	}
 	arena_done(&arena);
 }
@@ -128,18 +129,6 @@ Test(smtp_address, a_path_over_256_bytes_is_refused)
 	text[252] = '@';
 	cr_assert(mail_addr_parse(&arena, slice_of(text, 254), &addr));
 	cr_assert_not(mail_addr_parse(&arena, slice_of(text, 255), &addr));
-	arena_done(&arena);
-}
-
-Test(smtp_address, equality_folds_the_domain_only)
-{
-	struct mail_addr a, b;
-
-	cr_assert(mail_addr_parse(&arena, SLICE("Bob@EXAMPLE.org"), &a));
-	cr_assert(mail_addr_parse(&arena, SLICE("\"Bob\"@example.ORG"), &b));
-	cr_assert(mail_addr_eq(&a, &b));
-	cr_assert(mail_addr_parse(&arena, SLICE("bob@example.org"), &b));
-	cr_assert_not(mail_addr_eq(&a, &b));
 	arena_done(&arena);
 }
 

@@ -3,42 +3,11 @@
 #include "proto/smtp/command.h"
 
 #include "proto/smtp/limits.h"
-#include "tests/support/feed.h"
+#include "tests/support/proto_feeds.h"
 
 #include <criterion/criterion.h>
 
-enum { LINE_MAX_BYTES = 32 };
-
-static size_t take_line(void *state, slice in, bool last, struct out *o)
-{
-	size_t used = 0;
-	slice line;
-
-	if (last) {
-		out_printf(o, "left %zu\n", in.len);
-		return FEED_STOP;
-	}
-	switch (smtp_line_cut(state, in, LINE_MAX_BYTES, &used, &line)) {
-	case STEP_DONE:
-		out_printf(o, "line %.*s\n", SLICE_ARG(line));
-		break;
-	case STEP_BAD:
-		out_str(o, "bad\n");
-		break;
-	case STEP_TOO_LONG:
-		out_str(o, "long\n");
-		break;
-	case STEP_MORE:
-		break;
-	}
-	return used;
-}
-
-static const struct feed_parser lines = {
-	.name = "smtp_line_cut",
-	.state_size = sizeof(struct smtp_lines),
-	.take = take_line,
-};
+static const size_t line_max = 32;
 
 static const struct {
 	slice in;
@@ -62,7 +31,7 @@ Test(smtp_command, lines_in_every_division)
 	for (size_t i = 0; i < array_len(line_rows); i++) {
 		struct out seen = out_heap(10000);
 
-		cr_assert(feed_all_ways(&lines, NULL, line_rows[i].in, &seen), "%s",
+		cr_assert(feed_all_ways(&feed_smtp_lines, &line_max, line_rows[i].in, &seen), "%s",
 			line_rows[i].why);
 		cr_assert(slice_eq(out_written(&seen), slice_str(line_rows[i].want)), "%s: %.*s",
 			line_rows[i].why, SLICE_ARG(out_written(&seen)));

@@ -147,23 +147,6 @@ Test(resolver, own_name_cuts_the_set)
 	cr_assert_not(resolver_mx_drop_self(&set, is_b, NULL));
 }
 
-Test(resolver, shuffle_keeps_preferences)
-{
-	unsigned first[3] = { 0 };
-
-	for (uint64_t random = 0; random < 3000; random++) {
-		struct resolver_mx hosts[] = { { SLICE("a"), 5 }, { SLICE("b"), 5 },
-			{ SLICE("c"), 5 }, { SLICE("z"), 7 } };
-		struct resolver_mx_set set = { .hosts = hosts, .count = 4 };
-
-		resolver_mx_shuffle(&set, random * 0x9e3779b97f4a7c15u);
-		cr_assert_eq(hosts[3].preference, 7);
-		first[hosts[0].host.ptr[0] - 'a']++;
-	}
-	for (int i = 0; i < 3; i++)
-		cr_assert_gt(first[i], 700u);
-}
-
 /* A name server of one answer: whatever is asked, 192.0.2.9; NXDOMAIN for names with an n. ------- */
 
 static int dns_fd;

@@ -241,7 +241,7 @@ const struct addr *conn_peer(const struct conn *c)
 	return &c->peer;
 }
 
-void conn_set_addrs(struct conn *c, const struct addr *peer, const struct addr *local)
+void conn_set_peer(struct conn *c, const struct addr *peer)
 {
 	c->peer = *peer;
 }

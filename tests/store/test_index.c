@@ -31,7 +31,7 @@ static uint32_t count_of(uint64_t account)
 	struct arena a = { 0 };
 	struct mailbox m = { 0 };
 
-	must(mailbox_get(box.st, account, MAILBOX_INBOX, &a, &m) == OK);
+	must(mailbox_find(box.st, account, SLICE("INBOX"), &a, &m) == OK);
 	arena_done(&a);
 	return m.messages;
 }
@@ -589,7 +589,7 @@ static uint32_t validity_of(uint64_t account, uint32_t *out_next)
 	struct arena a = { 0 };
 	struct mailbox m;
 
-	cr_assert_eq(mailbox_get(box.st, account, MAILBOX_INBOX, &a, &m), OK);
+	cr_assert_eq(mailbox_find(box.st, account, SLICE("INBOX"), &a, &m), OK);
 	arena_done(&a);
 	*out_next = m.uid_next;
 	return m.uid_validity;

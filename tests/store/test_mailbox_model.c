@@ -400,10 +400,10 @@ static void renew(struct model *mo)
 	struct mailbox was, is;
 
 	sync_all(mo->box.st, account);
-	cr_assert_eq(mailbox_get(mo->box.st, account, MAILBOX_INBOX, &mo->a, &was), OK);
+	cr_assert_eq(mailbox_find(mo->box.st, account, SLICE("INBOX"), &mo->a, &was), OK);
 	cr_assert_eq(mailbox_account_renew(mo->box.st, account), OK);
 	sync_all(mo->box.st, account);
-	cr_assert_eq(mailbox_get(mo->box.st, account, MAILBOX_INBOX, &mo->a, &is), OK);
+	cr_assert_eq(mailbox_find(mo->box.st, account, SLICE("INBOX"), &mo->a, &is), OK);
 	cr_expect_gt(is.uid_validity, was.uid_validity);
 	cr_expect_gt(is.highest, was.highest);
 	cr_expect_eq(is.horizon, is.highest);

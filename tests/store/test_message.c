@@ -61,7 +61,7 @@ static struct mailbox inbox(void)
 	struct mailbox m;
 
 	sync_all(box.st, ALICE);
-	cr_assert_eq(mailbox_get(box.st, ALICE, MAILBOX_INBOX, &a, &m), OK);
+	cr_assert_eq(mailbox_find(box.st, ALICE, SLICE("INBOX"), &a, &m), OK);
 	return m;
 }
 

@@ -11,5 +11,12 @@
 extern const struct feed_parser feed_summary;
 /* Text in, UTF-8 out; the argument is a slice with the name of the text's charset. */
 extern const struct feed_parser feed_charset;
+/* Lines of an SMTP client, each on a line of its own, and how many bytes are left at the end; the
+ * argument is a size_t, the longest line. */
+extern const struct feed_parser feed_smtp_lines;
+/* Replies of an SMTP server, up to the first that is none; a text of more than FEED_REPLY_TEXT bytes is
+ * cut. */
+enum { FEED_REPLY_TEXT = 64 };
+extern const struct feed_parser feed_smtp_replies;
 
 #endif
