@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* health.c - see health.h. */
+/* health.c - a change is told at once, trouble that goes on once a minute. */
 #include "server/health.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Replies: read leniently (they are other people's), written strictly. */
+/* Replies, read leniently: they are other people's. */
 #include "proto/smtp/reply.h"
 
 #include "core/base/text.h"
