@@ -8,7 +8,8 @@ const { ImapFlow } = require('imapflow');
 
 const connect = async (more = {}) => {
 	const client = new ImapFlow({
-		host: 'localhost', port: Number(process.env.IMAP_PORT), secure: true, logger: false,
+		// By address: the name may be that of ::1 too, which nobody serves here.
+		host: '127.0.0.1', servername: 'localhost', port: Number(process.env.IMAP_PORT), secure: true, logger: false,
 		auth: { user: process.env.IMAP_USER, pass: process.env.IMAP_PASSWORD },
 		tls: { ca: fs.readFileSync(process.env.IMAP_CA) }, qresync: true, ...more,
 	});
