@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 RUNNER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "run.py")
 
@@ -33,9 +34,40 @@ CASES = [
      1, "1 passed, 1 failed, 0 skipped"),
 ]
 
+# A child that is no test yet, as Criterion's; the first time only, or always.
+STUCK = """
+import ctypes, os, sys, time
+ctypes.CDLL("libcriterion.so.3")
+if sys.argv[1] == "-" or not os.path.exists(sys.argv[1]):
+    if sys.argv[1] != "-":
+        open(sys.argv[1], "w").close()
+    print("not ok - a half run", flush=True)
+    if os.fork() == 0:
+        time.sleep(1000)
+    os.wait()
+print("ok - a")
+"""
+
+
+def stuck():
+    """How often the two go wrong."""
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for mark, status, closing in ((os.path.join(folder, "mark"), 0, "1 passed, 0 failed, 0 skipped"),
+                                      ("-", 1, "0 passed, 1 failed, 0 skipped")):
+            run = subprocess.run([RUNNER, sys.executable, "-c", STUCK, mark], text=True, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, env={**os.environ, "RUN_PATIENCE": "0.3"})
+            last = run.stdout.rstrip().split("\n")[-1]
+            if (run.returncode, last) != (status, closing) or "started anew" not in run.stdout:
+                wrong += 1
+                print(f"stuck in a fork: exit {run.returncode}, not {status}; or not '{closing}'")
+    return wrong
+
 
 def main():
-    passed = failed = 0
+    passed = 2
+    failed = stuck()
+    passed -= failed
     for why, program, status, closing in CASES:
         run = subprocess.run([RUNNER, sys.executable, "-c", program], text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
