@@ -83,7 +83,7 @@ def stuck_child(pid):
         return None
     for task in glob.glob(f"/proc/{pid}/task/*/children"):
         for child in map(int, read(task).split()):
-            if read(f"/proc/{child}/comm") == read(f"/proc/{pid}/comm") and age(child) > PATIENCE:
+            if read(f"/proc/{child}/cmdline") == read(f"/proc/{pid}/cmdline") and age(child) > PATIENCE:
                 return child
     return None
 
