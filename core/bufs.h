@@ -11,7 +11,7 @@
 
 struct worker;
 
-enum { BUFS_SMALL = 2048, BUFS_LARGE = 16384 + 512, BUFS_PIECE = 192 * 1024 };
+enum { BUFS_SMALL = 2048, BUFS_LARGE = 16384 + 512, BUFS_PIECE = 320 * 1024 };
 
 /* At least `want` bytes; *out_cap says how many. */
 void *bufs_get(struct worker *w, size_t want, size_t *out_cap) must_use;

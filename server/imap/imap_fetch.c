@@ -144,7 +144,7 @@ static enum err render_message(struct fetch_job *job)
 	}
 	while (job->body.section || job->body.next) {
 		if (!job->body.section) {
-			if (imap_flow_full(job->out) || fetch_looked_enough(job))
+			if (imap_flow_full_of_bodies(job->out) || fetch_looked_enough(job))
 				return OK;
 			fetch_section_begin(job, row, job->body.next);
 		}
@@ -169,7 +169,7 @@ static enum err render_sections(struct imap_flow *flow, struct out *o, bool *mor
 	job->out = o;
 	job->looked = 0;
 	*more = true;
-	while (!err && !imap_flow_full(o) && !fetch_looked_enough(job)) {
+	while (!err && !imap_flow_full_of_bodies(o) && !fetch_looked_enough(job)) {
 		if (job->at < job->len) {
 			if (job->at == job->expect_at && !job->row_begun)
 				job_run(expect_more, job);

@@ -353,7 +353,7 @@ static enum err more_span(struct fetch_job *job, const struct fetch_row *row)
 	struct fetch_body *b = &job->body;
 	struct out *o = job->out;
 	size_t room = o->cap - o->len;
-	size_t want = (size_t)MIN(b->left, (uint64_t)IMAP_OUT_CHUNK);
+	size_t want = (size_t)MIN(b->left, (uint64_t)IMAP_OUT_BODIES);
 
 	want = room < ROOM_MIN ? want : MIN(room, want);
 	if (room < want && !o->more(o, want))
@@ -382,7 +382,7 @@ enum err fetch_section_more(struct fetch_job *job, const struct fetch_row *row)
 		b->bytes = slice_skip(b->bytes, part.len);
 		b->left = b->bytes.len;
 	}
-	while (!err && b->left && !imap_flow_full(job->out) && !b->in_memory)
+	while (!err && b->left && !imap_flow_full_of_bodies(job->out) && !b->in_memory)
 		err = b->decoded ? fetch_binary_more(job, row) : more_span(job, row);
 	if (!b->left)
 		b->section = NULL;

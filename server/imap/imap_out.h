@@ -15,6 +15,7 @@ struct imap_session;
 
 enum {
 	IMAP_OUT_CHUNK = 128 * 1024,  /* end a piece here */
+	IMAP_OUT_BODIES = 256 * 1024, /* one of bodies: each piece wakes the client once */
 	IMAP_OUT_CHUNK_MAX = 1 << 20, /* more than this fits into none: the call fails */
 };
 
@@ -29,6 +30,10 @@ struct imap_flow {
 static inline bool imap_flow_full(const struct out *o)
 {
 	return o->len >= IMAP_OUT_CHUNK;
+}
+static inline bool imap_flow_full_of_bodies(const struct out *o)
+{
+	return o->len >= IMAP_OUT_BODIES;
 }
 
 /* (fiber) Until render says it was all. Its error, or why the connection cannot be written to. Bytes

@@ -14,7 +14,7 @@
 enum {
 	POP3_ITEMS_MAX = 256,          /* commands answered together */
 	POP3_ROWS_MAX = 128,           /* of them looked up together */
-	POP3_PIECE_BYTES = 128 * 1024, /* of answers: rendered and sent at a time */
+	POP3_PIECE_BYTES = 256 * 1024, /* of answers: rendered and sent at a time */
 	POP3_READ_BYTES = 16 * 1024,
 	POP3_AHEAD_BYTES = 64 * 1024, /* of bodies that lie side by side */
 };
