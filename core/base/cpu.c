@@ -6,6 +6,10 @@
 
 #include <stdatomic.h>
 
+#ifdef __aarch64__
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 #ifdef __x86_64__
 #include <cpuid.h>
 
@@ -23,18 +27,25 @@ static unsigned ask(void)
 {
 	const unsigned avx512 =
 		bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL | bit_AVX512IFMA;
+	const unsigned crc = bit_SSE4_2 | bit_PCLMUL, wide = bit_AVX512F | bit_AVX512VL;
 	unsigned eax, ebx, ecx, edx, found = KNOWN;
 
 	if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx))
 		return found;
-	bool sse = (ecx & bit_SSSE3) && (ecx & bit_SSE4_1), xsave = ecx & bit_OSXSAVE;
+	bool sse = (ecx & bit_SSSE3) && (ecx & bit_SSE4_1);
+	bool zmm = (ecx & bit_OSXSAVE) && (saved_registers() & XCR0_AVX512) == XCR0_AVX512;
+
+	if ((ecx & crc) == crc)
+		found |= CPU_CRC;
 
 	if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
 		return found;
 	if (sse && (ebx & bit_SHA))
 		found |= CPU_SHA;
-	if (xsave && (ebx & avx512) == avx512 && (saved_registers() & XCR0_AVX512) == XCR0_AVX512)
+	if (zmm && (ebx & avx512) == avx512)
 		found |= CPU_IFMA;
+	if (zmm && (found & CPU_CRC) && (ebx & wide) == wide && (ecx & bit_VPCLMULQDQ))
+		found |= CPU_CRC_WIDE;
 	return found;
 }
 #else
@@ -42,6 +53,10 @@ enum { KNOWN = 1u << 31 };
 
 static unsigned ask(void)
 {
+#ifdef __aarch64__
+	if (getauxval(AT_HWCAP) & HWCAP_CRC32)
+		return KNOWN | CPU_CRC;
+#endif
 	return KNOWN;
 }
 #endif

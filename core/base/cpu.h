@@ -9,8 +9,10 @@
 #include "core/base/base.h"
 
 enum cpu_feature {
-	CPU_SHA = 1 << 0,  /* SHA-NI, with SSSE3 and SSE4.1 */
-	CPU_IFMA = 1 << 1, /* AVX-512 F, DQ, BW, VL and IFMA */
+	CPU_SHA = 1 << 0,      /* SHA-NI, with SSSE3 and SSE4.1 */
+	CPU_IFMA = 1 << 1,     /* AVX-512 F, DQ, BW, VL and IFMA */
+	CPU_CRC = 1 << 2,      /* SSE4.2 with PCLMULQDQ; CRC32 of ARMv8 */
+	CPU_CRC_WIDE = 1 << 3, /* CPU_CRC, AVX-512 F and VL, VPCLMULQDQ */
 };
 
 /* All of them, when several are given. */
