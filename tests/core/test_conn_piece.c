@@ -148,7 +148,7 @@ Test(conn_piece, goes_out_in_its_place)
 
 /* --- A slow reader holds one piece or two, not all --- */
 
-enum { PIECES = 60, PIECE = 128 * 1024 };
+enum { PIECES = 60, PIECE = 256 * 1024 };
 static size_t most_used;
 
 static void many(struct conn *c)
@@ -178,12 +178,14 @@ Test(conn_piece, a_slow_reader_costs_a_fixed_amount)
 
 /* --- What does not go out --- */
 
+enum { MOST = BUFS_PIECE + 100000 };
+
 static void unsent(struct conn *c)
 {
 	struct conn_piece p, q;
 
-	check(conn_piece_open(c, 300000, &p) == OK);
-	write_bytes(&p.out, 300000);
+	check(conn_piece_open(c, MOST, &p) == OK);
+	write_bytes(&p.out, MOST);
 	check(out_ok(&p.out));
 	out_char(&p.out, 'x'); /* one too many */
 	check(!out_ok(&p.out));
