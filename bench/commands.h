@@ -14,5 +14,6 @@ int bench_pop3(char **argv);
 int bench_sink(char **argv);
 int bench_idle(char **argv);
 int bench_sign(char **argv);
+int bench_carry(char **argv);
 
 #endif

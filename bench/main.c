@@ -17,6 +17,8 @@ static const struct command {
 	{ "idle", "open many sessions and keep them idle, to weigh the server's memory",
 		bench_idle },
 	{ "sign", "count RSA signatures and SHA-256, by engine and beside openssl", bench_sign },
+	{ "carry", "what this machine would allow: read, sum and send, no mail in between",
+		bench_carry },
 };
 
 static int usage(FILE *to, int status)

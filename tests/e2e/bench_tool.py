@@ -6,6 +6,7 @@ import json
 import os
 import re
 import smtplib
+import subprocess
 import time
 
 import dovecot
@@ -185,6 +186,15 @@ def read_in_all_ways(imap, pop3, imaps):
     report, status = load("imap", imap, "--mix", "command", "--command", "NOSUCH %m", "--operations", "3", "--connections",
                           "1", check=False)
     assert status == 1 and report["replies"][0]["code"] == 500 and report["refused"] == 3, report
+
+
+@suite.test
+def what_the_machine_would_allow():
+    said = subprocess.run([BENCH, "carry", "--bytes", "16M", "--json"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert json.loads(said)["mb_per_cpu_second"] > 0, said
+    said = subprocess.run([BENCH, "carry", "--bytes", "1M", "--piece", "1000"], stdout=subprocess.PIPE, text=True, check=True)
+    assert said.stdout.endswith(" MB per CPU second\n"), said.stdout
+    assert subprocess.run([BENCH, "carry", "--piece", "0"], stderr=subprocess.DEVNULL, check=False).returncode == 2
 
 
 @suite.test
