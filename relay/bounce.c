@@ -265,7 +265,7 @@ static void plan(struct report *rep)
 	if (err && err != ERR_QUOTA)
 		local_begin(&rep->local, rep->r->w, &rep->arena);
 	if (rep->local.target_count)
-		rep->summary = summary_begin(&rep->arena);
+		rep->summary = summary_begin();
 }
 
 static enum err deliver_here(struct report *rep, struct queue_mail *out)
@@ -274,6 +274,7 @@ static enum err deliver_here(struct report *rep, struct queue_mail *out)
 	struct local_mail mail = { .sender = SLICE(""), .received = rep->dsn.now };
 
 	summary_end(rep->summary, &row);
+	rep->summary = NULL;
 	mail.summary = out_written(&row);
 	out->mailboxes = rep->local.target_count;
 	return local_deliver(&rep->local, &mail, &out->into);
@@ -351,6 +352,7 @@ static enum err make(struct relay_here *r, const struct parcel *p, enum kind kin
 		blob_drop(&rep.body);
 	else
 		err = submit(&rep);
+	summary_drop(rep.summary);
 	arena_done(&rep.arena);
 	return err;
 }

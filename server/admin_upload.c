@@ -13,9 +13,9 @@
 #include "core/base/text.h"
 #include "core/fiber.h"
 #include "core/worker.h"
-#include "proto/mime/summary.h"
 #include "relay/local.h"
 #include "server/admin_mailbox.h"
+#include "server/summing.h"
 #include "store/blob.h"
 #include "store/message.h"
 #include "store/store.h"
@@ -28,7 +28,7 @@ enum { MANY = 64, KEYS_PAGE = 1000, NAME_BYTES = 512 };
 struct coming {
 	struct arena arena;
 	struct blob_writer body;
-	struct summary_builder *summary;
+	struct summing summing;
 	struct admin_flags flags;
 	struct deliver_target target;
 };
@@ -37,7 +37,7 @@ struct coming {
 struct admin_upload {
 	uint64_t account;
 	uint32_t mailbox;
-	struct coming now;     /* summary NULL: none */
+	struct coming now;     /* summing.body NULL: none */
 	char name[NAME_BYTES]; /* of the account */
 };
 
@@ -57,14 +57,14 @@ static json_t *begin_message(struct admin *admin, const json_t *request, struct 
 		.flags = m->flags.flags,
 		.uidl = arena_dup(&m->arena, uidl),
 		.received = received ? (wall_ms)received : admin_now(admin) };
-	m->summary = summary_begin(&m->arena);
 	blob_begin(&m->body, admin->store);
+	summing_begin(&m->summing, &m->body);
 	return NULL;
 }
 
 static enum err add_bytes(struct coming *m, slice bytes)
 {
-	summary_add(m->summary, bytes);
+	summing_add(&m->summing, bytes);
 	return blob_write_wait(&m->body, bytes);
 }
 
@@ -81,16 +81,16 @@ static enum err store_message(struct admin *admin, struct coming *m)
 	struct local_room account;
 	struct room *room = NULL;
 	struct summary s;
-	enum err err;
+	enum err err = summing_end(&m->summing, &row);
 
 	m->target.keywords = slice_of(m->flags.keywords, m->flags.len);
-	summary_end(m->summary, &row);
 	if (summary_open(out_written(&row), &s))
 		deliver.thread_key_count =
 			MIN(summary_thread_keys(&s, keys), (unsigned)MESSAGE_THREAD_KEYS_MAX);
 	if (row.len <= MESSAGE_SUMMARY_MAX)
 		deliver.summary = out_written(&row);
-	err = admin_room(admin, slice_str((*admin->upload)->name), &account);
+	if (!err)
+		err = admin_room(admin, slice_str((*admin->upload)->name), &account);
 	if (!err)
 		err = local_take_room(&account, &all, &room);
 	if (!err)
@@ -103,9 +103,9 @@ static enum err store_message(struct admin *admin, struct coming *m)
 
 static void end_message(struct coming *m)
 {
+	summing_drop(&m->summing);
 	if (m->body.store)
 		blob_drop(&m->body);
-	m->summary = NULL;
 	arena_done(&m->arena);
 }
 
@@ -233,7 +233,7 @@ static json_t *import_message(struct admin *admin, json_t *request)
 	json_t *answer = NULL;
 	enum err err;
 
-	if (!up || (!key.len && !up->now.summary))
+	if (!up || (!key.len && !up->now.summing.body))
 		return admin_error("nothing was begun");
 	if (key.len) {
 		end_message(&up->now);

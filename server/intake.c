@@ -11,7 +11,6 @@
 #include "core/worker.h"
 #include "proto/mime/addrlist.h"
 #include "proto/mime/edit.h"
-#include "proto/mime/summary.h"
 #include "relay/queue.h"
 #include "server/login.h"
 #include "store/message.h"
@@ -23,6 +22,12 @@ static void may_resume(struct blob_writer *blob)
 
 	if (in->resume)
 		in->resume(in);
+}
+
+static void free_header(struct intake *in)
+{
+	out_heap_done(&in->header);
+	blob_aside_count(&in->header_memory, 0);
 }
 
 /* --- Who gets it ---------------------------------------------------------------------------- */
@@ -53,17 +58,26 @@ static void plan(struct intake *in)
 	for (uint32_t i = 0; i < in->env->rcpt_count; i++)
 		(void)!local_add(&in->local, in->env->rcpts[i].address, i);
 	if (in->local.target_count)
-		in->summary = summary_begin(in->arena);
+		summing_begin(&in->summing, &in->blob);
+}
+
+/* Of all that waits for the end of a header this one has most. */
+static void refuse_header(struct blob_aside *memory)
+{
+	intake_fail(container_of(memory, struct intake, header_memory), FAULT_STORE);
+	free_header(container_of(memory, struct intake, header_memory));
 }
 
 void intake_begin(struct intake *in)
 {
 	in->end = (struct header_end){ .max = (size_t)in->door->setup->smtp->header_max };
-	in->header = out_arena(in->arena);
+	in->header = out_heap(in->end.max);
 	in->env->trace = queue_trace_new(in->door->w);
 	in->env->received_at = worker_wall(in->door->w);
 	blob_begin(&in->blob, in->door->store);
 	in->blob.resume = may_resume;
+	in->header_memory =
+		(struct blob_aside){ .store = in->door->store, .give_up = refuse_header };
 	plan(in);
 	if (in->env->origin != ENVELOPE_RELAYED) {
 		dkim_body_init(&in->hash, DKIM_RELAXED);
@@ -76,10 +90,17 @@ bool intake_busy(const struct intake *in)
 	return in->blob.store && in->blob.chunk_count > 0;
 }
 
-void intake_drop(struct intake *in)
+static void drop_body(struct intake *in)
 {
+	summing_drop(&in->summing);
 	if (in->blob.store)
 		blob_drop(&in->blob);
+}
+
+void intake_drop(struct intake *in)
+{
+	free_header(in);
+	drop_body(in);
 }
 
 void intake_fail(struct intake *in, enum fault fault)
@@ -88,7 +109,7 @@ void intake_fail(struct intake *in, enum fault fault)
 		return;
 	in->fault = fault;
 	if (!intake_busy(in))
-		intake_drop(in);
+		drop_body(in);
 }
 
 /* True: the budget of bodies in memory is used up. */
@@ -98,8 +119,7 @@ static bool keep(struct intake *in, slice bytes)
 
 	if (in->fault)
 		return false;
-	if (in->summary)
-		summary_add(in->summary, bytes);
+	summing_add(&in->summing, bytes);
 	err = blob_write(&in->blob, bytes);
 	if (err && err != ERR_BUSY)
 		intake_fail(in, fault_of_err(err));
@@ -284,19 +304,29 @@ static bool header_ends(struct intake *in, slice piece)
 	size_t before = in->header.len;
 	bool pause;
 
+	in->header_memory.give_up = NULL;
+	blob_aside_count(&in->header_memory, 0);
 	if (in->end.bytes >= before) {
 		size_t used = in->end.bytes - before;
 
 		out_slice(&in->header, slice_sub(piece, 0, used));
 		piece = slice_skip(piece, used);
 	}
+	if (!out_ok(&in->header)) {
+		intake_fail(in, FAULT_STORE);
+		free_header(in);
+		return false;
+	}
 	pause = header_is_whole(in);
 	pause = add_body(in, slice_skip(out_written(&in->header), in->end.bytes)) || pause;
+	free_header(in);
 	return add_body(in, piece) || pause;
 }
 
 bool intake_add(struct intake *in, slice piece)
 {
+	if (in->fault)
+		free_header(in);
 	if (in->fault || piece.len == 0)
 		return false;
 	if (in->header_done)
@@ -304,6 +334,9 @@ bool intake_add(struct intake *in, slice piece)
 	switch (header_end_feed(&in->end, piece)) {
 	case STEP_MORE:
 		out_slice(&in->header, piece);
+		if (!out_ok(&in->header))
+			intake_fail(in, FAULT_STORE);
+		blob_aside_count(&in->header_memory, in->header.cap);
 		return false;
 	case STEP_DONE:
 		return header_ends(in, piece);
@@ -478,10 +511,11 @@ static enum err submit(struct intake *in)
 	enum err err = OK;
 
 	if (in->local.target_count) {
-		if (in->summary)
-			summary_end(in->summary, &row);
+		if (in->summing.body)
+			err = summing_end(&in->summing, &row);
 		local.summary = out_written(&row);
-		err = local_deliver(&in->local, &local, &mail->into);
+		if (!err)
+			err = local_deliver(&in->local, &local, &mail->into);
 	}
 	if (!err && mail->into)
 		mail->mailboxes = mail->into->target_count;
@@ -501,10 +535,13 @@ enum fault intake_finish(struct intake *in)
 	enum err err;
 
 	if (!in->fault && !in->header_done) {
+		in->header_memory.give_up = NULL;
+		blob_aside_count(&in->header_memory, 0);
 		header_end_finish(&in->end);
 		(void)header_is_whole(in);
 		(void)add_body(in, slice_skip(out_written(&in->header), in->end.bytes));
 	}
+	free_header(in);
 	fault = in->fault ? in->fault : plan_whole(in, NULL);
 	if (!fault)
 		fault = take_room(in, &taken);

@@ -5,7 +5,8 @@
  * its limit, checked and edited once it is whole; the body streams on into the store, hashed on the
  * way if it will be signed. The envelope and the intake live in the transaction's memory, which is the
  * caller's. A message that was refused midway swallows the rest without a trace; the fault is told at the
- * end. Between two pieces nothing waits. */
+ * end. Between two pieces nothing waits. A header whose end has not come counts as a body does; when the
+ * budget of bodies is used up the largest message in that state is refused for now. */
 #ifndef SERVER_INTAKE_H
 #define SERVER_INTAKE_H
 
@@ -16,6 +17,7 @@
 #include "relay/local.h"
 #include "server/door.h"
 #include "server/errmap.h"
+#include "server/summing.h"
 #include "store/blob.h"
 
 /* What the trace field says (RFC 5321 4.4). */
@@ -26,8 +28,6 @@ struct intake_trace {
 	const char *tls_version, *tls_cipher; /* NULL: in clear */
 };
 
-struct summary_builder;
-
 struct intake {
 	struct door *door;
 	struct envelope *env; /* the caller's: id and sizes are filled here */
@@ -35,10 +35,11 @@ struct intake {
 	struct intake_trace trace;
 	struct blob_writer blob;
 	struct header_end end;
-	struct out header;
+	struct out header; /* on the heap until it is whole */
+	struct blob_aside header_memory;
 	struct dkim_body hash;
-	struct local local;              /* who gets it here, and whom it is sent on to */
-	struct summary_builder *summary; /* NULL: nobody here gets it */
+	struct local local;     /* who gets it here, and whom it is sent on to */
+	struct summing summing; /* not begun: nobody here gets it */
 	/* LMTP alone: one for each recipient, set by intake_finish. NULL: the message is taken for all
 	 * of them or for none. */
 	enum fault *rcpt_faults;

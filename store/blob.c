@@ -30,16 +30,19 @@ struct chunk {
 	bool done;
 };
 
-/* The open writers of one worker, or of all threads that are none. */
+/* The open writers of one worker, or of all threads that are none, and what goes with them. */
 struct desk {
 	struct store *store;
 	struct list classes[CLASSES];
+	struct list asides[CLASSES]; /* that can be given up */
 	struct list paused;
 	struct timer timer;
+	struct fiber_mutex again;
 };
 
 struct blobs {
 	_Atomic uint64_t ram, spilled;
+	_Atomic uint64_t leaving; /* of `ram`: on the way to the disk */
 	struct desk desks[WORKERS_MAX + 1];
 };
 
@@ -57,8 +60,10 @@ enum err blobs_new(struct store *st)
 		d->store = st;
 		d->timer.fire = look_again;
 		list_init(&d->paused);
-		for (size_t k = 0; k < CLASSES; k++)
+		for (size_t k = 0; k < CLASSES; k++) {
 			list_init(&d->classes[k]);
+			list_init(&d->asides[k]);
+		}
 	}
 	st->blobs = bs;
 	return OK;
@@ -85,6 +90,12 @@ static bool over_budget(const struct store *st)
 	return blobs_ram(st) > (uint64_t)st->opt.body_ram_bytes;
 }
 
+/* And what is on its way to the disk will not make enough room. */
+static bool far_over_budget(const struct store *st)
+{
+	return blobs_ram(st) > (uint64_t)st->opt.body_ram_bytes + atomic_load(&st->blobs->leaving);
+}
+
 static struct desk *desk_of(const struct blob_writer *b)
 {
 	return &b->store->blobs->desks[b->worker];
@@ -92,18 +103,26 @@ static struct desk *desk_of(const struct blob_writer *b)
 
 /* --- RAM --- */
 
+/* 0: below 4 KB, which nobody is asked for. */
+static uint8_t class_of(uint64_t bytes)
+{
+	uint8_t size = 0;
+
+	for (uint64_t n = bytes / 4096; n && size < CLASSES - 1; n /= 2)
+		size++;
+	return size;
+}
+
 static void account(struct blob_writer *b, int64_t bytes)
 {
-	unsigned size = 0;
-
 	atomic_fetch_add(&b->store->blobs->ram, (uint64_t)bytes);
 	b->ram += (uint64_t)bytes;
-	for (uint64_t n = b->ram / 4096; n && size < CLASSES - 1; n /= 2)
-		size++;
+	uint8_t size = class_of(b->ram);
+
 	if (size != b->size_class || !list_has(&b->link)) {
 		list_remove(&b->link);
 		list_push(&desk_of(b)->classes[size], &b->link);
-		b->size_class = (uint8_t)size;
+		b->size_class = size;
 	}
 }
 
@@ -189,6 +208,7 @@ static void chunk_done(struct journal_op *op, enum err err)
 	struct desk *d = &c->store->blobs->desks[op->worker];
 
 	atomic_fetch_sub(&c->store->blobs->ram, c->len);
+	atomic_fetch_sub(&c->store->blobs->leaving, c->len);
 	free_blocks(&c->blocks);
 	if (!b) {
 		chunk_of_dropped(c, err);
@@ -237,6 +257,7 @@ static enum err spill(struct blob_writer *b)
 	b->in_flight++;
 	/* The budget gets them back when they are written. */
 	atomic_fetch_add(&b->store->blobs->ram, c->len);
+	atomic_fetch_add(&b->store->blobs->leaving, c->len);
 	account(b, -(int64_t)c->len);
 	atomic_fetch_add(&b->store->blobs->spilled, 1);
 	c->op = (struct journal_op){ .type = JOURNAL_CHUNK,
@@ -248,17 +269,60 @@ static enum err spill(struct blob_writer *b)
 	return b->err;
 }
 
-/* Over the budget: the largest of this worker makes room first. */
-static void spill_largest(struct desk *d)
+/* Over the budget: the largest of this worker makes room first. Bodies lose nothing by it; what goes with
+ * them is asked for only when it must be. */
+static void make_room(struct desk *d)
 {
-	for (size_t i = CLASSES; i-- > 1;) {
-		struct list_link *link = list_first(&d->classes[i]);
+	bool far = far_over_budget(d->store);
 
-		if (link) {
-			(void)!spill(container_of(link, struct blob_writer, link));
+	for (size_t i = CLASSES; i-- > 1;) {
+		struct list_link *body = list_first(&d->classes[i]);
+		struct list_link *aside = far ? list_first(&d->asides[i]) : NULL;
+
+		if (body) {
+			(void)!spill(container_of(body, struct blob_writer, link));
+			return;
+		}
+		if (aside) {
+			struct blob_aside *a = container_of(aside, struct blob_aside, link);
+
+			a->give_up(a);
 			return;
 		}
 	}
+}
+
+/* --- What goes with them --- */
+
+static void recount(struct blob_aside *a, size_t bytes)
+{
+	struct desk *d = &a->store->blobs->desks[a->worker];
+	uint8_t size = class_of(bytes);
+
+	atomic_fetch_add(&a->store->blobs->ram, (uint64_t)bytes - (uint64_t)a->bytes);
+	a->bytes = bytes;
+	if (size == a->size_class && list_has(&a->link) && bytes && a->give_up)
+		return;
+	list_remove(&a->link);
+	a->size_class = size;
+	if (bytes && a->give_up)
+		list_push(&d->asides[size], &a->link);
+}
+
+void blob_aside_count(struct blob_aside *a, size_t bytes)
+{
+	struct worker *w = worker_self();
+	bool more = bytes > a->bytes;
+
+	if (!a->bytes)
+		a->worker = w ? (uint16_t)worker_index(w) : WORKERS_MAX;
+	if (!a->store || bytes == a->bytes)
+		return;
+	recount(a, bytes);
+	if (more && over_budget(a->store))
+		make_room(&a->store->blobs->desks[a->worker]);
+	else if (!bytes && !list_empty(&a->store->blobs->desks[a->worker].paused) && w)
+		timer_arm_in(w, &a->store->blobs->desks[a->worker].timer, 0);
 }
 
 /* --- Writing --- */
@@ -323,7 +387,7 @@ enum err blob_write(struct blob_writer *b, slice bytes)
 	if (err)
 		return err;
 	if (over_budget(b->store))
-		spill_largest(desk_of(b));
+		make_room(desk_of(b));
 	if (b->err || may_go_on(b) || !worker_self())
 		return b->err;
 	pause_writer(b);
@@ -363,6 +427,17 @@ enum err blob_spill_all(struct blob_writer *b)
 	enum err err = b->ram ? spill(b) : b->err;
 
 	return err ? err : blob_settle(b);
+}
+
+enum err blob_lock_again(struct blob_writer *b)
+{
+	return worker_self() ? fiber_mutex_lock(&desk_of(b)->again, FIBER_FOREVER) : OK;
+}
+
+void blob_unlock_again(struct blob_writer *b)
+{
+	if (worker_self())
+		fiber_mutex_unlock(&desk_of(b)->again);
 }
 
 /* --- The end --- */

@@ -4,7 +4,8 @@
  * A writer is embedded in whoever receives the body and belongs to its worker. Small bodies stay in
  * pooled blocks until store_message_append() writes them in the message's own record; longer ones
  * stream to the journal as chunks while they arrive. All unfinished bodies share one budget of
- * RAM: past it the longest of the worker goes to the journal early, then writers are told to pause.
+ * RAM, with what their receivers know of them meanwhile (blob_aside): past it the longest of the worker goes
+ * to the journal early, or is given back, then writers are told to pause.
  * A blob's id is the journal position of its message's record. Readers get bytes from recent
  * journal writes in RAM, the journal segment or the archive, and check what they read. */
 #ifndef STORE_BLOB_H
@@ -51,6 +52,30 @@ enum err blob_write(struct blob_writer *b, slice bytes) must_use;
 enum err blob_write_wait(struct blob_writer *b, slice bytes) must_use;
 /* Forget it; never waits, also when chunks are in flight. Harmless when not begun or ended. */
 void blob_drop(struct blob_writer *b);
+
+/* Reads what was written so far, from the first byte: all of it goes to the journal first. (fiber or no
+ * worker) One at a time of a worker; nobody writes meanwhile. ERR_CORRUPT, ERR_IO, and as blob_write. */
+struct blob_again {
+	void (*take)(void *arg, slice bytes);
+	void *arg;
+};
+enum err blob_read_again(struct blob_writer *b, const struct blob_again *again) must_use;
+
+/* Memory that goes with a body while it comes, on account of the same budget. Of the caller's worker.
+ * Zeroed is "not begun"; it has ended when 0 bytes are counted. */
+struct blob_aside {
+	struct list_link link;
+	struct store *store;
+	/* The budget is used up, and nothing of the worker is larger: give the memory back and count 0
+	 * bytes. Comes from within calls of blob_write and blob_aside_count, of others' bodies too; must
+	 * not wait. NULL: it cannot be had. */
+	void (*give_up)(struct blob_aside *a);
+	size_t bytes;
+	uint16_t worker;
+	uint8_t size_class;
+};
+/* So many bytes from now on; set store and give_up before. May call give_up, of this one too. */
+void blob_aside_count(struct blob_aside *a, size_t bytes);
 
 /* Small bodies that lie side by side in the journal, fetched with one read, for who reads many in a
  * row. The memory is the caller's and stays while readers use it; zeroed is empty. */

@@ -35,7 +35,7 @@ static const struct conf_row rows[] = {
 	ROW("store.cache", CONF_SIZE, cache_bytes, "64M", 4 * MB, 64 * GB,
 		"Recent journal writes kept in RAM, so that a delivery at once reads no disk."),
 	ROW("store.body_ram", CONF_SIZE, body_ram_bytes, "256M", 1 * MB, 1024 * GB,
-		"RAM of all message bodies still arriving; beyond it they wait."),
+		"RAM of all messages still arriving; beyond it they wait."),
 	ROW("store.spill", CONF_SIZE, spill_bytes, "256K", 16 * KB, 512 * KB,
 		"A body larger than this goes to the journal while it arrives."),
 	ROW("store.move_rate", CONF_SIZE, move_bytes_per_s, "32M", 64 * KB, 64 * GB,

@@ -73,6 +73,9 @@ enum err blob_settle(struct blob_writer *b);
 void blob_end(struct blob_writer *b, bool kept);
 /* Everything still in RAM goes to the journal; waits. */
 enum err blob_spill_all(struct blob_writer *b);
+/* Of a worker's bodies one is read again at a time. */
+enum err blob_lock_again(struct blob_writer *b) must_use;
+void blob_unlock_again(struct blob_writer *b);
 uint64_t blobs_ram(const struct store *st);
 uint64_t blobs_spilled(const struct store *st);
 /* Spans of what is still in RAM; `out` has room for blob_part_count. */

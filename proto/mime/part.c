@@ -11,6 +11,10 @@
 #include <stdlib.h>
 
 enum { IN_HEADER, IN_BODY, IN_TAIL, POPPING, ENDING, OVER, FAILED };
+enum {
+	HEADER_KEPT = 4096, /* so much of a header's memory stays for the next one */
+	TYPE_BYTES = 512,   /* chunks for the parameters of a type */
+};
 
 struct part_frame {
 	struct part part;
@@ -34,14 +38,13 @@ static void find_longest(struct part_walker *w)
 			w->longest = MAX(w->longest, w->frames[i].boundary_len);
 }
 
-/* Most messages are flat: an arena gives room for a few open parts first. */
+/* Most messages are flat: there is room for a few open parts first. */
 static void grow_frames(struct part_walker *w)
 {
 	unsigned more = MIN(w->limits.depth_max, MAX(w->open_max * 2, 4u));
-	struct part_frame *frames = arena_array(w->memory, struct part_frame, more);
+	struct part_frame *frames = realloc(w->frames, more * sizeof(*frames));
 
-	if (w->open)
-		memcpy(frames, w->frames, w->open * sizeof(*frames));
+	must(frames);
 	w->frames = frames;
 	w->open_max = more;
 }
@@ -62,38 +65,26 @@ static void push(struct part_walker *w)
 	w->fresh = true;
 }
 
-static void set_limits(struct part_walker *w, const struct part_limits *limits)
+void part_init(struct part_walker *w, const struct part_limits *limits)
 {
-	*w = (struct part_walker){ .limits = *limits };
+	*w = (struct part_walker){ .limits = *limits, .arena = { .chunk_bytes = TYPE_BYTES } };
 	if (!w->limits.header_max)
 		w->limits.header_max = HEADER_MAX_DEFAULT;
 	if (!w->limits.depth_max)
 		w->limits.depth_max = PART_DEPTH_DEFAULT;
 	if (!w->limits.count_max)
 		w->limits.count_max = PART_COUNT_DEFAULT;
-}
-
-void part_init(struct part_walker *w, const struct part_limits *limits)
-{
-	set_limits(w, limits);
-	w->frames = calloc(w->limits.depth_max, sizeof(*w->frames));
-	must(w->frames);
-	w->open_max = w->limits.depth_max;
 	w->header = out_heap(w->limits.header_max);
 	push(w);
 }
 
-void part_init_in(struct part_walker *w, const struct part_limits *limits, struct arena *a)
+size_t part_memory(const struct part_walker *w)
 {
-	set_limits(w, limits);
-	w->memory = a;
-	w->header = out_arena(a);
-	push(w);
+	return w->open_max * sizeof(*w->frames) + w->header.cap + w->arena.used_bytes;
 }
 
 void part_done(struct part_walker *w)
 {
-	must(!w->memory);
 	free(w->frames);
 	out_heap_done(&w->header);
 	arena_done(&w->arena);
@@ -178,15 +169,13 @@ static void find_fields(slice block, slice *type, slice *encoding)
 static void read_type(struct part_walker *w, slice block, struct part *part)
 {
 	bool digest = w->open > 1 && w->frames[w->open - 2].digest;
-	struct arena *a = w->memory ? w->memory : &w->arena;
 	slice type = { 0 }, encoding = { 0 };
 
-	if (!w->memory)
-		arena_reset(&w->arena);
+	arena_reset(&w->arena);
 	part->type = (struct ctype){ .type = SLICE("text"), .subtype = SLICE("plain") };
 	find_fields(header_skip_stray(block), &type, &encoding);
 	if (type.ptr)
-		part->has_type = ctype_parse(type, a, &part->type);
+		part->has_type = ctype_parse(type, &w->arena, &part->type);
 	else if (digest)
 		part->type = (struct ctype){ .type = SLICE("message"), .subtype = SLICE("rfc822") };
 	if (encoding.ptr)
@@ -284,13 +273,16 @@ static bool step_header(struct part_walker *w, slice *in, bool end, enum part_ev
 		return true;
 	}
 	*in = slice_skip(*in, piece.len);
-	if (piece.len > w->limits.header_max - w->header.len) {
+	if (piece.len <= w->limits.header_max - w->header.len)
+		out_slice(&w->header, piece);
+	else
+		w->header.overflow = true;
+	if (!out_ok(&w->header)) {
 		w->state = FAILED;
 		*bytes = slice_of(w->header.buf, w->line_at);
 		*out = PART_LIMIT;
 		return true;
 	}
-	out_slice(&w->header, piece);
 	return lf >= 0 && judge_line(w, out, bytes);
 }
 
@@ -468,11 +460,23 @@ static bool step(struct part_walker *w, slice *in, bool end, enum part_event *ou
 	}
 }
 
+/* What the last event named of it is not valid any more: a body may take long. */
+static void forget_header(struct part_walker *w)
+{
+	arena_done(&w->arena);
+	if (w->header.cap <= HEADER_KEPT)
+		return;
+	out_heap_done(&w->header);
+	w->header = out_heap(w->limits.header_max);
+}
+
 enum part_event part_next(struct part_walker *w, slice *in, bool last, slice *bytes)
 {
 	enum part_event event;
 
 	*bytes = (slice){ 0 };
+	if (w->state == IN_BODY && w->header.cap && !w->replay.len)
+		forget_header(w);
 	for (;;) {
 		slice *from = w->replay.len ? &w->replay : in;
 		bool hungry = w->state == IN_HEADER || w->state == IN_BODY || w->state == IN_TAIL;

@@ -4,8 +4,9 @@
  * A pull parser: hand in a piece, take events until PART_MORE, hand in the next. The bytes of the
  * events HEADER, BODY and RAW, put together, are exactly the bytes handed in, so a converter can
  * copy what it does not change. It descends into multipart/ and message/rfc822; memory is one
- * header block and the boundaries of the open parts, bounded by the limits. No input fails: a
- * multipart without boundary is a leaf, what is deeper or more than the limits is too (`limited`). */
+ * header block (given back when its body begins) and the boundaries of the open parts, bounded by the
+ * limits. No input fails: a multipart without boundary is a leaf, what is deeper or more than the limits is
+ * too (`limited`). */
 #ifndef PROTO_MIME_PART_H
 #define PROTO_MIME_PART_H
 
@@ -65,8 +66,7 @@ struct part_walker {
 	struct part_limits limits;
 	struct part_frame *frames; /* the open parts, outermost first */
 	unsigned open, open_max, pop_to;
-	struct arena *memory; /* NULL: the heap */
-	struct arena arena;   /* of the header block at hand, unless `memory` is */
+	struct arena arena; /* of the header block at hand */
 	struct out header;
 	size_t line_at; /* where its last line begins */
 	size_t stray;   /* length of a first line that is header only if a field follows */
@@ -80,18 +80,8 @@ struct part_walker {
 
 void part_init(struct part_walker *w, const struct part_limits *limits);
 void part_done(struct part_walker *w);
-/* The same with all memory from an arena, taken as it is needed: there is no part_done. Between two
- * calls of part_next the arena may be rolled back to a mark made before the first of them, unless
- * what part_memory says has changed since. */
-void part_init_in(struct part_walker *w, const struct part_limits *limits, struct arena *a);
-/* Where the walker's lasting memory is: differs when it was taken anew. */
-struct part_memory {
-	const void *frames, *header;
-};
-static inline struct part_memory part_memory(const struct part_walker *w)
-{
-	return (struct part_memory){ .frames = w->frames, .header = w->header.buf };
-}
+/* Bytes it has taken from the heap. */
+size_t part_memory(const struct part_walker *w);
 
 /* Cuts what it used off the front of *in. With `last` *in is the end of the message: then PART_DONE
  * comes instead of PART_MORE. *bytes stays valid until the next call. */

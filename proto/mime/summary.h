@@ -3,8 +3,8 @@
  * never open its body.
  *
  * A builder takes the message in pieces as they arrive, cut anywhere, and at the end writes one
- * opaque row. Its memory is the caller's arena: nothing to free, an abandoned builder costs nothing,
- * bounded by the limits below. What passes a limit is left out or flattened to a leaf, and the
+ * opaque row. Its memory is bounded by the limits below, most of it the header block at hand, which
+ * goes when its body begins. What passes a limit is left out or flattened to a leaf, and the
  * row says `truncated`: whoever needs more parses the body again. No input makes a builder fail.
  *
  * A view is a row opened: a few numbers at once, the rest on demand, every slice inside the row. Rows
@@ -36,13 +36,17 @@ enum {
 
 struct summary_builder;
 
-/* Lives in the arena, as does all that it takes. No other allocation is undone. */
-struct summary_builder *summary_begin(struct arena *a) must_use;
+/* Ends by summary_end or summary_drop. */
+struct summary_builder *summary_begin(void) must_use;
 void summary_add(struct summary_builder *b, slice piece);
-/* The message is over: writes the row. The builder is of no more use. */
+/* Bytes that it has taken. */
+size_t summary_memory(const struct summary_builder *b);
+/* The message is over: writes the row. */
 void summary_end(struct summary_builder *b, struct out *row);
+/* NULL is harmless. */
+void summary_drop(struct summary_builder *b);
 /* All of it, for a message that stands in memory; the messages of tests do. */
-void summary_make(struct arena *a, slice message, struct out *row);
+void summary_make(slice message, struct out *row);
 
 /* The row ------------------------------------------------------------------------------------- */
 

@@ -2,13 +2,14 @@
 /* The builder: events of the part walker become records of parts, in pre-order, whose last numbers
  * are filled in when the part is over.
  *
- * What one header block needed of the arena is given back once its record is written, unless
- * something that lasts (records, open parts, the header buffer) grew meanwhile; as those double,
- * that is seldom. Offsets count the bytes of events, which together are the message. */
+ * What is needed while one header block is read lies in an arena of its own; only records and the envelope
+ * last. Offsets count the bytes of events, which together are the message. */
 #include "proto/mime/preview.h"
 #include "proto/mime/summary_int.h"
 
 #define NO_RECORD UINT32_MAX
+
+enum { BUILDER_BYTES = 8 * 1024 }; /* chunks of what lasts: for most messages one */
 
 struct open_part {
 	uint32_t record; /* where it begins in `parts`; NO_RECORD: left out */
@@ -19,7 +20,7 @@ struct open_part {
 };
 
 struct summary_builder {
-	struct arena *a;
+	struct arena memory; /* this struct is in it */
 	struct part_walker walker;
 	struct out parts, envelope;
 	struct open_part open[SUMMARY_DEPTH_MAX];
@@ -36,19 +37,36 @@ struct summary_builder {
 	char charset[CHARSET_NAME_MAX];
 };
 
-struct summary_builder *summary_begin(struct arena *a)
+struct summary_builder *summary_begin(void)
 {
 	static const struct part_limits limits = { .header_max = SUMMARY_HEADER_MAX,
 		.depth_max = SUMMARY_DEPTH_MAX,
 		.count_max = SUMMARY_PARTS_MAX,
 		.stray = true };
-	struct summary_builder *b = arena_new(a, struct summary_builder);
+	struct arena memory = { .chunk_bytes = BUILDER_BYTES };
+	struct summary_builder *b = arena_new(&memory, struct summary_builder);
 
-	b->a = a;
-	b->parts = out_arena(a);
-	b->envelope = out_arena(a);
-	part_init_in(&b->walker, &limits, a);
+	b->memory = memory;
+	b->parts = out_arena(&b->memory);
+	b->envelope = out_arena(&b->memory);
+	part_init(&b->walker, &limits);
 	return b;
+}
+
+size_t summary_memory(const struct summary_builder *b)
+{
+	return b->memory.used_bytes + part_memory(&b->walker);
+}
+
+void summary_drop(struct summary_builder *b)
+{
+	struct arena memory;
+
+	if (!b)
+		return;
+	part_done(&b->walker);
+	memory = b->memory;
+	arena_done(&memory);
 }
 
 /* Line ends, 16 bytes at a time: most bytes of a message are touched here and by memchr only. */
@@ -103,13 +121,13 @@ static void end_strings(struct summary_builder *b, uint32_t record)
 }
 
 /* The strings, and the envelope of an enclosed message. */
-static void put_strings(struct summary_builder *b, struct summary_dress *d)
+static void put_strings(struct summary_builder *b, struct summary_dress *d, struct arena *a)
 {
-	struct out envelope = out_arena(b->a);
+	struct out envelope = out_arena(a);
 
-	summary_put_part(&b->parts, d, b->a);
+	summary_put_part(&b->parts, d, a);
 	if (d->part->root && d->part->depth > 0) {
-		summary_put_envelope(&envelope, d->fields, b->a, &b->truncated);
+		summary_put_envelope(&envelope, d->fields, a, &b->truncated);
 		summary_put_list(&b->parts, out_written(&envelope));
 	} else {
 		summary_put_list(&b->parts, (slice){ 0 });
@@ -124,19 +142,20 @@ static bool has_room(const struct summary_builder *b, unsigned depth)
 			b->parts.len + RECORD_LEN < SUMMARY_ROW_MAX);
 }
 
-static uint32_t add_record(struct summary_builder *b, struct summary_dress *d, size_t header_len)
+static uint32_t add_record(struct summary_builder *b, struct summary_dress *d, size_t header_len,
+	struct arena *a)
 {
 	unsigned depth = d->part->depth;
 	uint32_t record = NO_RECORD;
 
 	if (has_room(b, depth)) {
 		record = put_record(b, d->part, header_len);
-		put_strings(b, d);
+		put_strings(b, d, a);
 		if (b->parts.len > SUMMARY_ROW_MAX) {
 			b->truncated = true;
 			b->parts.len = record + RECORD_LEN;
 			d->flat = true;
-			put_strings(b, d);
+			put_strings(b, d, a);
 		}
 		end_strings(b, record);
 	} else {
@@ -157,8 +176,10 @@ static void add_empty_child(struct summary_builder *b, unsigned depth)
 		.type = { .type = SLICE("text"), .subtype = SLICE("plain") } };
 	struct summary_dress d = { .part = &part, .fields = &none };
 	uint32_t record = put_record(b, &part, 0);
+	struct arena a = { 0 };
 
-	put_strings(b, &d);
+	put_strings(b, &d, &a);
+	arena_done(&a);
 	end_strings(b, record);
 	b->open[depth - 1].children++;
 }
@@ -184,11 +205,11 @@ static void begin_preview(struct summary_builder *b, const struct summary_dress 
 static void end_preview(struct summary_builder *b)
 {
 	struct out o = out_fixed(b->preview_text, sizeof(b->preview_text));
-	struct arena_mark mark = arena_mark(b->a);
+	struct arena_mark mark = arena_mark(&b->memory);
 
-	preview_end(&b->preview, b->a, SUMMARY_PREVIEW_CHARS, &o);
+	preview_end(&b->preview, &b->memory, SUMMARY_PREVIEW_CHARS, &o);
 	b->preview_len = o.len;
-	arena_rollback(b->a, mark);
+	arena_rollback(&b->memory, mark);
 }
 
 static void begin_part(struct summary_builder *b, slice block, bool flat)
@@ -198,6 +219,7 @@ static void begin_part(struct summary_builder *b, slice block, bool flat)
 	struct open_part *open = &b->open[depth], *parent = depth ? open - 1 : NULL;
 	struct summary_fields fields;
 	struct summary_dress d = { .part = &part, .fields = &fields, .flat = flat };
+	struct arena a = { 0 };
 
 	*open = (struct open_part){ .kind = part.kind,
 		.enclosed = parent && (parent->enclosed || parent->kind == PART_MESSAGE) };
@@ -206,10 +228,11 @@ static void begin_part(struct summary_builder *b, slice block, bool flat)
 	summary_fields_of(block, &fields);
 	if (depth == 0) {
 		b->header_len = (uint32_t)block.len;
-		summary_read_quick(&b->quick, &fields, b->a);
-		summary_put_envelope(&b->envelope, &fields, b->a, &b->truncated);
+		summary_read_quick(&b->quick, &fields, &a);
+		summary_put_envelope(&b->envelope, &fields, &a, &b->truncated);
 	}
-	open->record = add_record(b, &d, block.len);
+	open->record = add_record(b, &d, block.len, &a);
+	arena_done(&a);
 	b->has_attachment |= d.has_attachment;
 	b->at += block.len;
 	b->lines += count_lines(block);
@@ -241,6 +264,7 @@ static void stop(struct summary_builder *b)
 {
 	b->stopped = true;
 	b->truncated = true;
+	part_done(&b->walker);
 }
 
 /* A header that is too much: what was collected, as a leaf that reaches to the end of the message. */
@@ -253,38 +277,26 @@ static void begin_endless(struct summary_builder *b, unsigned depth, slice lines
 	stop(b);
 }
 
-static void take_header(struct summary_builder *b, slice block, struct arena_mark mark,
-	struct part_memory before)
+static void take_header(struct summary_builder *b, slice block)
 {
-	const char *parts = b->parts.buf;
-	struct part_memory after;
-
-	if (b->headers + block.len > SUMMARY_HEADERS_MAX) {
+	if (b->headers + block.len > SUMMARY_HEADERS_MAX)
 		begin_endless(b, b->walker.part.depth, slice_sub(block, 0, 0));
-		return;
-	}
-	begin_part(b, block, false);
-	after = part_memory(&b->walker);
-	/* The first block's envelope lasts. */
-	if (b->walker.part.depth && parts == b->parts.buf && before.frames == after.frames &&
-		before.header == after.header)
-		arena_rollback(b->a, mark);
+	else
+		begin_part(b, block, false);
 }
 
 /* False: no more events for now, or at all. */
 static bool step(struct summary_builder *b, slice *in, bool last)
 {
-	struct part_memory before = part_memory(&b->walker);
-	struct arena_mark mark = arena_mark(b->a);
 	slice bytes;
 
 	switch (part_next(&b->walker, in, last, &bytes)) {
 	case PART_HEADER:
-		take_header(b, bytes, mark, before);
+		take_header(b, bytes);
 		return true;
 	case PART_BODY:
 		if (b->preview.open && !b->preview.full)
-			preview_add(&b->preview, b->a, bytes);
+			preview_add(&b->preview, &b->memory, bytes);
 		/* fall through */
 	case PART_RAW:
 		b->at += bytes.len;
@@ -353,11 +365,12 @@ void summary_end(struct summary_builder *b, struct out *row)
 	out_bytes(row, b->preview_text, b->preview_len);
 	out_slice(row, out_written(&b->envelope));
 	out_slice(row, out_written(&b->parts));
+	summary_drop(b);
 }
 
-void summary_make(struct arena *a, slice message, struct out *row)
+void summary_make(slice message, struct out *row)
 {
-	struct summary_builder *b = summary_begin(a);
+	struct summary_builder *b = summary_begin();
 
 	summary_add(b, message);
 	summary_end(b, row);

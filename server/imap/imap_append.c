@@ -8,7 +8,7 @@
 #include "server/imap/imap_int.h"
 
 #include "core/worker.h"
-#include "proto/mime/summary.h"
+#include "server/summing.h"
 #include "store/message.h"
 #include "store/store.h"
 
@@ -17,18 +17,16 @@ enum {
 	KEPT_MAX = 1024 * 1024, /* bytes of what is known of them: they must fit into a record */
 	SLOW_BYTES = 64 * 1024, /* so many in the time of imap.send, or the client is too slow */
 	COMMAND_MS = 2 * 3600 * 1000,
-	BUILDER_BYTES = 8 * 1024, /* chunks of the arena in which a summary is made */
 };
 
-/* In the arena of the command, but for what the store and `building` hold. */
+/* In the arena of the command, but for what the store and the summary hold. */
 struct imap_append_state {
 	struct imap_session *session;
 	uint32_t mailbox;
 	/* The message at hand. */
 	struct imap_append_item item, *next; /* what was said of the one behind it */
 	struct blob_writer body;
-	struct arena building;
-	struct summary_builder *summary;
+	struct summing summing;
 	size_t window;   /* bytes since the deadline moved */
 	msec until;      /* by then the whole command must be over */
 	const char *bad; /* what is wrong with it: BAD */
@@ -48,8 +46,8 @@ void imap_append_drop(struct imap_session *s)
 	if (!a)
 		return;
 	s->append = NULL;
+	summing_drop(&a->summing);
 	blob_drop(&a->body);
-	arena_done(&a->building);
 	for (size_t i = 0; i < a->len; i++)
 		store_release(imap_store_of(s), &a->refs[i]);
 }
@@ -82,8 +80,7 @@ static void accept_message(struct imap_append_state *a, const struct imap_part *
 	a->binary = part->binary;
 	a->body.resume = may_resume;
 	blob_begin(&a->body, imap_store_of(s));
-	arena_init(&a->building, BUILDER_BYTES);
-	a->summary = summary_begin(&a->building);
+	summing_begin(&a->summing, &a->body);
 	if (imap_message_accept(&s->reader))
 		out_str(imap_out(s), "+ Go on\r\n");
 	s->input = IMAP_IN_MESSAGE;
@@ -146,6 +143,7 @@ static void stop_keeping(struct imap_append_state *a, const char *bad, enum err 
 {
 	a->bad = bad;
 	a->err = err;
+	summing_drop(&a->summing);
 	blob_drop(&a->body);
 }
 
@@ -160,7 +158,7 @@ static bool keep(struct imap_append_state *a, slice piece)
 		stop_keeping(a, "NUL in a literal that is no literal8", OK);
 		return false;
 	}
-	summary_add(a->summary, piece);
+	summing_add(&a->summing, piece);
 	err = blob_write(&a->body, piece);
 	if (err && err != ERR_BUSY)
 		stop_keeping(a, NULL, err);
@@ -207,14 +205,14 @@ static void make_room(struct imap_append_state *a)
 	a->cap = cap;
 }
 
-static void fill_summary(struct imap_append_state *a, struct deliver *d)
+static enum err fill_summary(struct imap_append_state *a, struct deliver *d)
 {
-	struct arena *arena = &a->session->arena;
+	struct arena *arena = &a->session->arena, building = { 0 };
 	uint64_t *keys = arena_array(arena, uint64_t, SUMMARY_REFS_MAX + 1);
-	struct out row = out_arena(&a->building);
+	struct out row = out_arena(&building);
 	struct summary made;
+	enum err err = summing_end(&a->summing, &row);
 
-	summary_end(a->summary, &row);
 	if (summary_open(out_written(&row), &made)) {
 		d->thread_key_count =
 			MIN(summary_thread_keys(&made, keys), (unsigned)MESSAGE_THREAD_KEYS_MAX);
@@ -222,10 +220,11 @@ static void fill_summary(struct imap_append_state *a, struct deliver *d)
 	}
 	if (row.len <= MESSAGE_SUMMARY_MAX)
 		d->summary = arena_dup(arena, out_written(&row));
-	arena_done(&a->building);
+	arena_done(&building);
+	return err;
 }
 
-static struct deliver *row_of(struct imap_append_state *a)
+static enum err row_of(struct imap_append_state *a, struct deliver **out)
 {
 	struct imap_session *s = a->session;
 	struct deliver_target *target = arena_new(&s->arena, struct deliver_target);
@@ -239,8 +238,8 @@ static struct deliver *row_of(struct imap_append_state *a)
 		.keywords = imap_keyword_names(s, &a->item.flags),
 		.received = a->item.has_date ? a->item.date.at : worker_wall(s->head.door->w) };
 	*d = (struct deliver){ .targets = target, .target_count = 1 };
-	fill_summary(a, d);
-	return d;
+	*out = d;
+	return fill_summary(a, d);
 }
 
 static void count_in(struct imap_append_state *a, uint64_t bytes)
@@ -251,16 +250,19 @@ static void count_in(struct imap_append_state *a, uint64_t bytes)
 }
 
 /* One record: the body, and with `deliver` where it goes. Afterwards it is among the held ones. */
-static enum err store_body(struct imap_append_state *a, struct deliver *d, bool deliver)
+static enum err store_body(struct imap_append_state *a, bool deliver)
 {
 	struct imap_session *s = a->session;
+	struct deliver *d;
+	enum err err = row_of(a, &d);
 	struct store_message msg = { .body = &a->body,
 		.deliver = deliver ? d : NULL,
 		.ask = deliver,
 		.at = worker_wall(s->head.door->w) };
 	struct blob_ref *ref = &a->refs[a->len];
-	enum err err = store_message_append(imap_store_of(s), &msg, ref);
 
+	if (!err)
+		err = store_message_append(imap_store_of(s), &msg, ref);
 	if (err)
 		return err;
 	d->blob = ref->id;
@@ -299,7 +301,7 @@ static enum verdict finish_one(struct imap_append_state *a)
 	modseq pos;
 
 	if (!err)
-		err = store_body(a, row_of(a), true);
+		err = store_body(a, true);
 	pos = err ? 0 : a->refs[0].id;
 	room_end(room, pos);
 	if (err)
@@ -320,7 +322,7 @@ static enum verdict finish_many(struct imap_append_state *a)
 	struct delivered first;
 	struct room *room = NULL;
 	modseq pos = 0;
-	enum err err = store_body(a, row_of(a), false);
+	enum err err = store_body(a, false);
 
 	many = (struct deliver_many){ .messages = a->rows, .len = a->len };
 	if (!err)
@@ -336,7 +338,7 @@ static enum verdict finish_many(struct imap_append_state *a)
 /* The message is here, and another one is to come. */
 static enum verdict keep_and_offer(struct imap_append_state *a, const struct imap_append_item *next)
 {
-	enum err err = store_body(a, row_of(a), false);
+	enum err err = store_body(a, false);
 
 	if (err)
 		return imap_no_err(a->session, err);

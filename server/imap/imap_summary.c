@@ -24,11 +24,13 @@ static enum err read_all(struct store *st, uint64_t blob, struct summary_builder
 enum err imap_summary_make(struct store *st, uint64_t blob, struct arena *a, slice *out)
 {
 	struct out made = out_arena(a);
-	struct summary_builder *b = summary_begin(a);
+	struct summary_builder *b = summary_begin();
 	enum err err = read_all(st, blob, b);
 
-	if (err)
+	if (err) {
+		summary_drop(b);
 		return err;
+	}
 	summary_end(b, &made);
 	*out = out_written(&made);
 	return out_ok(&made) ? OK : ERR_CORRUPT;
@@ -51,12 +53,14 @@ bool imap_summary_is(struct store *st, slice stored, uint64_t blob)
 {
 	struct arena a = { 0 };
 	struct out made = out_arena(&a);
-	struct summary_builder *b = summary_begin(&a);
+	struct summary_builder *b = summary_begin();
 	bool same = true;
 
 	if (read_all(st, blob, b) == OK) {
 		summary_end(b, &made);
 		same = !out_ok(&made) || summary_agrees(stored, out_written(&made));
+	} else {
+		summary_drop(b);
 	}
 	arena_done(&a);
 	return same;

@@ -72,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	struct out row = out_arena(&a);
 	struct summary s;
 
-	summary_make(&a, slice_of(bytes, len), &row);
+	summary_make(slice_of(bytes, len), &row);
 	must(summary_open(out_written(&row), &s));
 	for (unsigned way = 0; way < 4; way++) {
 		struct out o = out_arena(&a);

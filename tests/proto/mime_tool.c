@@ -93,7 +93,7 @@ static void measure(slice message, unsigned times)
 	for (unsigned i = 0; i < times; i++) {
 		struct out row = out_arena(&a);
 
-		summary_make(&a, message, &row);
+		summary_make(message, &row);
 		len = row.len;
 		arena_reset(&a);
 	}
@@ -121,7 +121,7 @@ int main(int argc, char **argv)
 		if (times) {
 			measure(slice_of(bytes, len), times);
 		} else {
-			summary_make(&a, slice_of(bytes, len), &row);
+			summary_make(slice_of(bytes, len), &row);
 			show(out_written(&row));
 		}
 		arena_done(&a);

@@ -72,7 +72,7 @@ static struct summary summary_of(const char *message)
 	struct out row = out_arena(&arena);
 	struct summary s;
 
-	summary_make(&arena, slice_str(message), &row);
+	summary_make(slice_str(message), &row);
 	cr_assert(summary_open(out_written(&row), &s));
 	return s;
 }
@@ -237,14 +237,14 @@ Test(imap_render, nesting_bomb)
 	for (int i = 0; i < 200; i++)
 		out_printf(&message, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n",
 			i, i);
-	summary_make(&arena, out_written(&message), &row);
+	summary_make(out_written(&message), &row);
 	cr_assert(summary_open(out_written(&row), &s));
 	imap_put_body(&o, &s, true, false);
 	cr_assert(well_formed(out_written(&o)), "%.*s", SLICE_ARG(out_written(&o)));
 	o.len = row.len = message.len = 0;
 	for (int i = 0; i < 200; i++)
 		out_str(&message, "Content-Type: message/rfc822\r\n\r\n");
-	summary_make(&arena, out_written(&message), &row);
+	summary_make(out_written(&message), &row);
 	cr_assert(summary_open(out_written(&row), &s));
 	imap_put_body(&o, &s, false, false);
 	cr_assert(well_formed(out_written(&o)), "%.*s", SLICE_ARG(out_written(&o)));

@@ -32,7 +32,7 @@ static void expect_section(slice message, const char *name, const char *want)
 	struct summary s;
 	slice got;
 
-	summary_make(&a, message, &row);
+	summary_make(message, &row);
 	cr_assert(summary_open(out_written(&row), &s));
 	cr_expect_eq(section_find(&s, &section, &span), want != NULL, "%s", name);
 	got = slice_sub(message, span.at, span.at + span.len);
@@ -112,7 +112,7 @@ Test(mime_section, what_binary_has_to_undo)
 	struct section_span span;
 	struct summary s;
 
-	summary_make(&a, SLICE(H1 T1), &row);
+	summary_make(SLICE(H1 T1), &row);
 	cr_assert(summary_open(out_written(&row), &s));
 	cr_assert(section_find(&s, &section, &span));
 	cr_expect(span.leaf && span.coding == PART_BASE64);

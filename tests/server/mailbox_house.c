@@ -99,7 +99,7 @@ bool house_deliver(slice message)
 	struct blob_ref ref;
 	enum err err;
 
-	summary_make(&a, message, &row);
+	summary_make(message, &row);
 	struct deliver deliver = {
 		.summary = out_written(&row), .targets = &target, .target_count = 1
 	};

@@ -8,7 +8,6 @@
 #include "proto/smtp/reply.h"
 
 struct build {
-	struct arena a;
 	struct summary_builder *b;
 };
 
@@ -16,12 +15,12 @@ static void init_build(void *state, const void *arg)
 {
 	struct build *build = state;
 
-	build->b = summary_begin(&build->a);
+	build->b = summary_begin();
 }
 
 static void done_build(void *state)
 {
-	arena_done(&((struct build *)state)->a);
+	summary_drop(((struct build *)state)->b);
 }
 
 static size_t take_message(void *state, slice in, bool last, struct out *o)
@@ -32,6 +31,7 @@ static size_t take_message(void *state, slice in, bool last, struct out *o)
 	if (!last)
 		return in.len;
 	summary_end(build->b, o);
+	build->b = NULL;
 	return FEED_STOP;
 }
 

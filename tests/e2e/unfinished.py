@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Messages that do not come to an end: what is kept of them is bounded, and nothing is lost by it."""
+import contextlib
+import re
+import smtplib
+import urllib.request
+
+from imap_wire import Imap
+from support import PASSWORD, PATIENCE_S, Place, Ringpost, Suite, until
+from talk import Talk
+
+BUDGET = 2 << 20
+CLIENTS = 24
+CONFIG = {"imap": {"plain_login": True, "sessions": 0}, "limits": {"client_connections": 0},
+          "store": {"body_ram": "2M"}, "auth": {"fail_delay": "10ms"}}
+
+
+class Stage:
+    def __init__(self, server, metrics_port):
+        self.server, self.ports, self.count = server, server.ports, 0
+        self.metrics = f"http://127.0.0.1:{metrics_port}/metrics"
+
+    def account(self):
+        self.count += 1
+        name = f"user{self.count}@own.test"
+        self.server.add_accounts(name)
+        return name
+
+    def unfinished(self):
+        """Bytes of bodies, and of what is known of them."""
+        with urllib.request.urlopen(self.metrics, timeout=PATIENCE_S) as answer:
+            text = answer.read().decode()
+        return int(re.search(r"(?m)^ringpost_store_body_ram_bytes (\d+)", text)[1])
+
+
+@contextlib.contextmanager
+def stage():
+    with Place() as place:
+        port = place.ports.reserve()
+        with Ringpost(place, {**CONFIG, "metrics": f"127.0.0.1:{port}"},
+                      services=("smtp", "lmtp", "imap")) as server:
+            yield Stage(server, port)
+            server.stop()
+            # Compares each summary with its body, and recounts conversations.
+            report = server.cli_json("fsck")
+            assert report["result"] == "clean", report
+
+
+suite = Suite(stage)
+
+
+def header(i, size=200_000):
+    """It has not ended: a field may follow."""
+    fields = f"From: <s{i}@far.test>\r\nSubject: number {i}\r\nMessage-ID: <m{i}@far.test>\r\n"
+    line = "X-Long: " + "x" * 60 + "\r\n"
+    return (fields + line * (size // len(line))).encode()
+
+
+REST = b"To: <somebody@own.test>\r\nContent-Type: text/plain\r\n\r\nHello.\r\n"
+
+
+def check_all(st, name, numbers):
+    """Each has come, and what lists show of it is right."""
+    with Imap(st.ports["imap"], name, PASSWORD) as client:
+        client.good(b"SELECT INBOX")
+        rows = client.good(b"FETCH 1:* (ENVELOPE RFC822.SIZE)").fetched()
+        seen = {row[b"ENVELOPE"][1]: row[b"ENVELOPE"] for _, row in rows}
+        assert set(seen) == {b"number %d" % i for i in numbers}, sorted(seen)
+        for i in numbers:
+            envelope = seen[b"number %d" % i]
+            assert envelope[9] == b"<m%d@far.test>" % i, envelope
+            assert envelope[5][0][2] == b"somebody", envelope
+        found = client.good(b'SEARCH HEADER Message-ID "m%d@far.test"' % numbers[-1])
+        assert len(found.named(b"SEARCH")[0]) == 1, found
+
+
+@suite.test
+def what_is_known_of_a_body_counts_too(st):
+    name, size = st.account(), len(header(0))
+    with Imap(st.ports["imap"], name, PASSWORD) as client:
+        client.send(b"x APPEND INBOX {%d+}\r\n" % (2 * size) + header(0))
+        until(lambda: st.unfinished() >= 2 * size, "the body, and its header for the summary")
+    until(lambda: st.unfinished() == 0, "the end of it")
+    talk = begin(st, "smtp", name, 0)
+    until(lambda: st.unfinished() >= size, "a header that may be refused")
+    talk.close()
+    until(lambda: st.unfinished() == 0, "the end of it")
+
+
+@suite.test
+def appends_with_large_headers(st):
+    name = st.account()
+    clients = [Imap(st.ports["imap"], name, PASSWORD) for _ in range(CLIENTS)]
+    numbers = range(CLIENTS)
+    for i, client in zip(numbers, clients):
+        whole = len(header(i)) + len(REST)
+        client.send(b"x APPEND INBOX {%d+}\r\n" % whole)
+        client.send(header(i))
+        assert st.unfinished() <= 2 * BUDGET  # some of it on the way to the disk
+    # All has been read, and waits for nobody.
+    until(lambda: 0 < st.unfinished() <= BUDGET, "the memory they share")
+    for client in clients:
+        client.send(REST + b"\r\n")
+        assert client.end(b"x").ok
+    assert st.unfinished() == 0
+    check_all(st, name, numbers)
+    for client in clients:
+        client.close()
+
+
+@suite.test
+def several_in_one_append(st):
+    name = st.account()
+    clients = [Imap(st.ports["imap"], name, PASSWORD) for _ in range(CLIENTS // 2)]
+    for i, client in enumerate(clients):
+        for at, begin in ((2 * i, b"x APPEND INBOX"), (2 * i + 1, b"")):
+            client.send(begin + b" {%d+}\r\n" % (len(header(at)) + len(REST)) + header(at) +
+                        (REST if begin else b""))
+    until(lambda: 0 < st.unfinished() <= BUDGET, "the memory they share")
+    for client in clients:
+        client.send(REST + b"\r\n")
+        assert client.end(b"x").ok
+    assert st.unfinished() == 0
+    check_all(st, name, range(len(clients) * 2))
+    for client in clients:
+        client.close()
+
+
+@suite.test
+def large_bodies_behind_large_headers(st):
+    """The header is given back before the body comes."""
+    name, body = st.account(), (b"y" * 70 + b"\r\n") * 20_000
+    with Imap(st.ports["imap"], name, PASSWORD) as client:
+        client.send(b"x APPEND INBOX {%d+}\r\n" % (len(header(0)) + len(REST) + len(body)))
+        client.send(header(0) + REST + body[:-100])
+        until(lambda: st.unfinished() <= 300_000, "the header's memory")
+        client.send(body[-100:] + b"\r\n")
+        assert client.end(b"x").ok
+    check_all(st, name, [0])
+
+
+def begin(st, service, name, i):
+    """A message whose header has not ended."""
+    talk = Talk(st.ports[service])
+    talk.ehlo(verb="LHLO" if service == "lmtp" else "EHLO")
+    talk.envelope("eve@far.test", name)
+    talk.expect(354, "DATA")
+    talk.send(header(i))
+    return talk
+
+
+def messages(st, service):
+    name = st.account()
+    talks = [begin(st, service, name, i) for i in range(CLIENTS)]
+    until(lambda: 0 < st.unfinished() <= BUDGET, "the memory they share")
+    taken = []
+    for i, talk in enumerate(talks):
+        talk.send(REST + b".\r\n")
+        code, text = talk.reply()[:2]
+        assert code in (250, 452), (code, text)
+        if code == 250:
+            taken.append(i)
+        talk.close()
+    assert st.unfinished() == 0
+    # Those that memory was left for; the others may come again.
+    assert CLIENTS // 5 <= len(taken) < CLIENTS, taken
+    with smtplib.SMTP("127.0.0.1", st.ports["smtp"], timeout=PATIENCE_S) as client:
+        for i in set(range(CLIENTS)) - set(taken):
+            client.sendmail("eve@far.test", [name], header(i) + REST)
+    check_all(st, name, range(CLIENTS))
+
+
+@suite.test
+def messages_by_smtp(st):
+    messages(st, "smtp")
+
+
+@suite.test
+def messages_by_lmtp(st):
+    messages(st, "lmtp")
+
+
+@suite.test
+def a_small_message_among_large_ones(st):
+    """Who has an ordinary header is not asked to come again."""
+    name, other = st.account(), st.account()
+    talks = [begin(st, "smtp", name, i) for i in range(CLIENTS)]
+    until(lambda: 0 < st.unfinished() <= BUDGET, "the memory they share")
+    with smtplib.SMTP("127.0.0.1", st.ports["smtp"], timeout=PATIENCE_S) as client:
+        for i in range(10):
+            client.sendmail("eve@far.test", [other], header(i, 2000) + REST)
+    check_all(st, other, range(10))
+    for talk in talks:
+        talk.close()
+    until(lambda: st.unfinished() == 0, "the end of all")
+
+
+if __name__ == "__main__":
+    suite.main()
