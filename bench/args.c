@@ -121,6 +121,12 @@ bool args_parse(const struct arg_row *rows, char **argv, void *opt, bool *help)
 	return good;
 }
 
+bool args_wrong(const char *option, const char *value, const char *allowed)
+{
+	fprintf(stderr, "--%s %s: wants %s\n", option, value, allowed);
+	return false;
+}
+
 void args_help(const char *command, const char *summary, const struct arg_row *rows)
 {
 	printf("ringpost-bench %s - %s\n\n", command, summary);

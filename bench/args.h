@@ -34,6 +34,8 @@ struct arg_row {
 
 /* Reads argv into *opt. False: something was wrong and has been said. `--help` prints and sets *help. */
 bool args_parse(const struct arg_row *rows, char **argv, void *opt, bool *help) must_use;
+/* "--option value: wants what"; returns false. */
+bool args_wrong(const char *option, const char *value, const char *allowed);
 void args_help(const char *command, const char *summary, const struct arg_row *rows);
 
 #endif

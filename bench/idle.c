@@ -2,11 +2,9 @@
 /* Many sessions that do nothing: opened, greeted, over TLS if asked, then left alone; with an account they
  * are those of IMAP, in IDLE, and it is counted how many of them were woken. What the server weighs is
  * measured outside, once "ready" was printed. */
-#include "bench/args.h"
 #include "bench/commands.h"
 #include "bench/imap_talk.h"
 #include "bench/load.h"
-#include "bench/talk.h"
 
 #include "core/conn.h"
 #include "core/fiber.h"
@@ -21,7 +19,8 @@
 #include <time.h>
 
 struct idle_args {
-	const char *target, *tls, *host, *auth, *mailbox;
+	struct target_args to;
+	const char *mailbox;
 	uint64_t sessions, openers, users;
 	bool compress;
 	msec hold_ms;
@@ -29,14 +28,12 @@ struct idle_args {
 
 #define AT(member) offsetof(struct idle_args, member)
 static const struct arg_row rows[] = {
-	{ "target", ARG_STRING, AT(target), 0, 0, "ADDR:PORT", "the server" },
+	TARGET_ROWS(struct idle_args, to),
 	{ "sessions", ARG_COUNT, AT(sessions), 1, 1000000, "N", "how many (default 1000)" },
 	{ "at-once", ARG_COUNT, AT(openers), 1, 10000, "N",
 		"opened at the same time (default 32, so that the backlog is not what is "
 		"measured)" },
-	{ "tls", ARG_STRING, AT(tls), 0, 0, "HOW", "none (default), starttls, implicit" },
-	{ "host", ARG_STRING, AT(host), 0, 0, "NAME", "server name asked for in TLS" },
-	{ "auth", ARG_STRING, AT(auth), 0, 0, "USER:PASSWORD",
+	{ "auth", ARG_STRING, AT(to.auth), 0, 0, "USER:PASSWORD",
 		"by IMAP: LOGIN, SELECT, IDLE; %d is the session's number modulo --users" },
 	{ "users", ARG_COUNT, AT(users), 1, 0, "N", "for %d (default 1)" },
 	{ "mailbox", ARG_STRING, AT(mailbox), 0, 0, "NAME", "with %d as above (default INBOX)" },
@@ -199,48 +196,31 @@ static int hold(struct idle *idle, msec hold_ms)
 
 int bench_idle(char **argv)
 {
-	struct idle_args args = { .target = "127.0.0.1:25",
+	struct idle_args args = { .to.target = "127.0.0.1:25",
 		.sessions = 1000,
 		.openers = 32,
-		.host = "localhost",
 		.users = 1,
 		.mailbox = "INBOX" };
 	struct tls_options options = { .client_sessions = 0 };
-	struct idle idle = { .target = { .timeout_ms = 60000 } };
+	struct idle idle = { .target.timeout_ms = 60000, .args = &args };
 	struct arena arena = { 0 };
 	bool help;
 	bool good = args_parse(rows, argv, &args, &help);
-	struct out ignored = out_heap(4096);
+	int status = 2;
 
 	if (help) {
 		args_help("idle", "hold idle sessions", rows);
 		return 0;
 	}
-	if (!good || !addr_parse(&arena, slice_str(args.target), &idle.target.addr) ||
-		tls_start() != OK ||
-		tls_client_new(&options, &ignored, &idle.target.client) != OK) {
-		fprintf(stderr, "--target wants ADDR:PORT (see --help)\n");
-		return 2;
+	if (good && target_set(&idle.target, &args.to, &options, &arena)) {
+		idle.sessions = calloc(args.sessions, sizeof(*idle.sessions));
+		must(idle.sessions);
+		idle.wanted = args.sessions;
+		idle.at_once = args.openers;
+		status = hold(&idle, args.hold_ms);
 	}
-	idle.target.host = args.host;
-	idle.target.tls = !args.tls || slice_eq(slice_str(args.tls), SLICE("none")) ? TALK_PLAIN :
-		slice_eq(slice_str(args.tls), SLICE("starttls")) ? TALK_STARTTLS :
-								   TALK_IMPLICIT;
-	idle.target.password = slice_str(args.auth);
-	if (args.auth && !slice_cut(&idle.target.password, ':', &idle.target.user)) {
-		fprintf(stderr, "--auth wants USER:PASSWORD\n");
-		return 2;
-	}
-	idle.args = &args;
-	idle.sessions = calloc(args.sessions, sizeof(*idle.sessions));
-	must(idle.sessions);
-	idle.wanted = args.sessions;
-	idle.at_once = args.openers;
-	int status = hold(&idle, args.hold_ms);
-
 	free(idle.sessions);
-	tls_client_put(idle.target.client);
-	out_heap_done(&ignored);
+	target_done(&idle.target);
 	arena_done(&arena);
 	return status;
 }

@@ -20,8 +20,8 @@ enum needs { NOTHING, LOGGED_IN, SELECTED };
 struct imap_args {
 	struct load_args load;
 	struct mixed_args mixed;
-	const char *mailbox, *set, *key, *command, *enable, *size, *template;
-	uint64_t thread;
+	struct content_args content; /* of what is appended */
+	const char *mailbox, *set, *key, *command, *enable;
 	msec idle_ms;
 	bool compress;
 };
@@ -91,11 +91,7 @@ static const struct arg_row rows[] = {
 	{ "enable", ARG_STRING, AT(enable), 0, 0, "NAMES", "ENABLE them after the login" },
 	{ "compress", ARG_FLAG, AT(compress), 0, 0, NULL, "COMPRESS DEFLATE after the login" },
 	{ "idle", ARG_DURATION, AT(idle_ms), 0, 0, "TIME", "of one IDLE (default 1s)" },
-	{ "size", ARG_STRING, AT(size), 0, 0, "4K:80,1M:1", "of what is appended (default 4K)" },
-	{ "thread", ARG_COUNT, AT(thread), 0, 0, "N",
-		"so many that are appended in a row answer one another" },
-	{ "template", ARG_STRING, AT(template), 0, 0, "KIND",
-		"text, html, attachment or mix (default text)" },
+	CONTENT_ROWS(struct imap_args, content),
 	{ 0 },
 };
 
@@ -270,7 +266,7 @@ static bool run_append(struct load_sender *s, struct load_task *task)
 	struct template_fields f = { .run = s->load->run,
 		.number = task->number,
 		.sent_ns = task->due_ns,
-		.thread = plan_of(s)->args->thread,
+		.thread = plan_of(s)->args->content.thread,
 		.date = clock_wall(),
 		.from = SLICE("sender@example.test"),
 		.to = SLICE("reader@example.test") };
@@ -358,9 +354,9 @@ static bool set_up(struct load *load, void *arg)
 
 		plan->needs = MAX(plan->needs, op->needs);
 		if (op->text && slice_eq(slice_str(op->text), SLICE("%c")) && !args->command)
-			return load_wrong("mix", args->mixed.mix, "--command for command");
+			return args_wrong("mix", args->mixed.mix, "--command for command");
 	}
-	return load_template(args->size, args->template, &plan->template);
+	return load_template(&args->content, &plan->template);
 }
 
 static int run(struct load *load, const void *arg)
@@ -374,18 +370,17 @@ static int run(struct load *load, const void *arg)
 int bench_imap(char **argv)
 {
 	struct imap_args args = { .load = LOAD_ARGS_INIT,
+		.content = CONTENT_ARGS_INIT,
 		.mixed = { .mix = "fetch-one", .users = 1 },
 		.mailbox = "INBOX",
 		.set = "1:*",
 		.key = "SUBJECT \"report\"",
-		.size = "4K",
-		.template = "text",
 		.idle_ms = 1000 };
 	struct imap_plan plan = { .args = &args, .mixed.args = &args.mixed };
 	struct load load = { .kind = &imap_kind, .plan = &plan };
 	struct load_program program = { rows, &args, set_up, run };
 
-	args.load.target = "127.0.0.1:143";
+	args.load.to.target = "127.0.0.1:143";
 	args.load.mechanism = "LOGIN";
 	int status = load_main(&program, &load, argv);
 

@@ -152,8 +152,6 @@ bool imap_open(struct imap_talk *t)
 	*t = (struct imap_talk){ .talk = talk };
 	if (!talk_connect(talk))
 		return false;
-	if (target->tls == TALK_IMPLICIT && !talk_start_tls(talk))
-		return false;
 	talk->verb = "greeting";
 	if (!next_answer(t))
 		return false;
@@ -210,13 +208,6 @@ bool imap_compress(struct imap_talk *t)
 
 void imap_close(struct imap_talk *t, bool polite)
 {
-	struct talk *talk = t->talk;
-
-	if (!talk || !talk->conn)
-		return;
-	if (polite && !t->pending && imap_do(t, "LOGOUT", SLICE("LOGOUT")))
-		conn_close(talk->conn);
-	else
-		conn_abort(talk->conn, ERR_CANCELED);
-	talk->conn = NULL;
+	if (t->talk && t->talk->conn)
+		talk_end(t->talk, polite && !t->pending && imap_do(t, "LOGOUT", SLICE("LOGOUT")));
 }

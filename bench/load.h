@@ -10,9 +10,8 @@
 #ifndef BENCH_LOAD_H
 #define BENCH_LOAD_H
 
-#include "bench/args.h"
 #include "bench/report.h"
-#include "bench/talk.h"
+#include "bench/target.h"
 
 #include <stdatomic.h>
 
@@ -96,7 +95,8 @@ slice load_expand(const struct load_name *name, char buf[LOAD_ADDRESS_MAX]);
 /* Options that every generator has; LOAD_ROWS makes them rows of a command whose struct embeds this
  * as `member`. */
 struct load_args {
-	const char *target, *host, *tls, *auth, *mechanism, *html, *rate;
+	struct target_args to;
+	const char *mechanism, *html, *rate;
 	uint64_t connections, per_connection, tasks, workers, run;
 	msec duration_ms, warmup_ms, timeout_ms, every_ms, think_ms;
 	bool json, quiet;
@@ -104,12 +104,11 @@ struct load_args {
 #define LOAD_ARGS_INIT                                                                     \
 	{                                                                                  \
 		.connections = 10, .tasks = UINT64_MAX, .workers = 1, .timeout_ms = 60000, \
-		.every_ms = 500, .host = "localhost"                                       \
+		.every_ms = 500                                                            \
 	}
 /* clang-format off */
 #define LOAD_ROWS(type, member, unit)                                                              \
-	{ "target", ARG_STRING, offsetof(type, member.target), 0, 0, "ADDR:PORT",                 \
-		"the server; also unix:/path" },                                                   \
+	TARGET_ROWS(type, member.to),                                                             \
 	{ "connections", ARG_COUNT, offsetof(type, member.connections), 1, 1000000, "N",          \
 		"at the same time (default 10)" },                                                 \
 	{ "per-connection", ARG_COUNT, offsetof(type, member.per_connection), 0, 0, "N",          \
@@ -124,10 +123,6 @@ struct load_args {
 		"open loop: " unit " a second, whatever the server does" },                        \
 	{ "think", ARG_DURATION, offsetof(type, member.think_ms), 0, 0, "TIME",                   \
 		"pause of a connection between two of its " unit },                                \
-	{ "tls", ARG_STRING, offsetof(type, member.tls), 0, 0, "HOW",                             \
-		"none (default), starttls, implicit; certificates are not verified" },             \
-	{ "host", ARG_STRING, offsetof(type, member.host), 0, 0, "NAME",                          \
-		"server name asked for in TLS" },                                                  \
 	{ "workers", ARG_COUNT, offsetof(type, member.workers), 1, 64, "N",                       \
 		"threads (default 1)" },                                                           \
 	{ "timeout", ARG_DURATION, offsetof(type, member.timeout_ms), 1, 0, "TIME",               \
@@ -143,10 +138,26 @@ struct load_args {
 	{ "quiet", ARG_FLAG, offsetof(type, member.quiet), 0, 0, NULL, "no progress" }
 /* clang-format on */
 
-/* "--option value: wants what"; returns false. */
-bool load_wrong(const char *option, const char *value, const char *allowed);
-/* "4K:80,1M:1" and "text": what is sent. False: what is wrong has been said. */
-bool load_template(const char *size, const char *kind, struct template **out) must_use;
+/* What is sent: options of the generators that send messages, as those above. */
+struct content_args {
+	const char *size, *template;
+	uint64_t thread;
+};
+#define CONTENT_ARGS_INIT                        \
+	{                                        \
+		.size = "4K", .template = "text" \
+	}
+/* clang-format off */
+#define CONTENT_ROWS(type, member)                                                                 \
+	{ "size", ARG_STRING, offsetof(type, member.size), 0, 0, "4K:80,1M:1",                    \
+		"of a message, or a mix with weights (default 4K)" },                              \
+	{ "template", ARG_STRING, offsetof(type, member.template), 0, 0, "KIND",                  \
+		"text, html, attachment or mix (default text)" },                                  \
+	{ "thread", ARG_COUNT, offsetof(type, member.thread), 0, 0, "N",                          \
+		"so many messages in a row answer one another" }
+/* clang-format on */
+/* False: what is wrong has been said. */
+bool load_template(const struct content_args *args, struct template **out) must_use;
 /* Fills the common part of *load; TLS begins. False: what is wrong has been said. */
 bool load_set_up(struct load *load, const struct load_args *args) must_use;
 /* Runs, watches and reports; an exit status. `title` says what is measured, `unit` what is counted. */

@@ -17,57 +17,17 @@
 
 enum { SIZES_MAX = 16, WATCH_STEP_MS = 100 };
 
-bool load_wrong(const char *option, const char *value, const char *allowed)
-{
-	fprintf(stderr, "--%s %s: wants %s\n", option, value, allowed);
-	return false;
-}
-
-bool load_template(const char *size, const char *kind, struct template **out)
+bool load_template(const struct content_args *args, struct template **out)
 {
 	struct template_size sizes[SIZES_MAX];
 	enum template_kind which;
 	size_t count;
 
-	if (!template_parse_sizes(slice_str(size), sizes, SIZES_MAX, &count))
-		return load_wrong("size", size, "SIZE or SIZE:WEIGHT,...");
-	if (!template_parse_kind(slice_str(kind), &which))
-		return load_wrong("template", kind, "text, html, attachment or mix");
+	if (!template_parse_sizes(slice_str(args->size), sizes, SIZES_MAX, &count))
+		return args_wrong("size", args->size, "SIZE or SIZE:WEIGHT,...");
+	if (!template_parse_kind(slice_str(args->template), &which))
+		return args_wrong("template", args->template, "text, html, attachment or mix");
 	*out = template_new(which, sizes, count);
-	return true;
-}
-
-static bool set_target(struct load *load, const struct load_args *args)
-{
-	static const char *const words[] = { "none", "starttls", "implicit" };
-	const char *tls = args->tls ? args->tls : "none";
-	struct talk_target *t = &load->target;
-
-	if (!addr_parse(&load->arena, slice_str(args->target), &t->addr) ||
-		(t->addr.kind != ADDR_UNIX && !t->addr.port))
-		return load_wrong("target", args->target, "ADDR:PORT or unix:/path");
-	for (size_t i = 0; i <= array_len(words); i++) {
-		if (i == array_len(words))
-			return load_wrong("tls", tls, "none, starttls or implicit");
-		if (slice_eq(slice_str(tls), slice_str(words[i]))) {
-			t->tls = (enum talk_tls)i;
-			break;
-		}
-	}
-	t->host = args->host;
-	t->timeout_ms = args->timeout_ms;
-	return true;
-}
-
-static bool set_login(struct load *load, const struct load_args *args)
-{
-	struct talk_target *t = &load->target;
-
-	t->password = slice_str(args->auth);
-	if (!args->auth)
-		return true;
-	if (!slice_cut(&t->password, ':', &t->user) || !t->user.len || !t->password.len)
-		return load_wrong("auth", args->auth, "USER:PASSWORD");
 	return true;
 }
 
@@ -78,14 +38,13 @@ static bool set_rate(struct load *load, const struct load_args *args)
 	if (args->rate)
 		load->rate = strtod(args->rate, &end);
 	if (args->rate && (*end || !(load->rate > 0)))
-		return load_wrong("rate", args->rate, "a number a second");
+		return args_wrong("rate", args->rate, "a number a second");
 	return true;
 }
 
 bool load_set_up(struct load *load, const struct load_args *args)
 {
 	struct tls_options options = { .client_sessions = 1024, .ticket_lifetime_ms = 3600 * 1000 };
-	struct out why = out_heap(4096);
 
 	load->run = args->run ? args->run : entropy_u64() >> 16;
 	load->tasks = args->tasks;
@@ -99,16 +58,12 @@ bool load_set_up(struct load *load, const struct load_args *args)
 	load->workers = (unsigned)args->workers;
 	load->parts = calloc(load->workers, sizeof(*load->parts));
 	must(load->parts);
-	if (!set_login(load, args) || !set_rate(load, args))
+	load->target.timeout_ms = args->timeout_ms;
+	if (!set_rate(load, args))
 		return false;
 	if (!load->tasks && !load->duration_ms)
-		return load_wrong("duration", "0", "a time when no number is said");
-	bool good = tls_start() == OK && tls_client_new(&options, &why, &load->target.client) == OK;
-
-	if (!good)
-		fprintf(stderr, "TLS: %.*s\n", SLICE_ARG(out_written(&why)));
-	out_heap_done(&why);
-	return good && set_target(load, args);
+		return args_wrong("duration", "0", "a time when no number is said");
+	return target_set(&load->target, &args->to, &options, &load->arena);
 }
 
 static void tell_progress(const struct load *load, const struct load_args *args, double rate)
@@ -256,7 +211,7 @@ static void finish(struct load *load)
 	for (unsigned i = 0; load->parts && i < load->workers; i++)
 		free(load->parts[i].report.per_second);
 	free(load->parts);
-	tls_client_put(load->target.client);
+	target_done(&load->target);
 	arena_done(&load->arena);
 }
 

@@ -15,7 +15,7 @@ static bool set_mechanism(struct load *load, const char *name, const char *own)
 		load->target.mechanism = SASL_PLAIN;
 	else if (!slice_eq(slice_str(name), slice_str(own))) {
 		snprintf(allowed, sizeof(allowed), "%s or PLAIN", own);
-		return load_wrong("mechanism", name, allowed);
+		return args_wrong("mechanism", name, allowed);
 	}
 	return true;
 }
@@ -23,10 +23,10 @@ static bool set_mechanism(struct load *load, const char *name, const char *own)
 bool mixed_set_up(struct mixed *m, struct load *load, const struct load_args *args, mix_find *find,
 	const char *own)
 {
-	if (!args->auth)
-		return load_wrong("auth", "", "USER:PASSWORD");
+	if (!args->to.auth)
+		return args_wrong("auth", "", "USER:PASSWORD");
 	if (!mix_parse(&m->mix, slice_str(m->args->mix), find))
-		return load_wrong("mix", m->args->mix, "NAME=WEIGHT,... (see --help)");
+		return args_wrong("mix", m->args->mix, "NAME=WEIGHT,... (see --help)");
 	return set_mechanism(load, args->mechanism, own) && load_set_up(load, args);
 }
 
@@ -35,8 +35,8 @@ int mixed_run(const struct mixed *m, struct load *load, const struct load_args *
 {
 	char title[256];
 
-	snprintf(title, sizeof(title), "%s: %" PRIu64 " connections, %s, tls %s%s", args->target,
-		args->connections, m->args->mix, args->tls ? args->tls : "none", more);
+	snprintf(title, sizeof(title), "%s: %" PRIu64 " connections, %s, tls %s%s", args->to.target,
+		args->connections, m->args->mix, args->to.tls ? args->to.tls : "none", more);
 	return load_command(load, args, title, "operation");
 }
 

@@ -22,7 +22,7 @@ struct mixed {
 /* Rows of a command whose options embed load_args as `load` and mixed_args as `mixed`. */
 /* clang-format off */
 #define MIXED_ROWS(type, load, mixed, mechanisms, names)                                           \
-	{ "auth", ARG_STRING, offsetof(type, load.auth), 0, 0, "USER:PASSWORD",                   \
+	{ "auth", ARG_STRING, offsetof(type, load.to.auth), 0, 0, "USER:PASSWORD",                   \
 		"log in; %d is the number of the connection, in order of opening, modulo --users" }, \
 	{ "users", ARG_COUNT, offsetof(type, mixed.users), 1, 0, "N", "for %d (default 1)" },     \
 	{ "mechanism", ARG_STRING, offsetof(type, load.mechanism), 0, 0, "NAME", mechanisms },    \

@@ -250,7 +250,7 @@ int bench_pop3(char **argv)
 	struct load load = { .kind = &pop3_kind, .plan = &plan };
 	struct load_program program = { rows, &args, set_up, run };
 
-	args.load.target = "127.0.0.1:110";
+	args.load.to.target = "127.0.0.1:110";
 	args.load.mechanism = "USER";
 	return load_main(&program, &load, argv);
 }

@@ -52,8 +52,6 @@ bool pop3_open(struct pop3_talk *t)
 	*t = (struct pop3_talk){ .talk = talk };
 	if (!talk_connect(talk))
 		return false;
-	if (target->tls == TALK_IMPLICIT && !talk_start_tls(talk))
-		return false;
 	if (!pop3_wait(t, "greeting", false))
 		return false;
 	return target->tls != TALK_STARTTLS ||
@@ -105,13 +103,6 @@ bool pop3_login(struct pop3_talk *t, slice user, slice password)
 
 void pop3_close(struct pop3_talk *t, bool polite)
 {
-	struct talk *talk = t->talk;
-
-	if (!talk || !talk->conn)
-		return;
-	if (polite && pop3_do(t, "QUIT", SLICE("QUIT")))
-		conn_close(talk->conn);
-	else
-		conn_abort(talk->conn, ERR_CANCELED);
-	talk->conn = NULL;
+	if (t->talk && t->talk->conn)
+		talk_end(t->talk, polite && pop3_do(t, "QUIT", SLICE("QUIT")));
 }

@@ -188,15 +188,13 @@ bool talk_connect(struct talk *t)
 		return talk_broken(t, err);
 	}
 	t->connect_us = (talk_now_ns() - began) / 1000;
-	return true;
+	return t->target->tls != TALK_IMPLICIT || talk_start_tls(t);
 }
 
 static bool greet(struct talk *t)
 {
 	const struct talk_target *target = t->target;
 
-	if (target->tls == TALK_IMPLICIT && !talk_start_tls(t))
-		return false;
 	if (!talk_expect(t, "greeting", '2') || !hello(t))
 		return false;
 	if (target->tls == TALK_STARTTLS) {
@@ -213,9 +211,7 @@ static bool greet(struct talk *t)
 
 bool talk_open(struct talk *t)
 {
-	if (!talk_connect(t))
-		return false;
-	if (greet(t))
+	if (talk_connect(t) && greet(t))
 		return true;
 	talk_close(t, false);
 	return false;
@@ -233,13 +229,18 @@ void talk_put_plain(struct talk *t, slice user, slice password)
 	sasl_wire_put(conn_out(t->conn), out_written(&plain));
 }
 
-void talk_close(struct talk *t, bool polite)
+void talk_end(struct talk *t, bool answered)
 {
-	if (!t->conn)
-		return;
-	if (polite && talk_send(t, SLICE("QUIT\r\n")) && talk_expect(t, "QUIT", '2'))
+	if (answered)
 		conn_close(t->conn);
 	else
 		conn_abort(t->conn, ERR_CANCELED);
 	t->conn = NULL;
+}
+
+void talk_close(struct talk *t, bool polite)
+{
+	if (t->conn)
+		talk_end(t,
+			polite && talk_send(t, SLICE("QUIT\r\n")) && talk_expect(t, "QUIT", '2'));
 }

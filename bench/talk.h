@@ -41,9 +41,11 @@ struct talk {
 
 /* Connect, greet, EHLO, TLS and AUTH as the target says. */
 bool talk_open(struct talk *t);
-/* The first steps of it, for other protocols: the first takes talk->target->addr, the second begins TLS now. */
+/* The first steps of it, for other protocols: connect, and implicit TLS where the target says so; begin TLS now. */
 bool talk_connect(struct talk *t);
 bool talk_start_tls(struct talk *t);
+/* The last one: close, when a farewell was answered, else tear down. */
+void talk_end(struct talk *t, bool answered);
 /* The connection is of no more use: code 0 and the error's words; false. */
 bool talk_broken(struct talk *t, enum err err);
 /* Read one whole reply; true when its first digit is `want`. */
