@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What mailboxes cost: `scale_mailbox [N [M]]` delivers N messages to 1,000 accounts from 256 fibers, then
- * the same without delivering, then fills one mailbox with N messages beside M (99) others and reads it in
- * the ways sessions do. `scale_mailbox big [N]` fills one mailbox with N (1,000,000) small messages and
- * tells what sessions ask of it, before and right after a restart. CPU is that of the process, all
- * threads. No test: it has no opinion. */
+/* What mailboxes cost the store alone: `./dev scale-mailbox [N]` fills one mailbox with N (1,000,000) small
+ * messages and asks of it what sessions do, before and right after a restart. `./dev scale-mailbox many [N [M]]`
+ * takes N (20,000) messages in from 256 fibers, delivers as many to 1,000 accounts, then fills one mailbox with N
+ * beside M (99) others and reads it. CPU is that of the process, all threads; memory is RssAnon, as mapped pages
+ * of the index are the kernel's to take back. No test: it has no opinion. */
 #include "core/base/runs.h"
 #include "core/base/map.h"
 #include "core/fiber.h"
@@ -61,12 +61,32 @@ static struct span begin(void)
 	return (struct span){ .cpu = cpu(), .wall = wall() };
 }
 
+static double anonymous_mb(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	double kb = 0;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "RssAnon: %lf", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kb / 1024;
+}
+
+static void head(void)
+{
+	printf("| %-54s | %9s | %9s | %11s | %9s |\n| --- | --- | --- | --- | --- |\n", "step",
+		"ms", "us each", "us CPU each", "memory MB");
+}
+
 static void row(const char *what, struct span from, uint64_t count)
 {
 	double took = wall() - from.wall, used = cpu() - from.cpu;
 
-	printf("| %-44s | %9.2f ms | %9.2f us wall | %9.2f us CPU |\n", what, took * 1e3,
-		took * 1e6 / (double)count, used * 1e6 / (double)count);
+	printf("| %-54s | %9.2f | %9.2f | %11.2f | %9.1f |\n", what, took * 1e3,
+		took * 1e6 / (double)count, used * 1e6 / (double)count, anonymous_mb());
 	fflush(stdout);
 }
 
@@ -306,31 +326,19 @@ static uint64_t big_one(uint64_t n)
 	return BIG;
 }
 
-/* What the process holds; the file's pages that are mapped count apart. */
-static void memory(void)
-{
-	char line[128];
-	FILE *f = fopen("/proc/self/status", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (strncmp(line, "RssAnon", 7) == 0 || strncmp(line, "RssFile", 7) == 0)
-			printf("| %.*s |\n", (int)strcspn(line, "\n"), line);
-	fclose(f);
-}
-
-/* The last of them by themselves, and what the process has then. */
+/* The last of them by themselves. */
 static void grow_to(uint64_t size, uint64_t *have)
 {
 	uint64_t last = MIN((size - *have) / 2, (uint64_t)WINDOW);
 	char what[64];
 
 	goal = size - last - *have;
-	run("grow", big_one);
+	snprintf(what, sizeof(what), "fill, up to %" PRIu64, size - last);
+	run(what, big_one);
 	goal = last;
 	snprintf(what, sizeof(what), "deliver %" PRIu64 ", up to %" PRIu64, last, size);
 	run(what, big_one);
 	*have = size;
-	memory();
 }
 
 static void changes(const char *what, modseq since)
@@ -341,12 +349,13 @@ static void changes(const char *what, modseq since)
 		.since = since,
 		.changed = &changed,
 		.gone = &gone };
+	char label[96];
 	struct span from = begin();
 
 	must(message_changes(st, &ch) == OK);
-	row(what, from, 1);
-	printf("| changed %u, gone %u, %s |\n", changed.count, gone.count,
-		ch.exact ? "by the log" : "by the rows");
+	snprintf(label, sizeof(label), "changes since %s, by the %s: %u, %u gone", what,
+		ch.exact ? "log" : "rows", changed.count, gone.count);
+	row(label, from, 1);
 	runs_done(&changed);
 	runs_done(&gone);
 }
@@ -389,12 +398,13 @@ static modseq flag_one(void)
 	return pos;
 }
 
+/* `before` lies before five were expunged. */
 static void ask_all(modseq pos, modseq before)
 {
 	open_box(BIG);
-	changes("changes since: one", pos - 1);
-	changes("changes since: six", before - 1);
-	changes("changes since the first message", 1);
+	changes("the last", pos - 1);
+	changes("the expunge", before - 1);
+	changes("the first", 1);
 }
 
 static void big(uint64_t size)
@@ -422,7 +432,6 @@ static void big(uint64_t size)
 		ask_all(pos, before);
 	}
 	scan("scan flags", 0, BIG);
-	memory();
 }
 
 static enum err start(struct worker *w, void *arg)
@@ -430,6 +439,7 @@ static enum err start(struct worker *w, void *arg)
 	uint64_t one;
 
 	open_store();
+	head();
 	if (large) {
 		big(goal);
 		store_close(st);
@@ -459,9 +469,9 @@ int main(int argc, char **argv)
 	struct workers_config config = { .count = 1, .job_threads = 4, .start = start };
 	char why[256] = "";
 
-	large = argc > 1 && strcmp(argv[1], "big") == 0;
-	argv += large;
-	argc -= large;
+	large = argc < 2 || strcmp(argv[1], "many") != 0;
+	argv += !large;
+	argc -= !large;
 	goal = argc > 1 ? strtoull(argv[1], NULL, 10) : large ? 1000000 : 20000;
 	beside = argc > 2 ? strtoull(argv[2], NULL, 10) : beside;
 	memset(body, 'b', sizeof(body));
