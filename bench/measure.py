@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the rows of ./dev bench stand on: starting the generator, the sink and the server, and reading from
 /proc what they cost."""
+import contextlib
 import json
 import os
 import re
@@ -34,6 +35,32 @@ def cpu_tree(pid, step=1):
             return total + sum(cpu_tree(int(child), step) for child in f.read().split())
     except OSError:
         return 0.0
+
+
+def tree(pid):
+    """A process and its living descendants."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+            return [pid, *(p for child in f.read().split() for p in tree(int(child)))]
+    except OSError:
+        return []  # it ended
+
+
+def ran_ns(pid):
+    """Nanoseconds on a core by thread, of a process and its living descendants: for what is less than ticks can
+    tell. What ends in between is lost."""
+    found = {}
+    for process in tree(pid):
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{process}/task"):
+                with open(f"/proc/{process}/task/{thread}/schedstat", encoding="ascii") as f:
+                    found[thread] = int(f.read().split()[0])
+    return found
+
+
+def ran_s(pid, before):
+    """Seconds on a core since `before`, which ran_ns gave."""
+    return sum(ns - before.get(thread, 0) for thread, ns in ran_ns(pid).items()) / 1e9
 
 
 def bench_json(*words, timeout=600):
@@ -94,6 +121,31 @@ def memory_kb(pid):
         total = int(re.search(r"^Pss: +(\d+) kB", f.read(), re.M).group(1))
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
         return total + sum(memory_kb(int(child)) for child in f.read().split())
+
+
+class Peak:
+    """The most memory that processes had while this was open, above what they had before, in MB."""
+
+    def __init__(self, pid):
+        self.pids = tree(pid)
+
+    def status(self, field):
+        total = 0
+        for pid in self.pids:
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii") as f:
+                found = re.search(rf"^{field}:\s+(\d+)", f.read(), re.M)
+                total += int(found.group(1)) / 1024 if found else 0  # none: it is about to end
+        return total
+
+    def __enter__(self):
+        for pid in self.pids:
+            with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as f:
+                f.write("5\n")  # from here on the peak is counted anew
+        self.before = self.status("VmRSS")
+        return self
+
+    def __exit__(self, *_):
+        self.mb = max(self.status("VmHWM") - self.before, 0)
 
 
 def kernel_kb():

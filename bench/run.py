@@ -4,7 +4,7 @@
 
     ./dev bench                      all rows, three runs each, medians
     ./dev bench intake relay-rsa     only these; with --write, their lines are written
-    ./dev bench --runs 1 --quick     a smoke: small numbers, nothing written
+    ./dev bench --runs 1 --quick     a smoke: small numbers (a twentieth), nothing written
 
 Server, generator and sink share the machine, so figures are for comparing, not for bragging: Postfix
 is run beside ringpost in the same call where ./dev has unpacked it. CPU is that of all server
@@ -20,6 +20,9 @@ import sys
 import time
 
 import mailboxes
+import shapes
+import sides
+import transfer
 from measure import (BENCH, NOBODY, PASSWORD, ROOT, USER, BenchSink, add_account, bench_json, cpu_group, cpu_tree,
                      kernel_kb, memory_kb, ringpost, support)
 import postfix as postfix_peer  # from tests/e2e
@@ -213,11 +216,16 @@ def line(name, row, runs):
     return f"| {what} | {goal} | {found}{lost} | `./dev bench {name} --runs {runs}` |"
 
 
+# Families of rows about mailboxes, each with the function that measures them.
+FAMILIES = {**mailboxes.FAMILIES, **transfer.FAMILIES, **shapes.FAMILIES}
+MAILBOX_HEAD = "| what | to reach | ringpost | Dovecot beside it | command |\n|---|---|---|---|---|"
+
 # Where a table stands in the page: mark, head, and the rows' order.
 TABLES = {
     "figures": ("| what | to reach | found | command |\n|---|---|---|---|", list(ROWS)),
-    "mailboxes": ("| what | to reach | ringpost | Dovecot beside it | command |\n|---|---|---|---|---|",
-                  list(mailboxes.FAMILIES)),
+    "mailboxes": (MAILBOX_HEAD, list(mailboxes.FAMILIES)),
+    "transfer": (MAILBOX_HEAD, list(transfer.FAMILIES)),
+    "shapes": (MAILBOX_HEAD, list(shapes.FAMILIES)),
 }
 
 
@@ -226,7 +234,7 @@ def write_table(name, lines, machine):
     head, order = TABLES[name]
     with open(DOC, encoding="utf-8") as f:
         text = f.read()
-    begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
+    begin, end = f"<!-- {name} -->\n", "<!-- end -->"
     before, rest = text.split(begin, 1)
     old, after = rest.split(end, 1)
     # A line is known by its row of the command and, as a row may have many lines, by what it measured.
@@ -239,7 +247,7 @@ def write_table(name, lines, machine):
     table = "\n".join([f"Measured {time.strftime('%Y-%m-%d')} on {machine}.", "", head,
                        *(rows[k] for k in sorted(rows, key=lambda k: k[0]))])
     with open(DOC, "w", encoding="utf-8") as f:
-        f.write(before + begin + table + end + after)
+        f.write(before + begin + table + "\n" + end + after)
 
 
 def measure_row(args, name):
@@ -254,24 +262,25 @@ def measure_row(args, name):
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = [*ROWS, *mailboxes.FAMILIES]
+    known = [*ROWS, *FAMILIES]
     parser.add_argument("rows", nargs="*", choices=[[], *known], metavar="ROW", help=", ".join(known))
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_const", const=20, dest="part", help="the same as --part 20")
+    parser.add_argument("--part", type=int, metavar="N", help="an N-th of each row's messages: a smoke, nothing is written")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
-    args.messages = lambda n: max(n // 20, 100) if args.quick else n
+    args.messages = lambda n: max(n // args.part, 100) if args.part else n
     names = args.rows or known
     machine = subprocess.run(["uname", "-rm"], capture_output=True, text=True, check=True).stdout.strip()
     machine = f"{os.cpu_count()} cores, Linux {machine}"
     for name in names:
-        table = "mailboxes" if name in mailboxes.FAMILIES else "figures"
-        lines = mailboxes.lines(args, name) if table == "mailboxes" else measure_row(args, name)
+        table = next(t for t, (_, order) in TABLES.items() if name in order)
+        lines = sides.lines(args, name, *FAMILIES[name]) if name in FAMILIES else measure_row(args, name)
         print("\n".join(lines), flush=True)
-        if not args.quick and (args.write or not args.rows):
+        if not args.part and (args.write or not args.rows):
             write_table(table, lines, machine)
-    if args.quick:
-        print("quick: a twentieth of each row's messages, so this is a smoke, not a measurement", file=sys.stderr)
+    if args.part:
+        print(f"1/{args.part} of each row's messages: this is a smoke, not a measurement", file=sys.stderr)
 
 
 if __name__ == "__main__":

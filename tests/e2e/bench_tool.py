@@ -224,6 +224,19 @@ def a_dovecot_is_read():
         read_in_all_ways(server.imap, server.pop3, server.imaps)
 
 
+ODD = {"mailbox-holes": 8, "mailbox-huge": 2, "mailbox-fields": 1, "mailbox-bombs": 2, "mailbox-transfer": 8,
+       "mailbox-archived": 2}
+
+
+@suite.test
+def every_row_about_odd_mailboxes_can_be_measured():
+    bench = os.path.join(os.environ.get("RINGPOST_SOURCE", "."), "bench", "run.py")
+    for family, rows in ODD.items():
+        said = run("/usr/bin/python3", bench, family, "--part", "5000", "--runs", "1", timeout=240).stdout
+        lines = [line for line in said.splitlines() if line.startswith("| ")]
+        assert len(lines) == rows and not any("**lost" in line for line in lines), said
+
+
 @suite.test
 def wrong_options_are_told():
     for words in (["smtp", "--nothing"], ["smtp", "--size", "big"], ["smtp", "--messages", "0"], ["sink"], ["what"], ["imap"],
