@@ -49,13 +49,15 @@ static slice peek(struct mbox *m)
 		end ? (size_t)(end - m->buf) + 1 - m->used : m->len - m->used);
 }
 
+static bool is_blank(const struct mbox *m, slice line)
+{
+	return m->at_line && (slice_eq(line, SLICE("\n")) || slice_eq(line, SLICE("\r\n")));
+}
+
 static void consume(struct mbox *m, slice line)
 {
-	bool whole = line.len && line.ptr[line.len - 1] == '\n';
-
-	m->after_blank =
-		m->at_line && (slice_eq(line, SLICE("\n")) || slice_eq(line, SLICE("\r\n")));
-	m->at_line = whole;
+	m->after_blank = is_blank(m, line);
+	m->at_line = line.len && line.ptr[line.len - 1] == '\n';
 	m->used += line.len;
 	m->offset += line.len;
 }
@@ -196,8 +198,7 @@ static bool read_field(const struct header_field *f, struct out *flags, slice *u
 static slice collect_header(struct mbox *m, struct out *o)
 {
 	for (slice line; (line = peek(m)).len && !is_separator(m, line);) {
-		bool blank = m->at_line &&
-			(slice_eq(line, SLICE("\n")) || slice_eq(line, SLICE("\r\n")));
+		bool blank = is_blank(m, line);
 
 		out_slice(o, line);
 		consume(m, line);
@@ -241,7 +242,7 @@ static bool send_body(struct mbox *m, bool skip)
 	bool held = false, good = true;
 
 	for (slice line; good && (line = peek(m)).len && !is_separator(m, line);) {
-		bool blank = m->at_line && slice_eq(line, SLICE("\n"));
+		bool blank = is_blank(m, line);
 
 		if (held && !skip)
 			good = import_bytes(m->im, SLICE("\n"));
@@ -280,12 +281,22 @@ static bool take_message(struct mbox *m)
 	return skip ? import_skip(m->im, slice_str(at)) : import_end(m->im, slice_str(at));
 }
 
+/* The next message; blank lines are passed over: a file that grew may have some behind its old end. */
+static bool at_message(struct mbox *m)
+{
+	wall_ms date;
+
+	while (is_blank(m, peek(m)))
+		consume(m, peek(m));
+	m->after_blank = true;
+	return !peek(m).len || read_from_line(peek(m), &date);
+}
+
 static bool take_file(struct import *im, const char *path)
 {
 	struct mbox *m = calloc(1, sizeof(*m));
 	uint64_t from = 0;
 	bool good = true;
-	wall_ms date;
 
 	must(m);
 	m->im = im;
@@ -296,7 +307,7 @@ static bool take_file(struct import *im, const char *path)
 	if (!m->file || fseeko(m->file, (off_t)from, SEEK_SET)) {
 		cli_fail("%s: %s", path, strerror(errno));
 		good = false;
-	} else if (peek(m).len && !read_from_line(peek(m), &date)) {
+	} else if (!at_message(m)) {
 		cli_fail("%s: at byte %llu stands no message of an mbox", path,
 			(unsigned long long)from);
 		good = false;

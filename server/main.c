@@ -71,7 +71,7 @@ static const struct cli_flag import_flags[] = {
 };
 static const struct cli_flag export_flags[] = {
 	{ "format", "mbox|maildir", "mbox for a file, maildir for a folder, unless told" },
-	{ "mailbox", "NAME", "only this one" },
+	{ "mailbox", "NAME", "only this one; a single mbox holds one (INBOX)" },
 	{ NULL, NULL, NULL },
 };
 static const struct cli_flag domain_remove_flags[] = {

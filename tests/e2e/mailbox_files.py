@@ -13,7 +13,7 @@ import time
 
 from support import PATIENCE_S, Place, Suite, submission, until
 
-NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus", "hal", "ida", "jim", "kay", "lou"]
+NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus", "hal", "ida", "jim", "kay", "lou", "may"]
 T0 = calendar.timegm((2020, 2, 29, 12, 0, 0))
 
 
@@ -105,6 +105,21 @@ def an_mbox_comes_in_whole(s):
     make_mbox(path, 6, start=24)
     assert s.transfer("import", account, path)["imported"] == 6
     check_imported(s, account, 30)
+
+
+@suite.test
+def an_mbox_with_crlf_keeps_no_blank_line_more(s):
+    account, path = s.account(), s.place.file("crlf.mbox")
+    messages = [crlf(content(n, b"\nthe end\n" * n)) for n in range(4)]
+    head = b"From x@y.test Fri Jan  1 00:00:00 2021\r\n"
+    with open(path, "wb") as f:
+        f.write(b"\r\n".join(head + m for m in messages[:3])[:-2])  # its last line has no end
+    assert s.transfer("import", account, path)["imported"] == 3
+    with open(path, "ab") as f:
+        f.write(b"\r\n\r\n" + head + messages[3])
+    assert s.transfer("import", account, path)["imported"] == 1
+    got = [s.show(account, row["uid"]) for row in s.rows(account)]
+    assert got == [messages[0], messages[1], messages[2][:-2], messages[3]], got
 
 
 def make_maildir(path):
