@@ -66,6 +66,10 @@ struct door {
 	bool detached; /* no listener any more: free it with the last session */
 };
 
+/* Say goodbye now if idle, else when the work is done; now if idle, else abort: its account may not be
+ * logged in any more; abort. */
+enum door_stop { DOOR_STOP_SOON, DOOR_STOP_EXPELLED, DOOR_STOP_NOW };
+
 /* The head of every session, whatever it speaks. */
 struct conn;
 struct exchange;
@@ -80,9 +84,7 @@ struct door_session {
 	unsigned id;               /* for log lines; of all protocols one row of numbers */
 	struct exchange *exchange; /* a login under way */
 	bool tls;
-	/* The door begins to stop: say goodbye now if idle, else when the work is done. `now`: the time
-	 * for that is over, abort. */
-	void (*stop)(struct door_session *ds, bool now);
+	void (*stop)(struct door_session *ds, enum door_stop how);
 	/* The account that is logged in, as stored; empty: nobody. The session's memory. */
 	slice (*who)(const struct door_session *ds);
 };

@@ -22,7 +22,7 @@ struct entry {
 	int fd;
 	const struct addr *peer;
 	const struct conn_ops *ops;
-	void (*stop)(struct door_session *ds, bool now);
+	void (*stop)(struct door_session *ds, enum door_stop how);
 	slice (*who)(const struct door_session *ds);
 };
 bool entry_open(const struct entry *entry, struct door_session *ds) must_use;

@@ -390,7 +390,7 @@ static void close_door(struct door *door)
 	{
 		struct door_session *ds = container_of(link, struct door_session, link);
 
-		ds->stop(ds, false);
+		ds->stop(ds, DOOR_STOP_SOON);
 	}
 }
 
@@ -455,7 +455,7 @@ void listeners_abort(struct service *svc, struct worker *w)
 		{
 			struct door_session *ds = container_of(member, struct door_session, link);
 
-			ds->stop(ds, true);
+			ds->stop(ds, DOOR_STOP_NOW);
 		}
 	}
 }
@@ -481,7 +481,7 @@ unsigned listeners_expel(struct service *svc, struct worker *w, slice name)
 
 			if (!is_of(ds->who(ds), name))
 				continue;
-			ds->stop(ds, true);
+			ds->stop(ds, DOOR_STOP_EXPELLED);
 			count++;
 		}
 	}

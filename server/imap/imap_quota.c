@@ -66,7 +66,7 @@ static enum err put_quota(struct imap_session *s, const struct root *root)
 	out_str(o, " (");
 	if (limit->bytes) /* in units of 1024 (RFC 9208 5.1) */
 		out_printf(o, "STORAGE %llu %llu", (unsigned long long)(usage.bytes + 1023) / 1024,
-			(unsigned long long)limit->bytes / 1024);
+			(unsigned long long)(limit->bytes + 1023) / 1024);
 	if (limit->messages)
 		out_printf(o, "%sMESSAGE %llu %llu", limit->bytes ? " " : "",
 			(unsigned long long)usage.messages, (unsigned long long)limit->messages);

@@ -63,14 +63,17 @@ static void on_deadline(struct conn *c)
 		imap_bye(s, "Autologout, idle for too long");
 }
 
-static void on_stop(struct door_session *ds, bool now)
+static void on_stop(struct door_session *ds, enum door_stop how)
 {
 	struct imap_session *s = container_of(ds, struct imap_session, head);
+	bool idle = s->input != IMAP_IN_NOTHING && !s->run && !conn_fiber(s->head.conn);
 
-	if (now)
+	if (idle && how != DOOR_STOP_NOW) /* RFC 9051 3.4 */
+		imap_bye(s,
+			how == DOOR_STOP_SOON ? "The server is stopping" :
+						"This account may not be logged in any more");
+	else if (how != DOOR_STOP_SOON)
 		conn_abort(s->head.conn, ERR_STOPPED);
-	else if (s->input != IMAP_IN_NOTHING && !s->run && !conn_fiber(s->head.conn))
-		imap_bye(s, "The server is stopping");
 }
 
 static slice who(const struct door_session *ds)

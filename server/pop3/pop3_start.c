@@ -35,11 +35,11 @@ void pop3_close(struct pop3_session *s)
 	conn_close(s->head.conn);
 }
 
-static void on_stop(struct door_session *ds, bool now)
+static void on_stop(struct door_session *ds, enum door_stop how)
 {
 	struct pop3_session *s = container_of(ds, struct pop3_session, head);
 
-	if (now)
+	if (how != DOOR_STOP_SOON)
 		conn_abort(ds->conn, ERR_STOPPED);
 	else if (s->input != POP3_IN_NOTHING && !conn_fiber(ds->conn))
 		pop3_say_goodbye(s, FAULT_SHUTDOWN);

@@ -73,11 +73,11 @@ static void on_deadline(struct conn *c)
 		smtp_say_goodbye(s, FAULT_IDLE);
 }
 
-static void on_stop(struct door_session *ds, bool now)
+static void on_stop(struct door_session *ds, enum door_stop how)
 {
 	struct smtp_session *s = container_of(ds, struct smtp_session, head);
 
-	if (now) {
+	if (how != DOOR_STOP_SOON) {
 		conn_abort(s->head.conn, ERR_STOPPED);
 		return;
 	}

@@ -283,10 +283,12 @@ def logged_in(server, user):
 @suite.test
 def who_may_log_in_no_more_is_logged_out():
     def ends(sockets):
-        for s in sockets:
+        for name, s in zip(("smtp", "imap", "idle", "pop3"), sockets):
+            said = b""
             with contextlib.suppress(ConnectionResetError, ssl.SSLError):
-                while s.recv(65536):
-                    pass
+                while got := s.recv(65536):
+                    said += got
+            assert said.startswith(b"* BYE ") == (name in ("imap", "idle")), (name, said)  # RFC 9051 3.4
 
     with Place() as place, submission(place, services=(*Ringpost.SERVICES, "imaps", "pop3s"),
                                       accounts=(USER, "bob@example.test", "eve@two.test")) as server:

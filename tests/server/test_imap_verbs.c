@@ -184,7 +184,7 @@ Test(imap_verbs, a_stopping_door_says_bye)
 	come_in(way_to[IMAP_SELECTED]);
 	house.door.stopping = true;
 	ds = container_of(list_first(&house.door.sessions), struct door_session, link);
-	ds->stop(ds, false);
+	ds->stop(ds, DOOR_STOP_SOON);
 	house_clock(0);
 	house_send(SLICE(""));
 	cr_assert(says(house_replies(), "* BYE"));

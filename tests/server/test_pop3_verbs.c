@@ -139,7 +139,7 @@ Test(pop3_verbs, a_stopping_door_says_so)
 	come_in(plain, POP3_TRANSACTION);
 	house.door.stopping = true;
 	ds = container_of(list_first(&house.door.sessions), struct door_session, link);
-	ds->stop(ds, false);
+	ds->stop(ds, DOOR_STOP_SOON);
 	house_send(SLICE(""));
 	cr_assert(says(house_replies(), "-ERR [SYS/TEMP] "));
 	cr_assert(house_closed());

@@ -168,7 +168,7 @@ Test(smtp_verbs, a_stopping_door_says_goodbye)
 	house_replies();
 	house.door.stopping = true;
 	ds = container_of(list_first(&house.door.sessions), struct door_session, link);
-	ds->stop(ds, false);
+	ds->stop(ds, DOOR_STOP_SOON);
 	house_clock(0);
 	house_send(SLICE(""));
 	cr_assert_eq(code_of(house_replies()), 421);
