@@ -206,14 +206,14 @@ class Imap:
 
     def take(self, command, began, ends):
         """Until what has come ends as `ends` says of its last line."""
-        pieces, first, last = [], 0, b""
-        while not (last.endswith(b"\r\n") and ends(last[last.rfind(b"\n", 0, -2) + 1:])):
-            pieces.append(self.socket.recv(1 << 20))
-            first = first or time.monotonic() - began
-            last = (last + pieces[-1])[-4096:] if len(pieces[-1]) < 4096 else pieces[-1]
-            if not pieces[-1]:
+        data, first = bytearray(), 0
+        while not (data.endswith(b"\r\n") and ends(data[data.rfind(b"\n", 0, -2) + 1:])):
+            piece = self.socket.recv(1 << 20)
+            if not piece:
                 raise RuntimeError(f"{command[:80]}: the connection broke")
-        return Answer(b"".join(pieces), first, time.monotonic() - began)
+            first = first or time.monotonic() - began
+            data += piece
+        return Answer(bytes(data), first, time.monotonic() - began)
 
     def ask(self, command, literal=None):
         """The answer, up to its tagged line, which is an OK. A literal is sent behind the command, when it may."""
