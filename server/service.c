@@ -173,6 +173,8 @@ static enum err start_worker(struct worker *w, void *arg)
 	if (!err)
 		err = imap_worker_start(w);
 	if (!err)
+		err = pop3_worker_start(w);
+	if (!err)
 		err = relay_start(w, svc->store);
 	if (err) {
 		atomic_store(&svc->store_state, -1);
@@ -219,6 +221,7 @@ static void stop_worker(struct worker *w, void *arg)
 	if (svc->login)
 		login_worker_stop(svc->login, w);
 	imap_worker_stop(w);
+	pop3_worker_stop(w);
 	seat_worker_stop(w);
 	atomic_fetch_add(&svc->drained, 1);
 	if (worker_index(w) != 0)

@@ -173,6 +173,7 @@ void service_register_tables(void)
 	metric_register(&pop3_metrics);
 	metric_register(&imap_metrics);
 	imap_init();
+	pop3_init();
 	seat_init();
 	metric_register(&relay_metrics);
 	metric_register(&login_metrics);

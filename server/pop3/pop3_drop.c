@@ -7,25 +7,9 @@
 #include "core/metric.h"
 #include "store/message.h"
 
-enum { OPEN_BYTES = 4096 };
-
-static enum err read_drop(struct store *st, struct pop3_drop *d)
-{
-	struct mailbox_opened opened;
-	struct arena a = { .chunk_bytes = OPEN_BYTES };
-	enum err err = store_sync_all(st, d->account);
-
-	if (!err)
-		err = mailbox_open(st, d->account, MAILBOX_INBOX, &a, &opened, &d->uids);
-	if (!err)
-		d->bytes = opened.mailbox.bytes;
-	arena_done(&a);
-	return err;
-}
-
 enum fault pop3_drop_open(struct pop3_session *s, uint64_t account, slice domain)
 {
-	struct store *st = s->head.door->store;
+	struct door *door = s->head.door;
 	struct pop3_drop *d = calloc(1, sizeof(*d));
 	enum err err;
 
@@ -33,11 +17,11 @@ enum fault pop3_drop_open(struct pop3_session *s, uint64_t account, slice domain
 		return FAULT_BUSY;
 	d->account = account;
 	s->drop = d;
-	err = read_drop(st, d);
+	err = pop3_snapshot_get(door, account, &d->snap);
 	if (err == ERR_NOT_FOUND) { /* its making was interrupted */
-		err = mailbox_account_init(st, account, domain);
+		err = mailbox_account_init(door->store, account, domain);
 		if (!err)
-			err = read_drop(st, d);
+			err = pop3_snapshot_get(door, account, &d->snap);
 	}
 	if (!err)
 		return FAULT_NONE;
@@ -49,43 +33,71 @@ void pop3_drop_free(struct pop3_session *s)
 {
 	if (!s->drop)
 		return;
-	runs_done(&s->drop->uids);
-	runs_done(&s->drop->deleted);
+	pop3_snapshot_put(s->drop->snap);
+	pop3_marks_done(&s->drop->deleted);
 	free(s->drop);
 	s->drop = NULL;
 }
 
 uint32_t pop3_drop_count(const struct pop3_drop *d)
 {
-	return d->uids.count - d->deleted.count;
+	return d->snap->uids.count - d->deleted.count;
 }
 
 uint32_t pop3_drop_uid(const struct pop3_drop *d, uint32_t number)
 {
-	uint32_t uid = runs_nth(&d->uids, number);
+	uint32_t uid = runs_nth(&d->snap->uids, number);
 
-	return uid && !runs_has(&d->deleted, uid) ? uid : 0;
+	return uid && !pop3_marks_has(&d->deleted, number) ? uid : 0;
 }
 
-/* A message another session removed meanwhile is passed over by the store. */
-enum err pop3_drop_update(struct pop3_session *s)
+/* As many as one change should name, so that the set stays small. *number: where the next begin. */
+static enum err take_marked(const struct pop3_drop *d, uint32_t *number, struct runs *out)
 {
-	struct store *st = s->head.door->store;
-	struct message_expunge args = { .account = s->drop->account,
-		.mailbox = MAILBOX_INBOX,
-		.uids = &s->drop->deleted,
-		.any = true };
+	for (; *number && out->count < MESSAGE_CHANGE_MAX;
+		*number = pop3_marks_next(&d->deleted, *number + 1))
+		if (!runs_add(out, runs_nth(&d->snap->uids, *number)))
+			return ERR_NOMEM;
+	return OK;
+}
+
+/* A message another session removed meanwhile is passed over by the store. *pos: of the last that went. */
+static enum err remove_some(struct pop3_session *s, const struct runs *uids, modseq *pos)
+{
+	struct message_expunge args = {
+		.account = s->drop->account, .mailbox = MAILBOX_INBOX, .uids = uids, .any = true
+	};
 	struct runs gone = { 0 };
 	struct message_gone result = { .gone = &gone, .more = true };
 	enum err err = OK;
 
 	while (!err && result.more)
-		err = message_expunge(st, &args, &result);
-	/* Other sessions see it too when this one is told. */
-	if (!err && gone.count)
-		err = store_sync(st, s->drop->account, result.pos);
-	s->removed = gone.count;
-	metric_add(&pop3_metrics, POP3_METRIC_DELETED, gone.count);
+		err = message_expunge(s->head.door->store, &args, &result);
+	if (gone.count)
+		*pos = result.pos;
+	s->removed += gone.count;
 	runs_done(&gone);
+	return err;
+}
+
+enum err pop3_drop_update(struct pop3_session *s)
+{
+	struct pop3_drop *d = s->drop;
+	uint32_t number = pop3_marks_next(&d->deleted, 1);
+	modseq pos = 0;
+	enum err err = OK;
+
+	while (!err && number) {
+		struct runs uids = { 0 };
+
+		err = take_marked(d, &number, &uids);
+		if (!err)
+			err = remove_some(s, &uids, &pos);
+		runs_done(&uids);
+	}
+	/* Other sessions see it too when this one is told. */
+	if (!err && pos)
+		err = store_sync(s->head.door->store, d->account, pos);
+	metric_add(&pop3_metrics, POP3_METRIC_DELETED, s->removed);
 	return err;
 }

@@ -2,12 +2,13 @@
 /* pop3_int.h - what the files of the POP3 session share, and nobody else may include.
  *
  * pop3_session.c cuts lines and dispatches, pop3_verbs.c answers what needs no storage, pop3_drop.c
- * opens and updates the maildrop, pop3_work.c reads from it, pop3_login.c logs in, pop3_start.c begins
- * and ends connections, pop3_log.c counts and logs. All run on the connection's worker, but what
+ * opens and updates the maildrop, which pop3_shelf.c shares and pop3_marks.c marks, pop3_work.c reads from
+ * it, pop3_login.c logs in, pop3_start.c begins and ends connections, pop3_log.c counts and logs. All run on the connection's worker, but what
  * pop3_render.c asks of the index, on helper threads while the session waits. */
 #ifndef SERVER_POP3_POP3_INT_H
 #define SERVER_POP3_POP3_INT_H
 
+#include "core/base/map.h"
 #include "core/base/runs.h"
 #include "core/conn.h"
 #include "proto/pop3/command.h"
@@ -24,12 +25,31 @@ enum pop3_state { POP3_AUTHORIZATION, POP3_TRANSACTION, POP3_STATES };
 /* What the next bytes are. */
 enum pop3_input { POP3_IN_LINE, POP3_IN_AUTH, POP3_IN_NOTHING };
 
-/* INBOX as it was at the login. */
+struct pop3_place;
+
+/* INBOX as it was at some moment; of all sessions of a worker that saw it so. Never changes. */
+struct pop3_snapshot {
+	struct list_link link;
+	struct pop3_place *place;
+	struct runs uids; /* message numbers are ranks in it */
+	uint64_t bytes;
+	uint32_t uid_validity, uid_next, messages;
+	modseq as_of; /* it contains everything before */
+	uint32_t refs;
+};
+
+/* Message numbers; a zeroed one has none. */
+struct pop3_marks {
+	uint64_t **blocks;
+	uint32_t len, count;
+};
+
+/* What a session adds. */
 struct pop3_drop {
 	uint64_t account;
-	struct runs uids;    /* message numbers are ranks in it */
-	struct runs deleted; /* uids marked by DELE */
-	uint64_t bytes, deleted_bytes;
+	struct pop3_snapshot *snap; /* held */
+	struct pop3_marks deleted;  /* by DELE */
+	uint64_t deleted_bytes;
 };
 
 struct pop3_work; /* commands read ahead that need the store: pop3_work.c */
@@ -102,6 +122,21 @@ void pop3_drop_free(struct pop3_session *s);
 uint32_t pop3_drop_count(const struct pop3_drop *d);
 /* The uid of a message that is there and not marked; 0: none. */
 uint32_t pop3_drop_uid(const struct pop3_drop *d, uint32_t number);
+
+/* --- pop3_shelf.c --- */
+/* (fiber) INBOX now, with everything delivered before; one reference. */
+enum err pop3_snapshot_get(struct door *door, uint64_t account,
+	struct pop3_snapshot **out) must_use;
+/* NULL is harmless. */
+void pop3_snapshot_put(struct pop3_snapshot *snap);
+
+/* --- pop3_marks.c: numbers from 1 to `most`, which is the same in all calls --- */
+/* False: no memory. */
+bool pop3_marks_add(struct pop3_marks *m, uint32_t number, uint32_t most) must_use;
+bool pop3_marks_has(const struct pop3_marks *m, uint32_t number);
+/* The first one >= from; 0: there is none. */
+uint32_t pop3_marks_next(const struct pop3_marks *m, uint32_t from);
+void pop3_marks_done(struct pop3_marks *m);
 
 /* --- pop3_work.c: RETR TOP DELE LIST UIDL, and STAT NOOP RSET between them --- */
 enum verdict pop3_do_retr(struct pop3_session *s, slice rest);

@@ -68,8 +68,8 @@ static void enter(struct pop3_session *s, slice name, slice mechanism)
 	s->state = POP3_TRANSACTION;
 	metric_add(&pop3_metrics, POP3_METRIC_LOGINS, 1);
 	pop3_log_login(s, mechanism);
-	out_printf(conn_out(s->head.conn), "+OK %u messages, %llu octets\r\n", s->drop->uids.count,
-		(unsigned long long)s->drop->bytes);
+	out_printf(conn_out(s->head.conn), "+OK %u messages, %llu octets\r\n",
+		s->drop->snap->uids.count, (unsigned long long)s->drop->snap->bytes);
 }
 
 static void refused(struct pop3_session *s, enum fault fault, const char *what)

@@ -62,7 +62,7 @@ static enum err name_uids(struct pop3_work *k, struct runs *uids, unsigned *want
 {
 	for (; k->rows_end < k->len && k->rows_end < k->at + POP3_ROWS_MAX; k->rows_end++) {
 		const struct pop3_item *item = &k->items[k->rows_end];
-		uint32_t uid = item->number ? runs_nth(&drop_of(k)->uids, item->number) : 0;
+		uint32_t uid = item->number ? runs_nth(&drop_of(k)->snap->uids, item->number) : 0;
 
 		if (uid && !runs_add(uids, uid))
 			return ERR_NOMEM;
@@ -161,9 +161,11 @@ static void put_uidl(struct out *o, const struct pop3_row *row)
 		out_printf(o, ".%u", row->uid);
 }
 
-static void put_list_line(struct pop3_work *k, enum pop3_item_kind kind, const struct pop3_row *row)
+static void put_list_line(struct pop3_work *k, uint32_t number, const struct pop3_row *row)
 {
-	out_uint(&k->out, runs_rank(&drop_of(k)->uids, row->uid));
+	enum pop3_item_kind kind = k->items[k->at].kind;
+
+	out_uint(&k->out, number);
 	out_char(&k->out, ' ');
 	if (kind == POP3_UIDL)
 		put_uidl(&k->out, row);
@@ -175,6 +177,7 @@ static void put_list_line(struct pop3_work *k, enum pop3_item_kind kind, const s
 static bool list_row(void *arg, const struct message_row *row)
 {
 	struct pop3_work *k = arg;
+	uint32_t number = runs_rank(&drop_of(k)->snap->uids, row->m.uid);
 	struct pop3_row line = { .uid = row->m.uid,
 		.copy = row->m.created != row->m.blob,
 		.blob = row->m.blob,
@@ -183,8 +186,8 @@ static bool list_row(void *arg, const struct message_row *row)
 
 	if (room(k) < LINE_ROOM)
 		return false;
-	if (!runs_has(&drop_of(k)->deleted, row->m.uid))
-		put_list_line(k, k->items[k->at].kind, &line);
+	if (!pop3_marks_has(&drop_of(k)->deleted, number))
+		put_list_line(k, number, &line);
 	return true;
 }
 
@@ -194,7 +197,7 @@ static void list_begins(struct pop3_work *k)
 
 	if (k->items[k->at].kind == POP3_LIST)
 		out_printf(&k->out, "+OK %u messages (%llu octets)\r\n", pop3_drop_count(d),
-			(unsigned long long)(d->bytes - d->deleted_bytes));
+			(unsigned long long)(d->snap->bytes - d->deleted_bytes));
 	else
 		out_str(&k->out, "+OK\r\n");
 	k->midway = true;
@@ -207,7 +210,7 @@ static void list_some(void *arg)
 	struct pop3_work *k = arg;
 	struct message_scan scan = { .account = drop_of(k)->account,
 		.mailbox = MAILBOX_INBOX,
-		.uids = &drop_of(k)->uids,
+		.uids = &drop_of(k)->snap->uids,
 		.want = k->items[k->at].kind == POP3_UIDL ? MESSAGE_WANT_SUMMARY : 0,
 		.from = k->next_uid,
 		.each = list_row,
@@ -238,20 +241,21 @@ static void list_one(struct pop3_work *k)
 		return;
 	}
 	out_str(&k->out, "+OK ");
-	put_list_line(k, k->items[k->at].kind, row);
+	put_list_line(k, k->items[k->at].number, row);
 }
 
 /* What is answered -ERR is not marked: QUIT must not remove it. */
 static void delete_one(struct pop3_work *k)
 {
 	const struct pop3_row *row = find_row(k);
+	struct pop3_drop *d = drop_of(k);
 
 	if (!row) {
 		out_str(&k->out, gone_text(k->rows_err));
-	} else if (!runs_add(&drop_of(k)->deleted, row->uid)) {
+	} else if (!pop3_marks_add(&d->deleted, k->items[k->at].number, d->snap->uids.count)) {
 		out_str(&k->out, gone_text(ERR_NOMEM));
 	} else {
-		drop_of(k)->deleted_bytes += row->size;
+		d->deleted_bytes += row->size;
 		out_str(&k->out, "+OK\r\n");
 	}
 }
@@ -268,7 +272,7 @@ static void look_ahead(struct pop3_work *k)
 		if (!wants_body(&k->items[i]))
 			continue;
 		const struct pop3_row *row =
-			row_of(k, runs_nth(&drop_of(k)->uids, k->items[i].number));
+			row_of(k, runs_nth(&drop_of(k)->snap->uids, k->items[i].number));
 		if (row && row->archived)
 			break;
 		if (row)
@@ -389,7 +393,7 @@ static bool send_message(struct pop3_work *k)
 static void put_stat(struct pop3_drop *d, struct out *o)
 {
 	out_printf(o, "+OK %u %llu\r\n", pop3_drop_count(d),
-		(unsigned long long)(d->bytes - d->deleted_bytes));
+		(unsigned long long)(d->snap->bytes - d->deleted_bytes));
 }
 
 void pop3_put_small(struct pop3_session *s, enum pop3_item_kind kind, struct out *o)
@@ -399,7 +403,7 @@ void pop3_put_small(struct pop3_session *s, enum pop3_item_kind kind, struct out
 		return;
 	}
 	if (kind == POP3_RSET) {
-		runs_done(&s->drop->deleted);
+		pop3_marks_done(&s->drop->deleted);
 		s->drop->deleted_bytes = 0;
 	}
 	out_str(o, kind == POP3_BAD_ARGS ? "-ERR Syntax error in arguments\r\n" : "+OK\r\n");

@@ -22,7 +22,7 @@ static void check_idle(void)
 
 	must(!s || !s->work);
 	must(!s || s->input != POP3_IN_LINE || !s->head.exchange);
-	must(!s || !s->drop || s->drop->deleted_bytes <= s->drop->bytes);
+	must(!s || !s->drop || s->drop->deleted_bytes <= s->drop->snap->bytes);
 }
 
 /* Ids say where something lies, which differs from run to run. */

@@ -63,9 +63,12 @@ void house_furnish(void)
 	err = mailbox_account_init(store, account, SLICE("own.test"));
 	must(err == OK);
 	imap_init();
+	pop3_init();
 	seat_init();
 	if (!slots[0]) {
 		err = imap_worker_start(NULL);
+		must(err == OK);
+		err = pop3_worker_start(NULL);
 		must(err == OK);
 		err = seat_worker_start(NULL);
 	}
@@ -77,6 +80,7 @@ void house_done(void)
 	if (!store)
 		return;
 	imap_worker_stop(NULL);
+	pop3_worker_stop(NULL);
 	seat_worker_stop(NULL);
 	store_close(store);
 	tmpdir_remove(&place);
