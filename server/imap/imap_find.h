@@ -14,6 +14,7 @@
 #include "proto/imap/search.h"
 #include "proto/mime/charset.h"
 #include "proto/mime/collate.h"
+#include "proto/mime/header.h"
 #include "proto/mime/summary.h"
 #include "store/blob.h"
 #include "store/message.h"
@@ -29,7 +30,8 @@ struct find_term {
 	uint64_t keywords; /* KEYWORD: its bit; 0: no message has it */
 	int32_t day;
 	uint64_t number;
-	slice name; /* HEADER */
+	slice name; /* of the field that HEADER, FROM, SUBJECT and their like search */
+	enum header_id field;
 	bool empty; /* the text is: the field must only be there */
 	struct collate_needle needle;
 	struct run_list uids; /* UID, SEQ */

@@ -71,22 +71,31 @@ static bool in_addresses(const struct find_term *t, slice list, struct find_eyes
 	return false;
 }
 
-static bool in_string(const struct find_term *t, const struct find_row *row,
+/* What was too long to be kept whole may still be in the message. */
+static enum find_answer yes_or_rest(bool yes, bool whole)
+{
+	return yes ? FIND_YES : whole ? FIND_NO : FIND_MAYBE;
+}
+
+static enum find_answer in_string(const struct find_term *t, const struct find_row *row,
 	enum summary_field which, struct find_eyes *eyes)
 {
 	struct summary_text text;
 
 	if (!summary_get_text(&row->summary, which, &text) || !text.text.ptr)
-		return false;
-	return t->empty || collate_has(&t->needle, decoded(text.text, eyes));
+		return FIND_NO;
+	/* It was cut before it was unfolded, which takes two bytes of three at most. */
+	return yes_or_rest(t->empty || collate_has(&t->needle, decoded(text.text, eyes)),
+		text.text.len < SUMMARY_TEXT_MAX / 3);
 }
 
-static bool in_list(const struct find_term *t, const struct find_row *row, enum summary_list which,
-	struct find_eyes *eyes)
+static enum find_answer in_list(const struct find_term *t, const struct find_row *row,
+	enum summary_list which, struct find_eyes *eyes)
 {
 	slice list;
+	bool found = summary_get_list(&row->summary, which, &list) && in_addresses(t, list, eyes);
 
-	return summary_get_list(&row->summary, which, &list) && in_addresses(t, list, eyes);
+	return yes_or_rest(found, !row->summary.truncated);
 }
 
 static enum find_answer yes_if(bool yes)
@@ -120,20 +129,25 @@ static const struct {
 	{ HEADER_DATE, SUMMARY_DATE },
 };
 
+/* In what is kept: MAYBE, where that does not tell. */
+static enum find_answer in_kept(const struct find_term *t, const struct find_row *row,
+	struct find_eyes *eyes)
+{
+	for (size_t i = 0; i < array_len(kept_lists); i++)
+		if (kept_lists[i].id == t->field)
+			return in_list(t, row, kept_lists[i].list, eyes);
+	for (size_t i = 0; i < array_len(kept_strings); i++)
+		if (kept_strings[i].id == t->field)
+			return in_string(t, row, kept_strings[i].field, eyes);
+	return FIND_MAYBE;
+}
+
 static enum find_answer in_header(const struct find_term *t, const struct find_row *row,
 	struct find_eyes *eyes)
 {
-	enum header_id id = header_id_of(t->name);
+	enum find_answer kept = in_kept(t, row, eyes);
 
-	for (size_t i = 0; i < array_len(kept_lists); i++)
-		if (kept_lists[i].id == id)
-			return yes_if(in_list(t, row, kept_lists[i].list, eyes));
-	for (size_t i = 0; i < array_len(kept_strings); i++)
-		if (kept_strings[i].id == id)
-			return yes_if(in_string(t, row, kept_strings[i].field, eyes));
-	if (!eyes->bytes)
-		return FIND_MAYBE;
-	return yes_if(find_in_header(t, row, eyes));
+	return kept == FIND_MAYBE && eyes->bytes ? yes_if(find_in_header(t, row, eyes)) : kept;
 }
 
 /* --- Numbers and days ------------------------------------------------------------------------------- */
@@ -220,15 +234,10 @@ static enum find_answer of_summary(const struct find_term *t, const struct find_
 		return eyes->bytes ? FIND_NO : FIND_MAYBE;
 	switch (t->key) {
 	case IMAP_KEY_FROM:
-		return yes_if(in_list(t, row, SUMMARY_FROM, eyes));
 	case IMAP_KEY_TO:
-		return yes_if(in_list(t, row, SUMMARY_TO, eyes));
 	case IMAP_KEY_CC:
-		return yes_if(in_list(t, row, SUMMARY_CC, eyes));
 	case IMAP_KEY_BCC:
-		return yes_if(in_list(t, row, SUMMARY_BCC, eyes));
 	case IMAP_KEY_SUBJECT:
-		return yes_if(in_string(t, row, SUMMARY_SUBJECT, eyes));
 	case IMAP_KEY_HEADER:
 		return in_header(t, row, eyes);
 	case IMAP_KEY_BODY:

@@ -73,9 +73,29 @@ static enum find_wants wants_of(enum imap_key key)
 	}
 }
 
+static slice field_of(const struct imap_search_node *node)
+{
+	switch (node->key) {
+	case IMAP_KEY_BCC:
+		return SLICE("Bcc");
+	case IMAP_KEY_CC:
+		return SLICE("Cc");
+	case IMAP_KEY_FROM:
+		return SLICE("From");
+	case IMAP_KEY_SUBJECT:
+		return SLICE("Subject");
+	case IMAP_KEY_TO:
+		return SLICE("To");
+	default:
+		return node->name;
+	}
+}
+
 /* Of the keys that search a text. */
 static void take_text(struct maker *m, const struct imap_search_node *node, struct find_term *t)
 {
+	t->name = field_of(node);
+	t->field = header_id_of(t->name);
 	t->empty = node->text.len == 0;
 	collate_needle_init(&t->needle, to_utf8(m, node->text), &m->s->arena);
 }

@@ -186,6 +186,23 @@ def a_large_mailbox_is_searched_in_parts(server):
         are_found(b, [(place + 1, i) for place, (_, i) in enumerate(left)])
 
 
+@suite.test
+def fields_too_long_to_be_kept_are_searched_whole(server):
+    people = ",\r\n ".join(f"Person {n} <p{n}@example.org>" for n in range(1500))
+    refs = "\r\n ".join(f"<r{n}@example.org>" for n in range(800))
+    long = (f"From: a@example.org\r\nTo: {people}\r\nCc: =?utf-8?q?last=C3=A9?= <c@example.org>\r\n"
+            f"Subject: {'word ' * 3000}omega\r\nReferences: {refs}\r\n\r\nbody\r\n").encode()
+    with mailbox(server, b"long", mails=0) as (a, _):
+        must(a, [b"APPEND long ", long, b" ", b"To: p1499@example.net\r\nSubject: o\r\n\r\nomega\r\n", b""])
+        must(a, b"SELECT long")
+        for key, which in ((b"TO p1499@", [1, 2]), (b"TO Person", [1]), (b"TO p1500@", []), (b"TO p1499 NOT TO p1498", [2]),
+                           (b"SUBJECT omega", [1]), (b"NOT SUBJECT omega", [2]), (b"SUBJECT \"word omega\"", [1]),
+                           (b"HEADER References <r799@", [1]), (b"HEADER References <r800@", []),
+                           (b"CC \"\"", [1]), (b"BCC \"\"", []), (b"FROM p1499@", [])):
+            assert found(a, b"SEARCH " + key) == which, key
+        assert found(a, [b"SEARCH CHARSET UTF-8 CC ", b"LAST\xc3\x89 <c@", b""]) == [1]
+
+
 def memory(server):
     with open(f"/proc/{server.process.pid}/status", encoding="ascii") as f:
         fields = dict(line.split(":", 1) for line in f)
