@@ -24,6 +24,17 @@ static void forget(struct absent *a, struct absent_filter *f)
 	*f = (struct absent_filter){ 0 };
 }
 
+/* As full as it may be: the next look in vain makes a larger one. */
+static void outgrown(struct absent *a, struct absent_filter *f)
+{
+	struct absent_filter old = *f;
+
+	forget(a, f);
+	*f = (struct absent_filter){
+		.account = old.account, .used = old.used, .cost = UINT64_MAX / 2
+	};
+}
+
 void absent_done(struct absent *a)
 {
 	for (size_t i = 0; a->filters && i < (size_t)ABSENT_SETS * ABSENT_WAYS; i++)
@@ -91,7 +102,7 @@ bool absent_says(struct absent *a, uint64_t account, uint64_t key)
 }
 
 /* Reading every table must cost less than was read in vain; a tree of this depth has about
- * 8^(level - 1) of them or more. */
+ * 4^level of them or more. */
 bool absent_wanted(struct absent *a, uint64_t account, unsigned level)
 {
 	if (level < 2)
@@ -102,7 +113,7 @@ bool absent_wanted(struct absent *a, uint64_t account, unsigned level)
 	if (!f || f->bits)
 		return false;
 	f->cost += level;
-	return f->cost >= UINT64_C(1) << (3 * MIN(level - 1, 20U));
+	return f->cost >= UINT64_C(1) << (2 * MIN(level, 30U));
 }
 
 /* Makes room by forgetting others, in turn. */
@@ -156,8 +167,8 @@ void absent_add(struct absent *a, uint64_t account, uint64_t key)
 
 	if (!f || !f->bits)
 		return;
-	if (!f->room--) { /* as full as it may be; another is made when it would pay */
-		forget(a, f);
+	if (!f->room--) {
+		outgrown(a, f);
 		return;
 	}
 	uint64_t *line = line_of(f, hash);

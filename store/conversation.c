@@ -5,10 +5,12 @@
 
 #include "store/absent.h"
 
-enum { BITS = 3, CHILDREN = 1 << BITS };
+enum { BITS = 2, CHILDREN = 1 << BITS };
 
 _Static_assert((KEYS_THREADS_FULL + 1 + CHILDREN - 1) / CHILDREN == KEYS_THREADS_MOVED,
 	"the most crowded child of a table with a key too many has as many");
+_Static_assert(KEYS_THREADS_HEAD + KEYS_THREADS_FULL * KEYS_THREAD_BYTES <= INDEX_PAGE_MAX,
+	"a table is a page at most");
 _Static_assert(KEYS_THREADS_LEVELS == (64 + BITS - 1) / BITS, "every bit of a key is used");
 
 /* The top of the tree has no bits in common, and a shift by all 64 is undefined. */
@@ -150,53 +152,64 @@ enum err conversation_find(struct changing *ch, uint64_t key, struct conversatio
 
 /* --- Adding --- */
 
-/* On their way down, in order; of one child. */
-struct moving {
-	unsigned len;
-	struct keys_thread at[KEYS_THREADS_MOVED];
+/* The threads of a table's most crowded child, the lowest of several. */
+struct crowd {
+	unsigned child, first, len;
 };
 
-/* Takes the first threads of the most crowded child, the lowest of several. */
-static void take_crowd(struct keys_threads *table, unsigned level, struct moving *out)
+static struct crowd crowd_of(const struct keys_threads *table, unsigned level)
 {
-	unsigned counts[CHILDREN] = { 0 }, crowd = 0, first = 0;
+	unsigned counts[CHILDREN] = { 0 };
+	struct crowd crowd = { 0 };
 
 	for (unsigned i = 0; i < table->len; i++)
 		counts[conversation_child(keys_thread_at(table, i).key, level)]++;
 	for (unsigned i = 1; i < CHILDREN; i++)
-		if (counts[i] > counts[crowd])
-			crowd = i;
-	for (unsigned i = 0; i < crowd; i++)
-		first += counts[i];
-	out->len = KEYS_THREADS_MOVED;
-	for (unsigned i = 0; i < out->len; i++)
-		out->at[i] = keys_thread_at(table, first + i);
-	keys_threads_remove(table, first, out->len);
-	*keys_threads_children(table) |= (unsigned char)(1U << crowd);
+		if (counts[i] > counts[crowd.child])
+			crowd.child = i;
+	for (unsigned i = 0; i < crowd.child; i++)
+		crowd.first += counts[i];
+	crowd.len = counts[crowd.child];
+	return crowd;
+}
+
+/* All of the crowd if its table has room, and else as many as make room here: of those a full one
+ * can send as many on. */
+static void send_down(struct keys_threads *from, struct keys_threads *to, const struct crowd *crowd)
+{
+	unsigned room = KEYS_THREADS_FULL - MIN(to->len, (unsigned)KEYS_THREADS_FULL);
+
+	keys_threads_move(to, from, crowd->first,
+		MIN(crowd->len, MAX(room, (unsigned)KEYS_THREADS_MOVED)));
+	*keys_threads_children(from) |= (unsigned char)(1U << crowd->child);
 }
 
 enum err conversation_add(struct changing *ch, const struct keys_thread *row)
 {
-	struct moving moving = { .len = 1, .at = { *row } };
+	struct keys_threads tables[2];
+	uint64_t key = row->key;
 
-	absent_add(apply_absent(ch->ap), ch->account, row->key);
-	for (unsigned level = 0; level < KEYS_THREADS_LEVELS; level++) {
-		struct keys_threads table;
-		uint64_t key = moving.at[0].key;
-		enum err err = load(ch, key, level, &table);
+	absent_add(apply_absent(ch->ap), ch->account, key);
+	enum err err = load(ch, key, 0, &tables[0]);
+	if (!err)
+		keys_threads_insert(&tables[0], row);
+	for (unsigned level = 0; !err; level++) {
+		struct keys_threads *table = &tables[level % 2], *child = &tables[(level + 1) % 2];
 
-		if (err)
-			return err;
-		for (unsigned i = 0; i < moving.len; i++)
-			keys_threads_insert(&table, &moving.at[i]);
-		moving.len = 0;
-		if (table.len > KEYS_THREADS_FULL)
-			take_crowd(&table, level, &moving);
-		err = save(ch, key, level, &table);
-		if (err || !moving.len)
-			return err;
+		if (table->len <= KEYS_THREADS_FULL)
+			return save(ch, key, level, table);
+		if (level + 1 == KEYS_THREADS_LEVELS)
+			return ERR_CORRUPT; /* the lowest have four keys */
+		struct crowd crowd = crowd_of(table, level);
+		uint64_t down = keys_thread_at(table, crowd.first).key;
+		err = load(ch, down, level + 1, child);
+		if (!err) {
+			send_down(table, child, &crowd);
+			err = save(ch, key, level, table);
+		}
+		key = down;
 	}
-	return ERR_CORRUPT; /* the lowest tables have two keys */
+	return err;
 }
 
 /* --- Changing --- */

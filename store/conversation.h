@@ -2,15 +2,16 @@
 /* conversation.h - the conversations of an account, found by the keys of their messages.
  *
  * Keys are hashes, so a row for each would stand anywhere: with a million of them every new message
- * would change, write and sync a page of its own. They stand in a tree of small sorted tables
- * instead, one table a row. A new key goes into the table at the top; one that is full sends
- * KEYS_THREADS_MOVED keys of one of its children down together, and what that child cannot hold goes
- * on down likewise. So a page deep in the tree is changed once for a dozen keys, a change touches
- * one table a level at most, and new keys, which replies ask for most, are near the top.
+ * would change, write and sync a page of its own. They stand in a tree of sorted tables instead, one
+ * table a row, which has a page to itself when it is more than half full. A new key goes into the
+ * table at the top; a full one sends the keys of its most crowded child down together, and what that
+ * child cannot hold goes on down likewise. So a page deep in the tree is changed once for some fifty
+ * keys, a change touches one table a level at most, and new keys, which replies ask for most, are
+ * near the top.
  *
- * A table of level L holds keys with the same 3 L highest bits; the next three choose among its
- * eight children. A key is in one table only. A full table's most crowded child has at least
- * KEYS_THREADS_MOVED of its keys; with 22 levels the last cannot fill up.
+ * A table of level L holds keys with the same 2 L highest bits; the next two choose among its four
+ * children. A key is in one table only. A full table's most crowded child has at least
+ * KEYS_THREADS_MOVED of its keys; with 32 levels the last cannot fill up.
  *
  * Used by appliers: what store/apply.h says of rows and errors holds here too. */
 #ifndef STORE_CONVERSATION_H

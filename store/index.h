@@ -7,8 +7,8 @@
  * otherwise they gather for `gather_ms`. What a record comes to is fixed when it is applied, which is
  * before it can be read. Nothing visible is ever taken back. Read transactions are short, run on helper
  * threads or (a few warm pages) on a worker, and never live across a wait; the map grows between
- * transactions. Values are at most 2 KB; keys are big-endian and made in keys.h. This module and
- * its index_*.c are the only ones that see lmdb.h. */
+ * transactions. Values are at most 2 KB; those of conversations may fill a page of their own. Keys are
+ * big-endian and made in keys.h. This module and its index_*.c are the only ones that see lmdb.h. */
 #ifndef STORE_INDEX_H
 #define STORE_INDEX_H
 
@@ -20,7 +20,12 @@ struct index;
 struct journal;
 struct store_options;
 
-enum { INDEX_SHARDS_MAX = 16, INDEX_VALUE_MAX = 2048, INDEX_KEY_MAX = 511 };
+enum {
+	INDEX_SHARDS_MAX = 16,
+	INDEX_VALUE_MAX = 2048,
+	INDEX_PAGE_MAX = 4096 - 16, /* all that LMDB leaves of a page */
+	INDEX_KEY_MAX = 511
+};
 
 struct index_open {
 	const char *path; /* the folder that holds one folder per shard */

@@ -43,7 +43,7 @@ enum err apply_put(struct apply *ap, slice key, slice value)
 {
 	MDB_val k = val_of(key), v = val_of(value);
 
-	must(key.len && key.len <= INDEX_KEY_MAX && value.len <= INDEX_VALUE_MAX);
+	must(key.len && key.len <= INDEX_KEY_MAX && value.len <= INDEX_PAGE_MAX);
 	return change_err(mdb_put(ap->txn, ap->shard->dbi, &k, &v, 0));
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The tables that conversations are found in, as bytes: with a hundred threads each, and one or more
+/* The tables that conversations are found in, as bytes: with two hundred threads each, and one or more
  * read for every message, making values of all of them would cost more than the rest. */
 #include "store/keys_threads.h"
 
 #include "store/keys_mailbox.h"
 
-enum { VALUE_VERSION = 1 };
+enum { VALUE_VERSION = 2 };
 
 void keys_threads(struct keys_buf *out, const struct keys_threads_place *place)
 {
@@ -151,6 +151,26 @@ void keys_threads_remove(struct keys_threads *t, unsigned first, unsigned count)
 	t->len -= count;
 	memmove(place_of(t, first), place_of(t, first + count),
 		(size_t)(t->len - first) * KEYS_THREAD_BYTES);
+}
+
+/* From the highest down, so that each is copied once. */
+void keys_threads_move(struct keys_threads *to, struct keys_threads *from, unsigned first,
+	unsigned count)
+{
+	unsigned old = to->len;
+
+	must(first + count <= from->len && old + count <= KEYS_THREADS_FULL + KEYS_THREADS_MOVED);
+	to->len += count;
+	for (unsigned left = count; left;) {
+		const char *a = place_of(from, first + left - 1);
+		const char *b = old ? place_of(to, old - 1) : NULL;
+		bool other = b && load64(b) > load64(a);
+
+		memcpy(place_of(to, old + left - 1), other ? b : a, KEYS_THREAD_BYTES);
+		old -= other;
+		left -= !other;
+	}
+	keys_threads_remove(from, first, count);
 }
 
 bool keys_find_thread(slice value, uint64_t key, struct keys_thread *out, uint8_t *out_children)

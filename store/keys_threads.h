@@ -14,9 +14,9 @@ struct keys_thread {
 	uint32_t count;
 };
 enum {
-	KEYS_THREADS_FULL = 96,  /* a row has no more; see conversation.h for the others */
-	KEYS_THREADS_MOVED = 13, /* go down together */
-	KEYS_THREADS_LEVELS = 22,
+	KEYS_THREADS_FULL = 203, /* a row has no more; see conversation.h for the others */
+	KEYS_THREADS_MOVED = 51, /* go down together, or more */
+	KEYS_THREADS_LEVELS = 32,
 	KEYS_THREAD_BYTES = 8 + 8 + 4,
 	KEYS_THREADS_HEAD = 2
 };
@@ -50,6 +50,9 @@ unsigned keys_threads_position(const struct keys_threads *t, uint64_t key);
 void keys_threads_replace(struct keys_threads *t, unsigned i, const struct keys_thread *new);
 /* While there is room: less than FULL + MOVED. */
 void keys_threads_insert(struct keys_threads *t, const struct keys_thread *new);
+/* So many of another's, none of which is there, while there is room: they go from one to the other. */
+void keys_threads_move(struct keys_threads *to, struct keys_threads *from, unsigned first,
+	unsigned count);
 void keys_threads_remove(struct keys_threads *t, unsigned first, unsigned count);
 /* One thread of a row where it stands; count 0: it is not there. False: no such row. */
 bool keys_find_thread(slice value, uint64_t key, struct keys_thread *out,

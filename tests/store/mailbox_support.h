@@ -17,7 +17,7 @@ struct delivering {
 	size_t size;
 	uint32_t flags;
 	slice keywords, splice, summary;
-	uint64_t thread_keys[4];
+	uint64_t thread_keys[8];
 	size_t thread_key_count;
 	struct delivered at; /* out */
 	struct blob_ref ref; /* out; released */

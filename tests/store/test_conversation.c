@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ALICE = 7, POOL = 1600, MESSAGES = 2000, KEYS = 3 };
+enum { ALICE = 7, POOL = 4000, MESSAGES = 2000, KEYS = 6 };
 
 static struct box box;
 static struct arena a;
@@ -283,6 +283,36 @@ Test(keys_threads, stay_in_order)
 	cr_expect_eq(back.len, 2u);
 	cr_expect_eq(keys_thread_at(&back, 1).key, UINT64_MAX);
 	cr_expect_eq(keys_threads_position(&back, 4), 1u);
+}
+
+/* Tables of every third key, the others' keys go there from the first, the middle, and to the end. */
+Test(keys_threads, some_go_to_another_table)
+{
+	for (unsigned first = 0; first <= 40; first += 20) {
+		struct keys_threads from, to;
+		struct keys_thread found;
+		uint8_t children;
+
+		keys_new_threads(&from);
+		keys_new_threads(&to);
+		for (unsigned i = 0; i < 90; i++)
+			keys_threads_insert(i % 3 ? &from : &to,
+				&(struct keys_thread){ .key = i, .thread = i * 5, .count = i + 1 });
+		keys_threads_move(&to, &from, first, 20);
+		cr_expect_eq(from.len, 40u);
+		cr_expect_eq(to.len, 50u);
+		cr_expect(keys_threads_ordered(&from) && keys_threads_ordered(&to));
+		for (unsigned i = 0, nth = 0; i < 90; i++) {
+			bool moved = i % 3 && nth >= first && nth < first + 20;
+
+			nth += i % 3 != 0;
+			cr_assert(keys_find_thread(keys_threads_slice(moved || i % 3 == 0 ? &to :
+											    &from),
+				i, &found, &children));
+			cr_expect_eq(found.count, i + 1);
+			cr_expect_eq(found.thread, i * 5);
+		}
+	}
 }
 
 Test(keys_threads, damage_is_noticed)
