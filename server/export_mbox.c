@@ -203,15 +203,16 @@ enum { FROM_LEN = 5, IN_LINE = FROM_LEN };
 /* What begins no line and ends none; returns how much that is. */
 static size_t put_middle(struct export *ex, slice bytes)
 {
-	size_t len = 0;
+	ptrdiff_t end = slice_find(bytes, '\n');
+	slice middle = end < 0 ? bytes : slice_sub(bytes, 0, (size_t)end);
 
 	if (ex->matched < IN_LINE || ex->last_cr)
 		return 0;
-	while (len < bytes.len && bytes.ptr[len] != '\r' && bytes.ptr[len] != '\n')
-		len++;
-	fwrite(bytes.ptr, 1, len, ex->file);
-	ex->line_begins = ex->line_begins && !len;
-	return len;
+	end = slice_find(middle, '\r');
+	middle = end < 0 ? middle : slice_sub(middle, 0, (size_t)end);
+	fwrite(middle.ptr, 1, middle.len, ex->file);
+	ex->line_begins = ex->line_begins && !middle.len;
+	return middle.len;
 }
 
 static bool put_bytes(struct export *ex, slice bytes)
