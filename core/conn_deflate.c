@@ -106,6 +106,7 @@ struct conn_deflate {
 	bool unflushed;        /* the packer holds bytes */
 	bool more;             /* the unpacker may hold bytes */
 	bool paused;           /* there is more, after the others' turn */
+	uint64_t turn;         /* of the worker, in which it was paused last */
 	struct conn_hold hold; /* bytes not yet unpacked */
 	slice raw;             /* unread, in `hold` or in a receive buffer */
 	struct timer quiet;
@@ -298,8 +299,10 @@ static void unpack(struct conn_deflate *d)
 		done += cap;
 		d->paused = done >= TURN_BYTES;
 	}
-	if (d->paused)
+	if (d->paused) {
+		d->turn = c->w->stats.turns;
 		conn_mark(c);
+	}
 	bufs_put(c->w, buf, cap);
 }
 
@@ -326,6 +329,11 @@ void conn_deflate_offer(struct conn *c)
 
 	if ((!d->more && d->raw.len == 0) || !conn_accepts(c))
 		return;
+	if (d->paused &&
+		d->turn == c->w->stats.turns) { /* the worker has several rounds in a turn */
+		conn_mark(c);
+		return;
+	}
 	unpack(d);
 	if (conn_hold_keep(c, &d->hold, &d->raw))
 		conn_fail(c, ERR_NOMEM);

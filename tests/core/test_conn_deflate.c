@@ -196,7 +196,7 @@ Test(conn_deflate, holds_no_more_than_its_owner_allows)
 
 /* --- A bomb for an owner who takes it all: others have their turn in between, and its end is seen --- */
 
-enum { TAKEN_BYTES = 100 << 20, BETWEEN_TURNS_MAX = 512 << 10 };
+enum { TAKEN_BYTES = 100 << 20, BETWEEN_TURNS_MAX = 256 << 10 };
 
 static size_t taken;
 
