@@ -64,6 +64,33 @@ def a_maildrop_is_read_and_emptied(st):
 
 
 @suite.test
+def unique_ids_are_imported_and_stay(_):
+    given = ["from-qpopper.1", "x" * 70, "with space", "x" * 71]  # RFC 1939 7: 1 to 70 of 0x21 to 0x7E
+    mbox = "".join(f"From a@example.org Fri Jan  1 00:00:00 2021\nSubject: {n}\nX-UIDL: {uid}\n\n{n}\n\n"
+                   for n, uid in enumerate(given))
+    with Place() as place, Ringpost(place, CONFIG, services=SERVICES) as server:
+        def seen():
+            client = Maildrops(place, server).login(USER)
+            return [line.split()[1].decode() for line in client.uidl()[1]], client.list()[1], client.retr(1)[1]
+
+        server.add_accounts(USER)
+        drop = Maildrops(place, server)
+        drop.deliver(USER, mail("delivered"))
+        server.cli("import", USER, place.file("old.mbox", mbox))
+        server.cli("message", "copy", USER, "INBOX", "2", "--to", "INBOX")
+        before = seen()
+        ids = before[0]
+        assert len(set(ids)) == 6 and ids[1:3] == given[:2], ids
+        assert all(0 < len(uid) <= 70 and uid.isascii() and " " not in uid for uid in ids), ids
+        rows = server.cli_json("message", "list", USER, "INBOX")
+        assert ids[5].endswith(f".{rows[5]['uid']}"), (ids, rows)
+        server.stop()
+        server.cli("fsck", "--rebuild")
+        server.start()
+        assert seen() == before
+
+
+@suite.test
 def what_is_not_confirmed_stays(st):
     name = st.account()
     st.deliver(name, mail("kept"))
