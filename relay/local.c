@@ -267,6 +267,7 @@ static bool walk_folder(struct local *l, const struct name *name, unsigned depth
 		-1;
 	struct name user = { .domain = name->domain };
 	struct local_seen *s;
+	slice folder;
 	uint64_t hash;
 
 	if (at <= 0)
@@ -280,7 +281,9 @@ static bool walk_folder(struct local *l, const struct name *name, unsigned depth
 		*out = s->walked;
 		return true;
 	}
-	if (!walk_name(l, &user, slice_skip(name->local, (size_t)at + 1), depth, out))
+	/* Names of mailboxes have a case. */
+	folder = arena_dup(l->arena, slice_skip(name->given, (size_t)at + 1));
+	if (!walk_name(l, &user, folder, depth, out))
 		return false;
 	s = add_seen(l, user.address, hash);
 	s->walked = *out;

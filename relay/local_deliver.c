@@ -4,6 +4,7 @@
  * Only here something may wait, and only for accounts without mailboxes and for folders. */
 #include "relay/local.h"
 
+#include "core/base/text.h"
 #include "proto/mime/summary.h"
 #include "store/message.h"
 
@@ -14,7 +15,8 @@ slice local_splice(struct local *l, slice sender, const struct local_target *t)
 		SLICE_ARG(sender), SLICE_ARG(t->address));
 }
 
-/* A folder that is not there, or no name at all, is the INBOX. */
+/* A folder that is not there, or no name at all, is the INBOX. It is looked for as it was written, then
+ * in lower case: many write addresses as they please. */
 static enum err find_folder(struct local *l, const struct local_target *t, uint32_t *out)
 {
 	struct mailbox m = { 0 };
@@ -24,6 +26,12 @@ static enum err find_folder(struct local *l, const struct local_target *t, uint3
 	if (!t->folder.len || t->bare)
 		return OK;
 	err = mailbox_find(l->store, t->account, t->folder, l->arena, &m);
+	if (err == ERR_NOT_FOUND) {
+		slice lower = arena_dup(l->arena, t->folder);
+
+		text_lower_all((char *)(uintptr_t)lower.ptr, lower.len);
+		err = mailbox_find(l->store, t->account, lower, l->arena, &m);
+	}
 	if (!err)
 		*out = m.id;
 	return err == ERR_NOT_FOUND || err == ERR_INVALID ? OK : err;

@@ -154,6 +154,13 @@ def plus_addresses_find_their_folder(s):
     s.server.cli("mailbox", "create", BOB, "lists/git")
     subject, _ = s.send(["bob+lists/git@own.test"])
     assert s.uids(BOB, subject, "lists/git") and not s.uids(BOB, subject)
+    subject, _ = s.send(["Bob+Lists/Git@own.test"])
+    assert s.uids(BOB, subject, "lists/git") and not s.uids(BOB, subject)
+    s.server.cli("mailbox", "create", BOB, "lists/Perl")
+    subject, _ = s.send(["bob+lists/Perl@Own.Test", "bob+Sent@own.test"])
+    assert s.uids(BOB, subject, "lists/Perl") and not s.uids(BOB, subject, "Sent")  # once
+    subject, _ = s.send(["bob+Archive@own.test"], service="lmtp")
+    assert s.uids(BOB, subject, "Archive")
     other, _ = s.send(["bob+nothing@own.test"])
     assert s.uids(BOB, other)
 
