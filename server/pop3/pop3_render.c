@@ -11,7 +11,7 @@
 
 #include "core/job.h"
 
-enum { LINE_ROOM = 128, AHEAD_ROWS = 32 };
+enum { LINE_ROOM = 128, AHEAD_ROWS = 32, WARM_ROWS = 500 };
 enum { EXPECT_BYTES = 4 * 1024 * 1024, EXPECT_EACH = 256 * 1024 }; /* of bodies in the archive */
 
 static struct pop3_drop *drop_of(struct pop3_work *k)
@@ -204,17 +204,22 @@ static void list_begins(struct pop3_work *k)
 	k->next_uid = 1;
 }
 
-/* On a helper thread. */
-static void list_some(void *arg)
+static struct message_scan listing_scan(struct pop3_work *k)
 {
-	struct pop3_work *k = arg;
-	struct message_scan scan = { .account = drop_of(k)->account,
+	return (struct message_scan){ .account = drop_of(k)->account,
 		.mailbox = MAILBOX_INBOX,
 		.uids = &drop_of(k)->snap->uids,
 		.want = k->items[k->at].kind == POP3_UIDL ? MESSAGE_WANT_SUMMARY : 0,
 		.from = k->next_uid,
 		.each = list_row,
 		.arg = k };
+}
+
+/* On a helper thread. */
+static void list_some(void *arg)
+{
+	struct pop3_work *k = arg;
+	struct message_scan scan = listing_scan(k);
 
 	k->broken = message_scan_here(store_of(k), &scan) != OK;
 	k->next_uid = scan.next;
@@ -223,8 +228,13 @@ static void list_some(void *arg)
 /* True: the item is done. */
 static bool list_all(struct pop3_work *k)
 {
+	struct message_scan scan;
+
 	if (!k->midway)
 		list_begins(k);
+	scan = listing_scan(k);
+	if (drop_of(k)->snap->uids.count >= WARM_ROWS)
+		message_warm(store_of(k), &scan);
 	job_run(list_some, k);
 	if (k->next_uid || k->broken)
 		return false;
