@@ -93,6 +93,19 @@ def close_is_silent_about_what_others_did(server):
 
 
 @suite.test
+def what_another_made_is_listed_at_once(server):
+    with mailbox(server, b"made", mails=0) as (a, b):
+        for n in range(12):
+            name = b"made/%d" % n
+            must(a, b"CREATE " + name)
+            assert must(b, b'LIST "" ' + name).named(b"LIST")[0][-1] == name
+            must(a, b"DELETE " + name)
+            assert not must(b, b'LIST "" ' + name).named(b"LIST")
+            must(a, b"SUBSCRIBE " + name)
+            assert must(b, b'LSUB "" ' + name).named(b"LSUB")[0][-1] == name
+
+
+@suite.test
 def expunge_tells_others_changes_before_it_says_how_far(server):
     with mailbox(server, b"howfar") as (a, b):
         must(a, b"ENABLE QRESYNC")
