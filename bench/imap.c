@@ -100,14 +100,6 @@ static const struct imap_plan *plan_of(const struct load_sender *s)
 	return s->load->plan;
 }
 
-static ptrdiff_t find_op(slice name)
-{
-	for (size_t i = 0; i < array_len(ops); i++)
-		if (slice_eq(slice_str(ops[i].name), name))
-			return (ptrdiff_t)i;
-	return -1;
-}
-
 /* --- Commands --- */
 
 static void put_random(struct load_sender *s, struct out *o)
@@ -343,11 +335,12 @@ static const struct load_kind imap_kind = {
 
 static bool set_up(struct load *load, void *arg)
 {
+	static const struct mix_names names = MIX_NAMES(ops);
 	const struct imap_args *args = arg;
 	struct imap_plan *plan = load->plan;
 	const struct mix *mix = &plan->mixed.mix;
 
-	if (!mixed_set_up(&plan->mixed, load, &args->load, find_op, "LOGIN"))
+	if (!mixed_set_up(&plan->mixed, load, &args->load, &names, "LOGIN"))
 		return false;
 	for (size_t i = 0; i < mix->count; i++) {
 		const struct imap_op *op = &ops[mix->parts[i].row];

@@ -16,10 +16,9 @@ static bool next_answer(struct imap_talk *t)
 	for (;;) {
 		slice in = { 0 };
 		size_t used;
-		enum err err = conn_wait_data(talk->conn, &in, talk->target->timeout_ms);
 
-		if (err)
-			return talk_broken(talk, err);
+		if (!talk_receive(talk, &in))
+			return false;
 		if (!t->cost.first_ns && t->pending <= 1)
 			t->cost.first_ns = talk_now_ns();
 		enum step step = imap_answer_feed(&t->answer, in, &used);

@@ -5,7 +5,20 @@
 #include "core/base/map.h"
 #include "core/base/text.h"
 
-bool mix_parse(struct mix *mix, slice text, mix_find *find)
+/* The row of a name; names->count: none. */
+static size_t find_row(const struct mix_names *names, slice name)
+{
+	size_t row = 0;
+
+	for (const char *at = (const char *)names->first; row < names->count; at += names->stride) {
+		if (slice_eq(slice_str(*(const char *const *)(const void *)at), name))
+			break;
+		row++;
+	}
+	return row;
+}
+
+bool mix_parse(struct mix *mix, slice text, const struct mix_names *names)
 {
 	slice word, name;
 
@@ -15,11 +28,12 @@ bool mix_parse(struct mix *mix, slice text, mix_find *find)
 
 		if (mix->count == MIX_MAX || !slice_cut(&word, '=', &name))
 			return false;
-		ptrdiff_t row = find(name);
+		size_t row = find_row(names, name);
 
-		if (row < 0 || (word.len && !text_parse_uint(word, 1000000, &weight)) || !weight)
+		if (row == names->count || (word.len && !text_parse_uint(word, 1000000, &weight)) ||
+			!weight)
 			return false;
-		mix->parts[mix->count].row = (size_t)row;
+		mix->parts[mix->count].row = row;
 		mix->parts[mix->count++].weight = weight;
 		mix->total += weight;
 	}

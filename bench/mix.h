@@ -19,10 +19,17 @@ struct mix {
 	} parts[MIX_MAX];
 };
 
-/* The index of a name, or -1. */
-typedef ptrdiff_t mix_find(slice name);
+/* The names in a table whose rows have a `name`. */
+struct mix_names {
+	const char *const *first;
+	size_t stride, count;
+};
+#define MIX_NAMES(table)                                               \
+	{                                                              \
+		&(table)[0].name, sizeof((table)[0]), array_len(table) \
+	}
 /* False: a word is no name, a weight no number from 1 on, or there are too many. */
-bool mix_parse(struct mix *mix, slice text, mix_find *find) must_use;
+bool mix_parse(struct mix *mix, slice text, const struct mix_names *names) must_use;
 /* Index into parts for the task of this number: the same in each run. */
 size_t mix_choose(const struct mix *mix, uint64_t number);
 

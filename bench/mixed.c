@@ -20,12 +20,12 @@ static bool set_mechanism(struct load *load, const char *name, const char *own)
 	return true;
 }
 
-bool mixed_set_up(struct mixed *m, struct load *load, const struct load_args *args, mix_find *find,
-	const char *own)
+bool mixed_set_up(struct mixed *m, struct load *load, const struct load_args *args,
+	const struct mix_names *names, const char *own)
 {
 	if (!args->to.auth)
 		return args_wrong("auth", "", "USER:PASSWORD");
-	if (!mix_parse(&m->mix, slice_str(m->args->mix), find))
+	if (!mix_parse(&m->mix, slice_str(m->args->mix), names))
 		return args_wrong("mix", m->args->mix, "NAME=WEIGHT,... (see --help)");
 	return set_mechanism(load, args->mechanism, own) && load_set_up(load, args);
 }

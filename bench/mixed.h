@@ -31,8 +31,8 @@ struct mixed {
 
 /* Fills the plan and *load. A login is wanted, by `own`, the protocol's way, or by PLAIN. False: what
  * is wrong has been said. */
-bool mixed_set_up(struct mixed *m, struct load *load, const struct load_args *args, mix_find *find,
-	const char *own) must_use;
+bool mixed_set_up(struct mixed *m, struct load *load, const struct load_args *args,
+	const struct mix_names *names, const char *own) must_use;
 
 /* Runs, watches and reports; an exit status. The title says how, with `more` behind it. */
 int mixed_run(const struct mixed *m, struct load *load, const struct load_args *args,

@@ -59,14 +59,6 @@ static const struct pop3_plan *plan_of(const struct load_sender *s)
 	return s->load->plan;
 }
 
-static ptrdiff_t find_op(slice name)
-{
-	for (size_t i = 0; i < array_len(ops); i++)
-		if (slice_eq(slice_str(ops[i].name), name))
-			return (ptrdiff_t)i;
-	return -1;
-}
-
 /* --- A session --- */
 
 static bool connect_to(struct load_sender *s)
@@ -223,11 +215,12 @@ static const struct load_kind pop3_kind = {
 
 static bool set_up(struct load *load, void *arg)
 {
+	static const struct mix_names names = MIX_NAMES(ops);
 	const struct pop3_args *args = arg;
 	struct pop3_plan *plan = load->plan;
 	const struct mix *mix = &plan->mixed.mix;
 
-	if (!mixed_set_up(&plan->mixed, load, &args->load, find_op, "USER"))
+	if (!mixed_set_up(&plan->mixed, load, &args->load, &names, "USER"))
 		return false;
 	plan->login_only = true;
 	for (size_t i = 0; i < mix->count; i++)

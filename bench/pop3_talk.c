@@ -18,10 +18,9 @@ bool pop3_wait(struct pop3_talk *t, const char *verb, bool multi)
 	while (step != STEP_DONE) {
 		slice in = { 0 };
 		size_t used;
-		enum err err = conn_wait_data(talk->conn, &in, talk->target->timeout_ms);
 
-		if (err)
-			return talk_broken(talk, err);
+		if (!talk_receive(talk, &in))
+			return false;
 		if (!t->cost.first_ns)
 			t->cost.first_ns = talk_now_ns();
 		step = pop3_answer_feed(&t->answer, in, &used);

@@ -85,6 +85,8 @@ class Dovecot:
     def __enter__(self):
         self.server.__enter__()
         self.ports = {name: getattr(self.server, name) for name in ("imap", "imaps", "pop3", "pop3s", "lmtp")}
+        with contextlib.closing(Imap(self.ports["imap"])) as client:
+            client.do("SELECT INBOX")  # makes it: of two that append at once, one would be refused
         return self
 
     def restart(self):

@@ -30,6 +30,13 @@ bool talk_broken(struct talk *t, enum err err)
 	return false;
 }
 
+bool talk_receive(struct talk *t, slice *in)
+{
+	enum err err = conn_wait_data(t->conn, in, t->target->timeout_ms);
+
+	return err ? talk_broken(t, err) : true;
+}
+
 static void keep_line(struct talk *t, const struct smtp_reply_line *line)
 {
 	t->code = (unsigned)line->code;
@@ -48,10 +55,8 @@ bool talk_expect(struct talk *t, const char *verb, char want)
 		enum step step = smtp_reply_line(in, &used, &line);
 
 		if (step == STEP_MORE) {
-			enum err err = conn_wait_data(t->conn, &in, t->target->timeout_ms);
-
-			if (err)
-				return talk_broken(t, err);
+			if (!talk_receive(t, &in))
+				return false;
 			continue;
 		}
 		if (step != STEP_DONE)

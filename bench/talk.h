@@ -48,6 +48,8 @@ bool talk_start_tls(struct talk *t);
 void talk_end(struct talk *t, bool answered);
 /* The connection is of no more use: code 0 and the error's words; false. */
 bool talk_broken(struct talk *t, enum err err);
+/* Wait for more than *in, as conn_wait_data does, for as long as the target says. */
+bool talk_receive(struct talk *t, slice *in);
 /* Read one whole reply; true when its first digit is `want`. */
 bool talk_expect(struct talk *t, const char *verb, char want);
 /* Write bytes, waiting while the connection is congested. */
