@@ -124,28 +124,28 @@ def memory_kb(pid):
 
 
 class Peak:
-    """The most memory that processes had while this was open, above what they had before, in MB."""
+    """The most memory that processes had while this was open, above what each had before, in MB. One that ended meanwhile
+    does not count."""
 
     def __init__(self, pid):
         self.pids = tree(pid)
 
-    def status(self, field):
-        total = 0
+    def kb(self, field):
+        found = {}
         for pid in self.pids:
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii") as f:
-                found = re.search(rf"^{field}:\s+(\d+)", f.read(), re.M)
-                total += int(found.group(1)) / 1024 if found else 0  # none: it is about to end
-        return total
+            with contextlib.suppress(OSError, AttributeError), open(f"/proc/{pid}/status", encoding="ascii") as f:
+                found[pid] = int(re.search(rf"^{field}:\s+(\d+)", f.read(), re.M).group(1))
+        return found
 
     def __enter__(self):
         for pid in self.pids:
-            with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as f:
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as f:
                 f.write("5\n")  # from here on the peak is counted anew
-        self.before = self.status("VmRSS")
+        self.before = self.kb("VmRSS")
         return self
 
     def __exit__(self, *_):
-        self.mb = max(self.status("VmHWM") - self.before, 0)
+        self.mb = sum(max(kb - self.before.get(pid, kb), 0) for pid, kb in self.kb("VmHWM").items()) / 1024
 
 
 def kernel_kb():
