@@ -154,6 +154,18 @@ static bool mark(struct import *im)
 	return save_state(im);
 }
 
+/* Two messages may have come with the same key, so they are counted. True: one was there. */
+static bool count_recent(struct import *im, const char *key, int more)
+{
+	json_int_t before = json_integer_value(json_object_get(im->recent, key));
+
+	if (before + more > 0)
+		(void)json_object_set_new(im->recent, key, json_integer(before + more));
+	else
+		(void)json_object_del(im->recent, key);
+	return before > 0;
+}
+
 static bool ask_recent(struct import *im)
 {
 	json_int_t from = json_integer_value(json_object_get(im->folder, "uid"));
@@ -169,7 +181,7 @@ static bool ask_recent(struct import *im)
 		if (!answer)
 			return false;
 		json_array_foreach(json_object_get(answer, "keys"), i, key)
-			json_object_set_new(im->recent, json_string_value(key), json_true());
+			count_recent(im, json_string_value(key), 1);
 		from = json_integer_value(json_object_get(answer, "next"));
 		json_decref(answer);
 	}
@@ -248,8 +260,7 @@ bool import_begin(struct import *im, const struct import_head *head, bool *out_s
 	make_key(im, head->place, key);
 	if (is_uidl(head->uidl))
 		snprintf(key, sizeof(key), "%.*s", SLICE_ARG(head->uidl));
-	/* Each key counts once: two messages may have come with the same one. */
-	*out_skip = json_object_del(im->recent, key) == 0;
+	*out_skip = count_recent(im, key, -1);
 	if (*out_skip) {
 		im->skipped++;
 		return true;

@@ -13,7 +13,7 @@ import time
 
 from support import PATIENCE_S, Place, Suite, submission, until
 
-NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus", "hal", "ida", "jim", "kay", "lou", "may"]
+NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus", "hal", "ida", "jim", "kay", "lou", "may", "nat"]
 T0 = calendar.timegm((2020, 2, 29, 12, 0, 0))
 
 
@@ -120,6 +120,23 @@ def an_mbox_with_crlf_keeps_no_blank_line_more(s):
     assert s.transfer("import", account, path)["imported"] == 1
     got = [s.show(account, row["uid"]) for row in s.rows(account)]
     assert got == [messages[0], messages[1], messages[2][:-2], messages[3]], got
+
+
+@suite.test
+def a_unique_id_that_stands_twice_is_two_messages(s):
+    account, path, state = s.account(), s.place.file("twice.mbox"), s.place.file("twice.state")
+    head = "From x@y.test Fri Jan  1 00:00:00 2021\nX-UIDL: {}\nSubject: {}\n\nbody\n\n"
+    s.place.file("twice.mbox", head.format("one", 0))
+    assert s.transfer("import", account, path, "--state", state)["imported"] == 1
+    with open(path, "a", encoding="ascii") as f:
+        f.write("".join(head.format("same", n) for n in (1, 2, 3)))
+    with open(state, encoding="ascii") as f:
+        before = f.read()
+    assert s.transfer("import", account, path, "--state", state)["imported"] == 3
+    s.place.file("twice.state", before)  # as if it had been killed before it noted anything
+    done = s.transfer("import", account, path, "--state", state)
+    assert (done["imported"], done["already_there"]) == (0, 3), done
+    assert [row["subject"] for row in s.rows(account)] == ["0", "1", "2", "3"]
 
 
 def make_maildir(path):
