@@ -196,7 +196,7 @@ static bool add_key(void *arg, const struct message_row *row)
 static json_t *import_keys(struct admin *admin, json_t *request)
 {
 	json_t *keys, *answer;
-	struct message_scan scan = { .want = MESSAGE_WANT_SUMMARY, .each = add_key };
+	struct message_scan scan = { .want = MESSAGE_WANT_UIDL, .each = add_key };
 	struct admin_place at;
 	uint64_t from = 0;
 	enum err err;

@@ -8,6 +8,7 @@ enum {
 	/* Above enum message_flag in the same byte. */
 	HAS_KEYWORDS = 1 << 5,
 	HAS_THREAD = 1 << 6,
+	HAS_NO_UIDL = 1 << 7,
 	USAGE_DROPPED = 1 << 0,
 };
 
@@ -297,7 +298,7 @@ void keys_put_message(struct out *o, const struct message *m)
 	out_u8(o, VALUE_VERSION);
 	out_u8(o,
 		(uint8_t)((m->flags & MESSAGE_FLAGS) | (m->keywords ? HAS_KEYWORDS : 0) |
-			(thread ? HAS_THREAD : 0)));
+			(thread ? HAS_THREAD : 0) | (m->no_uidl ? HAS_NO_UIDL : 0)));
 	out_u64(o, m->blob);
 	out_varint(o, m->created - m->blob);
 	out_varint(o, m->changed - m->created);
@@ -395,6 +396,7 @@ bool keys_get_message(slice in, struct message *m)
 	m->saved = (int64_t)((uint64_t)m->received + (uint64_t)quick_signed(&q));
 	m->thread = bits & HAS_THREAD ? quick_u64(&q) : m->blob;
 	m->keywords = bits & HAS_KEYWORDS ? quick_varint(&q) : 0;
+	m->no_uidl = bits & HAS_NO_UIDL;
 	return version && !q.bad && q.at == q.end;
 }
 

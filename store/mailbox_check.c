@@ -100,6 +100,7 @@ static bool check_message(struct checking *c, slice key, slice value, void *arg)
 	struct box_check *b = arg;
 	struct keys_place place;
 	struct message m;
+	struct keys_body body;
 	struct keys_buf other;
 
 	if (!keys_parse_message(key, &place) || !keys_get_message(value, &m)) {
@@ -125,6 +126,8 @@ static bool check_message(struct checking *c, slice key, slice value, void *arg)
 	keys_add_u8(&other, 0);
 	if (!check_there(c, &other, &value))
 		check_bad(c, key, "nothing is known of its body");
+	else if (m.no_uidl && keys_get_body(value, &body) && body.uidl.len)
+		check_bad(c, key, "a unique id came with it");
 	return true;
 }
 

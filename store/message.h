@@ -41,6 +41,7 @@ struct message {
 	uint64_t size;     /* splice and body */
 	modseq created, changed;
 	wall_ms received, saved; /* internal date; when it came into this mailbox */
+	bool no_uidl;            /* none came with it; false: MESSAGE_WANT_UIDL says */
 };
 
 /* --- Delivery: in the same record as the body, store_message.deliver --- */
@@ -134,7 +135,10 @@ struct message_row {
 	/* With MESSAGE_WANT_SUMMARY; empty when it was too long. */
 	slice summary, splice, uidl;
 };
-enum { MESSAGE_WANT_SUMMARY = 1 << 0 };
+enum {
+	MESSAGE_WANT_SUMMARY = 1 << 0,
+	MESSAGE_WANT_UIDL = 1 << 1, /* that alone: without a look at what is kept of most bodies */
+};
 struct message_found {
 	struct runs *uids; /* initialised */
 	bool known;        /* uids are complete */

@@ -154,6 +154,7 @@ enum err body_add(struct changing *ch, const struct delivery *d, const struct de
 	}
 	m->thread = body.thread;
 	m->size = d->size + body.splice.len;
+	m->no_uidl = !body.uidl.len;
 	return err;
 }
 

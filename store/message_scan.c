@@ -226,6 +226,11 @@ static void hold(struct scanning *sc)
 		tell(sc, &sc->row);
 }
 
+static bool wants_body(const struct message_scan *scan, const struct message *m)
+{
+	return scan->want & MESSAGE_WANT_SUMMARY || (scan->want & MESSAGE_WANT_UIDL && !m->no_uidl);
+}
+
 /* The row at the cursor. */
 static enum err take_row(struct scanning *sc)
 {
@@ -240,8 +245,10 @@ static enum err take_row(struct scanning *sc)
 		return OK;
 	if (sc->also && !runs_has(sc->also, m->uid))
 		return OK;
-	if (scan->want & MESSAGE_WANT_SUMMARY)
+	if (wants_body(scan, m))
 		err = read_body(sc);
+	else
+		sc->row.summary = sc->row.splice = sc->row.uidl = (slice){ 0 };
 	if (err)
 		return err;
 	if (scan->ahead)

@@ -51,10 +51,12 @@ static bool wants_body(const struct pop3_item *item)
 	return item->kind == POP3_RETR || item->kind == POP3_TOP;
 }
 
-/* Splices and ids are kept with the summary. */
-static bool wants_summary(const struct pop3_item *item)
+/* Splices are kept with the summary, and ids that came with a message. */
+static unsigned wants(const struct pop3_item *item)
 {
-	return wants_body(item) || item->kind == POP3_UIDL;
+	if (wants_body(item))
+		return MESSAGE_WANT_SUMMARY;
+	return item->kind == POP3_UIDL ? MESSAGE_WANT_UIDL : 0;
 }
 
 /* Also of what a command before may mark as deleted: that is looked at when its turn comes. */
@@ -66,8 +68,8 @@ static enum err name_uids(struct pop3_work *k, struct runs *uids, unsigned *want
 
 		if (uid && !runs_add(uids, uid))
 			return ERR_NOMEM;
-		if (uid && wants_summary(item))
-			*want = MESSAGE_WANT_SUMMARY;
+		if (uid)
+			*want |= wants(item);
 	}
 	return OK;
 }
@@ -113,7 +115,7 @@ static void find_rows(void *arg)
 	if (!k->rows_err)
 		k->rows_err = message_scan_here(store_of(k), &scan);
 	runs_done(&uids);
-	if (scan.want)
+	if (scan.want & MESSAGE_WANT_SUMMARY)
 		find_archived(k);
 }
 
@@ -209,7 +211,7 @@ static struct message_scan listing_scan(struct pop3_work *k)
 	return (struct message_scan){ .account = drop_of(k)->account,
 		.mailbox = MAILBOX_INBOX,
 		.uids = &drop_of(k)->snap->uids,
-		.want = k->items[k->at].kind == POP3_UIDL ? MESSAGE_WANT_SUMMARY : 0,
+		.want = wants(&k->items[k->at]),
 		.from = k->next_uid,
 		.each = list_row,
 		.arg = k };

@@ -354,12 +354,12 @@ Test(mailbox, fsck_counts_and_compares)
 	cr_expect_eq(report.result, CHECK_DAMAGED);
 	cr_expect_eq(report.bad_rows, 1u);
 	cr_expect_eq(report.bad_counters, 0u);
-	/* The message's row: version, flags, blob. */
+	/* The message's row: version, flags (and that no unique id came with it), blob. */
 	out_u8(&o, 1);
-	out_u8(&o, 0);
+	out_u8(&o, 128);
 	out_u64(&o, d.ref.id);
 	out_u8(&p, 1);
-	out_u8(&p, MESSAGE_SEEN);
+	out_u8(&p, 128 | MESSAGE_SEEN);
 	cr_assert_gt(overwrite(out_written(&o), out_written(&p)), 0u);
 	cr_assert_eq(check_store(&run, &report), OK);
 	cr_expect_eq(report.bad_counters, 1u);

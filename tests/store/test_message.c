@@ -701,3 +701,49 @@ Test(message, stored_bodies_are_delivered_together)
 	target.mailbox = 99;
 	cr_expect_eq(message_deliver_many(box.st, &many, &first, NULL), ERR_NOT_FOUND);
 }
+
+static unsigned asked, with_summary;
+static char ids[4][8];
+
+static bool keep_id(void *arg, const struct message_row *row)
+{
+	snprintf(ids[asked++ % array_len(ids)], sizeof(ids[0]), "%.*s", SLICE_ARG(row->uidl));
+	with_summary += row->summary.len != 0;
+	return true;
+}
+
+static void deliver_with_id(slice uidl)
+{
+	struct blob_writer b = { 0 };
+	struct deliver_target target = { .account = ALICE, .mailbox = MAILBOX_INBOX, .uidl = uidl };
+	struct deliver deliver = { .targets = &target, .target_count = 1, .summary = SLICE("s") };
+	struct store_message msg = { .body = &b, .deliver = &deliver, .at = 5 };
+	struct blob_ref ref;
+
+	blob_begin(&b, box.st);
+	cr_assert_eq(blob_write_wait(&b, SLICE("hello")), OK);
+	cr_assert_eq(store_message_append(box.st, &msg, &ref), OK);
+	store_release(box.st, &ref);
+}
+
+/* Only of a message that came with an id what is kept of its body is read. */
+Test(message, ids_are_read_without_summaries)
+{
+	struct message_scan query = { .account = ALICE,
+		.mailbox = MAILBOX_INBOX,
+		.want = MESSAGE_WANT_UIDL,
+		.each = keep_id };
+
+	deliver_with_id(SLICE(""));
+	deliver_with_id(SLICE("abc"));
+	deliver_with_id(SLICE(""));
+	/* The rows are written anew. */
+	cr_assert_eq(store_flags("1:3", MESSAGE_ADD, MESSAGE_SEEN, "", NULL), OK);
+	cr_assert_eq(store_sync_all(box.st, ALICE), OK);
+	cr_assert_eq(message_scan(box.st, &query), OK);
+	cr_expect_eq(asked, 3u);
+	cr_expect_eq(with_summary, 1u);
+	cr_expect_str_eq(ids[0], "");
+	cr_expect_str_eq(ids[1], "abc");
+	cr_expect_str_eq(ids[2], "");
+}
