@@ -68,6 +68,9 @@ enum err proc_read_file(const char *path, size_t max, struct out *o) must_use;
  * supplementary groups and no_new_privs; verified. Only root can. */
 enum err proc_drop(const char *user, const char *group, char why[PROC_WHY]) must_use;
 
+/* Whether proc_drop would find the two. ERR_NOT_FOUND. */
+enum err proc_user_known(const char *user, const char *group, char why[PROC_WHY]) must_use;
+
 /* Resident bytes of this process, for metrics; 0 when unknown. */
 uint64_t proc_rss_bytes(void);
 

@@ -278,39 +278,50 @@ static enum err refuse(char why[PROC_WHY], const char *what, const char *name)
 	return ERR_DENIED;
 }
 
-static enum err find_ids(const char *user, const char *group, uid_t *out_uid, gid_t *out_gid)
+struct ids {
+	uid_t user;
+	gid_t group;
+};
+
+static enum err find_ids(const char *user, const char *group, char why[PROC_WHY], struct ids *out)
 {
 	const struct passwd *pw = getpwnam(user);
 	const struct group *gr = group && *group ? getgrnam(group) : NULL;
 
-	if (!pw || (group && *group && !gr))
+	if (!pw || (group && *group && !gr)) {
+		snprintf(why, PROC_WHY, "user %s or group %s does not exist", user,
+			group && *group ? group : "(its own)");
 		return ERR_NOT_FOUND;
-	*out_uid = pw->pw_uid;
-	*out_gid = gr ? gr->gr_gid : pw->pw_gid;
+	}
+	*out = (struct ids){ .user = pw->pw_uid, .group = gr ? gr->gr_gid : pw->pw_gid };
 	return OK;
+}
+
+enum err proc_user_known(const char *user, const char *group, char why[PROC_WHY])
+{
+	struct ids ids;
+
+	return user && *user ? find_ids(user, group, why, &ids) : OK;
 }
 
 enum err proc_drop(const char *user, const char *group, char why[PROC_WHY])
 {
-	uid_t uid;
-	gid_t gid;
+	struct ids to;
 
 	errno = 0;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return refuse(why, "cannot set", "no_new_privs");
 	if (!user || !*user)
 		return OK;
-	if (find_ids(user, group, &uid, &gid)) {
-		snprintf(why, PROC_WHY, "user %s or group %s does not exist", user,
-			group && *group ? group : "(its own)");
+	if (find_ids(user, group, why, &to))
 		return ERR_NOT_FOUND;
-	}
-	if (geteuid() != 0 && geteuid() == uid)
+	if (geteuid() != 0 && geteuid() == to.user)
 		return OK;
-	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+	if (setgroups(0, NULL) < 0 || setresgid(to.group, to.group, to.group) < 0 ||
+		setresuid(to.user, to.user, to.user) < 0)
 		return refuse(why, "cannot become user", user);
 	/* Believe it only when the way back is closed. */
-	if (uid != 0 && (setuid(0) == 0 || seteuid(0) == 0))
+	if (to.user != 0 && (setuid(0) == 0 || seteuid(0) == 0))
 		return refuse(why, "could still leave user", user);
 	return OK;
 }

@@ -13,6 +13,7 @@
 
 #include "core/base/text.h"
 #include "core/log.h"
+#include "core/proc.h"
 
 const char *const service_words[] = { "smtp", "submission", "submissions", "lmtp", "pop3", "pop3s",
 	"imap", "imaps", "http", "https", NULL };
@@ -163,6 +164,15 @@ static void check_data(struct conf_check *check, const struct service_options *o
 			parent);
 }
 
+/* Whoever asks: a start as root would end there. */
+static void check_user(struct conf_check *check, const struct service_options *o)
+{
+	char why[PROC_WHY];
+
+	if (proc_user_known(o->user.ptr, o->group.ptr, why))
+		conf_complain(check, "user", "%s", why);
+}
+
 static void check_service(struct conf_check *check, const void *options)
 {
 	const struct service_options *o = options;
@@ -172,6 +182,7 @@ static void check_service(struct conf_check *check, const void *options)
 			o->hostname.ptr);
 	check_doors(check, &o->listen);
 	check_data(check, o);
+	check_user(check, o);
 }
 
 const struct conf_table service_options_table = { CONF_TABLE(service_rows, struct service_options),

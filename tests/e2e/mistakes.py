@@ -79,7 +79,7 @@ def what_a_start_would_refuse_a_check_tells():
                 ("listen", [smtp, local, {**smtp, "service": "submission"}], "two services at 127.0.0.1:2525"),
                 ("listen", [smtp, smtp], "two services at 127.0.0.1:2525"), ("listen", [local, local], "two services at "),
                 ("listen", [{"service": "smtp"}, {"port": 25, "service": "submission"}], "two services at 0.0.0.0:25"),
-                ("store", {"segment": "1500K"}, "a multiple of 1M"),
+                ("store", {"segment": "1500K"}, "a multiple of 1M"), ("user", "no-such-user", "user no-such-user"),
                 ("relay", {"ehlo": "a b"}, "a domain name, or an [address]"),
                 ("relay", {"routes": [{**route("x.test"), "ehlo": "a b"}]}, "a domain name, or an [address]"),
                 ("relay", {"routes": [route("x.test"), route("X.test")]}, "two rows for it"),
@@ -92,8 +92,13 @@ def what_a_start_would_refuse_a_check_tells():
             assert re.fullmatch(rf"{re.escape(server.config_path)}:\d+: `{name}[^`]*`: .*\n", done.stderr), done
         server = Ringpost(place, {"relay": {"ehlo": "[192.0.2.1]", "routes": [route("x.test"), route("*")]}})
         server.config["listen"] = [smtp, local, {**smtp, "port": 0}, {**smtp, "port": 0}, {**smtp, "address": "127.0.0.2"}]
+        server.config["user"] = "nobody"
         server.write_config()
         assert ringpost("check", "--config", server.config_path).returncode == 0
+        server.config["group"] = "no-such-group"
+        server.write_config()
+        done = ringpost("check", "--config", server.config_path)
+        assert done.returncode == 1 and "no-such-group does not exist" in done.stderr, done
 
 
 @suite.test
