@@ -152,6 +152,7 @@ enum err message_expunge(struct store *st, const struct message_expunge *args,
 		.account = args->account,
 		.mailbox = args->mailbox,
 		.mode = args->any,
+		.flags = MESSAGE_EXPUNGE_MAX,
 		.all = !args->uids };
 	struct out runs = out_heap(args->uids ? MESSAGE_CHANGE_MAX * RUN_BYTES : 0);
 	uint32_t rest = args->uids ? put_some_runs(&runs, args->uids, out->next) : 0;

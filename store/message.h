@@ -31,6 +31,7 @@ enum {
 	MESSAGE_TARGETS_MAX = 1000,
 	MESSAGE_CHANGE_MAX =
 		4096, /* messages one change should name, so that others get their turn */
+	MESSAGE_EXPUNGE_MAX = 1024 /* a record removes: each takes some ten rows along */
 };
 
 struct message {
@@ -104,8 +105,9 @@ struct message_expunge {
 	const struct runs *uids; /* NULL: all */
 	bool any;                /* false: only those with MESSAGE_DELETED */
 };
-/* `gone` (initialised) gets the uids that went. More than MESSAGE_CHANGE_MAX of them, or runs to look in, are
- * left for another call, with the same struct: no record grows with the set, and none is long at work. */
+/* `gone` (initialised) gets the uids that went. More than MESSAGE_EXPUNGE_MAX of them, or more than
+ * MESSAGE_CHANGE_MAX runs to look in, are left for another call, with the same struct: no record grows
+ * with the set, and none is long at work. */
 struct message_gone {
 	struct runs *gone;
 	modseq pos;

@@ -251,7 +251,7 @@ static enum err expunge_rows(struct changing *ch, const struct mailbox_change *c
 		.all = c->all,
 		.runs = { .in = c->runs },
 		.marked = !c->mode };
-	unsigned left = MESSAGE_CHANGE_MAX;
+	unsigned left = c->flags ? c->flags : MESSAGE_CHANGE_MAX;
 	enum err err = OK;
 
 	while (!err && left && (c->mode ? box->row.messages : box->row.deleted)) {
@@ -263,8 +263,8 @@ static enum err expunge_rows(struct changing *ch, const struct mailbox_change *c
 			err = message_row_delete(ch, box->id, &p.rows[i].m);
 			if (!err)
 				err = log_uid(lg, p.rows[i].m.uid);
-			left--;
 		}
+		left -= MIN(left, (unsigned)p.len);
 	}
 	*out_more = !left && !p.ended && (c->mode ? box->row.messages : box->row.deleted);
 	return err;

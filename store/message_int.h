@@ -53,7 +53,8 @@ enum mailbox_change_kind {
 	CHANGE_SUBSCRIBE, /* name, mode: on, to: how many */
 	CHANGE_STORE,   /* mailbox, runs, mode, flags, other: keywords, since if conditional; to: 1:
 			     what changes no message makes no keyword; records of before have 0 */
-	CHANGE_EXPUNGE, /* mailbox, runs or all, mode: any */
+	CHANGE_EXPUNGE, /* mailbox, runs or all, mode: any, flags: how many at most; records of
+			   before have 0 */
 	CHANGE_COPY,    /* mailbox, to, runs, mode: move, flags: at most so many (0: all), wide */
 	CHANGE_DELIVER, /* mailbox, runs: deliveries, each a field */
 	CHANGE_PURGE,   /* mailbox, flags: how many rows */
