@@ -140,6 +140,24 @@ enum err mailbox_account_renew(struct store *st, uint64_t account)
 
 /* --- Names --- */
 
+/* Whoever looks a name up from now on waits for this change, if it is not committed by then: so nobody
+ * who makes one has to. */
+static enum err change_names(struct store *st, const struct mailbox_change *c, uint32_t *out_id,
+	modseq *out_pos)
+{
+	_Atomic journal_pos *at = &st->names_at[c->account % STORE_NAMES_SLOTS];
+	modseq pos, known = atomic_load(at);
+	enum err err = run(st, c, out_id, &pos);
+
+	if (err)
+		return err;
+	while (known < pos && !atomic_compare_exchange_weak(at, &known, pos))
+		;
+	if (out_pos)
+		*out_pos = pos;
+	return OK;
+}
+
 enum err mailbox_create(struct store *st, const struct mailbox_create *args, uint32_t *out_id,
 	modseq *out_pos)
 {
@@ -154,7 +172,7 @@ enum err mailbox_create(struct store *st, const struct mailbox_create *args, uin
 
 	if (!mailbox_name_ok(c.name))
 		return ERR_INVALID;
-	enum err err = run(st, &c, &id, out_pos);
+	enum err err = change_names(st, &c, &id, out_pos);
 	if (!err && out_id)
 		*out_id = id;
 	return err;
@@ -168,7 +186,7 @@ enum err mailbox_delete(struct store *st, uint64_t account, slice name, modseq *
 		.at = mailbox_clock(),
 		.name = mailbox_name(name, buf) };
 
-	return mailbox_name_ok(c.name) ? run(st, &c, NULL, out_pos) : ERR_NOT_FOUND;
+	return mailbox_name_ok(c.name) ? change_names(st, &c, NULL, out_pos) : ERR_NOT_FOUND;
 }
 
 /* The messages of INBOX, a record for some thousands: what a crash leaves behind is still there. */
@@ -219,7 +237,7 @@ enum err mailbox_rename(struct store *st, const struct mailbox_rename *args, mod
 		return ERR_NOT_FOUND;
 	if (!mailbox_name_ok(c.other))
 		return ERR_INVALID;
-	enum err err = run(st, &c, &id, out_pos);
+	enum err err = change_names(st, &c, &id, out_pos);
 	if (!err && slice_eq(c.name, SLICE("INBOX")))
 		err = empty_inbox(st, args->account, id, out_pos);
 	return err;
@@ -235,7 +253,7 @@ enum err mailbox_subscribe(struct store *st, uint64_t account, slice name, bool 
 		.to = (uint32_t)st->opt.mailboxes_max,
 		.name = mailbox_name(name, buf) };
 
-	return mailbox_name_ok(c.name) ? run(st, &c, NULL, NULL) : ERR_INVALID;
+	return mailbox_name_ok(c.name) ? change_names(st, &c, NULL, NULL) : ERR_INVALID;
 }
 
 /* --- Purge --- */

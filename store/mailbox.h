@@ -98,7 +98,8 @@ enum err store_sync_everything(struct store *st) must_use;
 /* True: store_sync would not wait; for tests. Any thread. */
 bool store_synced(const struct store *st, uint64_t account, modseq pos);
 
-/* --- Reading --- */
+/* --- Reading. Names are seen as they were last answered to be: it waits for the commit of the last change
+ * of the account's names --- */
 /* `name` is UTF-8; "INBOX" in any case. Strings in the arena. */
 enum err mailbox_find(struct store *st, uint64_t account, slice name, struct arena *a,
 	struct mailbox *out) must_use;

@@ -254,6 +254,14 @@ static enum err one_txn(struct index_txn *txn, void *arg)
 	return read_mailbox(txn, r, &r->out->mailbox);
 }
 
+/* Names that somebody was told of. */
+static enum err see_names(struct store *st, uint64_t account)
+{
+	modseq pos = atomic_load(&st->names_at[account % STORE_NAMES_SLOTS]);
+
+	return pos ? store_sync(st, account, pos) : OK;
+}
+
 enum err mailbox_find(struct store *st, uint64_t account, slice name, struct arena *a,
 	struct mailbox *out)
 {
@@ -265,7 +273,9 @@ enum err mailbox_find(struct store *st, uint64_t account, slice name, struct are
 
 	if (!mailbox_name_ok(r.name))
 		return ERR_NOT_FOUND;
-	enum err err = index_read(st->index, mailbox_home(st, account), one_txn, &r);
+	enum err err = see_names(st, account);
+	if (!err)
+		err = index_read(st->index, mailbox_home(st, account), one_txn, &r);
 	if (!err)
 		*out = opened.mailbox;
 	return err;
@@ -446,7 +456,9 @@ enum err mailbox_list(struct store *st, const struct mailbox_query *query, struc
 	if (query->after.len > MAILBOX_NAME_MAX || query->under.len > MAILBOX_NAME_MAX)
 		return ERR_INVALID;
 	l.page.rows = arena_array(a, struct mailbox, l.limit);
-	enum err err = index_read(st->index, mailbox_home(st, query->account), list_txn, &l);
+	enum err err = see_names(st, query->account);
+	if (!err)
+		err = index_read(st->index, mailbox_home(st, query->account), list_txn, &l);
 	if (!err)
 		*out = l.page;
 	return err;

@@ -22,7 +22,7 @@ struct mover;
 struct rooms;
 struct watches;
 
-enum { STORE_PATH = 1024, STORE_LAG_MAX = 64 * 1024 * 1024 };
+enum { STORE_PATH = 1024, STORE_LAG_MAX = 64 * 1024 * 1024, STORE_NAMES_SLOTS = 64 };
 
 struct store {
 	struct store_options opt;
@@ -47,6 +47,8 @@ struct store {
 	_Atomic int64_t last_snapshot;
 	atomic_bool snapshotting;
 	_Atomic uint64_t history; /* bytes since then */
+	/* By account: the last change of names of mailboxes that somebody was told of. */
+	_Atomic journal_pos names_at[STORE_NAMES_SLOTS];
 	_Atomic uint64_t damaged; /* bodies found damaged when they were to be moved */
 	unsigned unreadable;      /* tries in vain to read one of them; the mover's */
 };

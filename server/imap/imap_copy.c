@@ -24,11 +24,6 @@ enum err imap_find_destination(struct imap_session *s, slice name, uint32_t *out
 	struct mailbox m = { .id = MAILBOX_INBOX };
 	enum err err = imap_name_is_inbox(name) ? OK : find(s, name, &m);
 
-	if (err == ERR_NOT_FOUND) { /* made just now, perhaps: that can be read in a moment */
-		err = store_sync_all(imap_store_of(s), s->account);
-		if (!err)
-			err = find(s, name, &m);
-	}
 	*out = m.id;
 	return err;
 }

@@ -5,11 +5,8 @@
 #include "proto/imap/mutf7.h"
 #include "store/mailbox.h"
 
-/* Names are looked up by what can be read: old ones must not be found any more. */
 static enum verdict end(struct imap_session *s, enum err err, modseq pos)
 {
-	if (!err && pos)
-		err = store_sync(imap_store_of(s), s->account, pos);
 	if (err)
 		return imap_no_err(s, err);
 	imap_wrote(s, pos);
@@ -65,12 +62,7 @@ enum verdict imap_do_rename(struct imap_session *s, const union imap_args *args)
 
 static enum verdict subscribe(struct imap_session *s, slice name, bool on)
 {
-	struct store *st = imap_store_of(s);
-	enum err err = mailbox_subscribe(st, s->account, name, on);
-
-	if (!err)
-		err = store_sync_all(st, s->account);
-	return end(s, err, 0);
+	return end(s, mailbox_subscribe(imap_store_of(s), s->account, name, on), 0);
 }
 
 enum verdict imap_do_subscribe(struct imap_session *s, const union imap_args *args)

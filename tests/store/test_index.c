@@ -97,6 +97,71 @@ static _Atomic unsigned finished;
 
 enum { APPENDERS = 12, EACH = 25 };
 
+/* --- Names --- */
+
+static bool is_listed(slice name, bool *subscribed)
+{
+	struct mailbox_query query = { .account = 1, .under = name };
+	struct mailbox_page page;
+	struct arena a = { 0 };
+	bool is;
+
+	check(mailbox_list(box.st, &query, &a, &page) == OK);
+	is = page.len == 1 && slice_eq(page.rows[0].name, name) && page.rows[0].id;
+	*subscribed = page.len == 1 && page.rows[0].subscribed;
+	arena_done(&a);
+	return is;
+}
+
+static enum err find(slice name)
+{
+	struct arena a = { 0 };
+	struct mailbox m;
+	enum err err = mailbox_find(box.st, 1, name, &a, &m);
+
+	arena_done(&a);
+	return err;
+}
+
+/* Who changes a name waits for no commit: who looks does. */
+static void change_names(struct worker *w)
+{
+	struct mailbox_create new = { .account = 1, .name = SLICE("new") };
+	struct mailbox_rename rename = { .account = 1, .from = SLICE("new"), .to = SLICE("old") };
+	struct mailbox_rename back = { .account = 1, .from = SLICE("old"), .to = SLICE("new") };
+	struct store_stats before, after;
+	bool subscribed;
+	modseq pos;
+
+	box_open(&box, &keep_nothing, NULL);
+	init_accounts();
+	sync_accounts();
+	store_stats(box.st, &before);
+	check(mailbox_create(box.st, &new, NULL, NULL) == OK);
+	for (unsigned i = 0; i < 30; i++) {
+		check(mailbox_subscribe(box.st, 1, new.name, i % 2 == 0) == OK);
+		check(mailbox_rename(box.st, i % 2 ? &back : &rename, NULL) == OK);
+	}
+	store_stats(box.st, &after);
+	check(after.index_commits - before.index_commits < 10); /* gather_ms is long */
+	check(find(new.name) == OK);
+	check(mailbox_subscribe(box.st, 1, new.name, true) == OK);
+	check(is_listed(new.name, &subscribed) && subscribed);
+	check(mailbox_rename(box.st, &rename, NULL) == OK);
+	check(find(new.name) == ERR_NOT_FOUND && find(rename.to) == OK);
+	check(mailbox_delete(box.st, 1, rename.to, &pos) == OK);
+	check(!is_listed(rename.to, &subscribed) && store_synced(box.st, 1, pos));
+	box_close(&box);
+}
+
+Test(index, names_are_seen_by_who_looks)
+{
+	box_make(&box);
+	box.options.gather_ms = 1000;
+	run_on_workers(1, change_names);
+	box_remove(&box);
+}
+
 static void append_many(void *arg)
 {
 	uint64_t account = 1 + (uintptr_t)arg % ACCOUNTS;
@@ -403,11 +468,11 @@ Test(index, watches_are_told_of_commits)
 enum { CROWD = 700 };
 
 static struct watching crowd[CROWD];
+static struct deliver_target targets[CROWD]; /* more than a fiber's stack has room for */
 
 /* More mailboxes in one commit than a notice lists, and enough watches to make the table grow. */
 static void watch_a_crowd(struct worker *w)
 {
-	struct deliver_target targets[CROWD];
 	struct deliver deliver = { .targets = targets, .target_count = CROWD };
 	struct store_message msg = { .deliver = &deliver, .head = SLICE("a: b\r\n\r\n") };
 	struct blob_ref ref;
