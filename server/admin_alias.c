@@ -35,6 +35,11 @@ static json_t *alias_add(struct admin *admin, json_t *request)
 		return answer;
 	if (!admin_addresses(admin, admin_text(request, "targets"), &alias.targets))
 		return admin_error("targets are addresses, with commas between");
+	if (alias.targets.len > ALIAS_TARGETS_MAX)
+		return admin_error(
+			"an alias has room for %d bytes of targets; it may lead to other "
+			"aliases, each with some of them",
+			ALIAS_TARGETS_MAX);
 	return admin_result(alias_put(admin->store, &alias, replace ? ROW_PUT : ROW_CREATE),
 		"alias", admin_text(request, "name"));
 }

@@ -173,6 +173,9 @@ def postmaster_and_the_rest(s):
     s.server.cli("alias", "add", "@own.test", BOB)
     anyone, _ = s.send(["who.knows@own.test"])
     assert s.uids(BOB, anyone)
+    many = ",".join(f"a-member-of-many-{n}@far.test" for n in range(100))
+    told = s.server.cli("alias", "add", "many@own.test", many, check=False)
+    assert told.returncode == 1 and "room for 1900 bytes" in told.stderr and "aliases" in told.stderr, told
     rows = s.server.cli_json("alias", "list", "own.test")
     assert {"alias": "@own.test", "targets": [BOB]} in rows, rows
     s.server.cli("alias", "remove", "@own.test")
