@@ -196,16 +196,6 @@ static bool take_wall(slice *in, wall_ms *out)
 	return true;
 }
 
-static bool take_varint32(slice *in, uint32_t *out)
-{
-	uint64_t n;
-
-	if (!take_varint(in, &n) || n > UINT32_MAX)
-		return false;
-	*out = (uint32_t)n;
-	return true;
-}
-
 static bool is_entry(const struct schedule_entry *e)
 {
 	return e->state <= SCHEDULE_HELD && e->lane <= SCHEDULE_LANE_MAX &&

@@ -166,32 +166,6 @@ static bool take_version(slice *in)
 	return take_u8(in, &version) && version == VALUE_VERSION;
 }
 
-static bool take_varint32(slice *in, uint32_t *out)
-{
-	uint64_t n;
-
-	if (!take_varint(in, &n) || n > UINT32_MAX)
-		return false;
-	*out = (uint32_t)n;
-	return true;
-}
-
-/* Small numbers of either sign are short. */
-static void put_signed(struct out *o, int64_t n)
-{
-	out_varint(o, (uint64_t)n << 1 ^ (uint64_t)(n >> 63));
-}
-
-static bool take_signed(slice *in, int64_t *out)
-{
-	uint64_t n;
-
-	if (!take_varint(in, &n))
-		return false;
-	*out = (int64_t)(n >> 1 ^ (0 - (n & 1)));
-	return true;
-}
-
 /* --- Account and mailbox --- */
 
 void keys_put_usage(struct out *o, const struct keys_usage *row)
@@ -248,7 +222,7 @@ void keys_put_mailbox(struct out *o, const struct keys_mailbox_row *row)
 	out_varint(o, row->bytes);
 	out_varint(o, row->highest);
 	out_varint(o, row->horizon);
-	put_signed(o, row->created);
+	out_signed(o, row->created);
 	out_field(o, keys_text_slice(&row->name));
 }
 
@@ -303,8 +277,8 @@ void keys_put_message(struct out *o, const struct message *m)
 	out_varint(o, m->created - m->blob);
 	out_varint(o, m->changed - m->created);
 	out_varint(o, m->size);
-	put_signed(o, m->received);
-	put_signed(o, (int64_t)((uint64_t)m->saved - (uint64_t)m->received));
+	out_signed(o, m->received);
+	out_signed(o, (int64_t)((uint64_t)m->saved - (uint64_t)m->received));
 	if (thread)
 		out_u64(o, m->thread);
 	if (m->keywords)

@@ -12,31 +12,6 @@ enum { RECORD_VERSION = 1, KEYWORD_BYTES_MAX = KEYS_ROW_BYTES - 16 };
 
 enum change_bits { CONDITIONAL = 1 << 0, ALL = 1 << 1, WIDE = 1 << 2 };
 
-static void put_wall(struct out *o, wall_ms at)
-{
-	out_varint(o, (uint64_t)at << 1 ^ (uint64_t)(at >> 63));
-}
-
-static bool take_wall(slice *in, wall_ms *out)
-{
-	uint64_t n;
-
-	if (!take_varint(in, &n))
-		return false;
-	*out = (wall_ms)(n >> 1 ^ (0 - (n & 1)));
-	return true;
-}
-
-static bool take_varint32(slice *in, uint32_t *out)
-{
-	uint64_t n;
-
-	if (!take_varint(in, &n) || n > UINT32_MAX)
-		return false;
-	*out = (uint32_t)n;
-	return true;
-}
-
 static bool take_version(slice *in)
 {
 	uint8_t version;
@@ -84,7 +59,7 @@ static void put_target(struct out *o, const struct deliver_target *t)
 	out_u64(o, t->account);
 	out_varint(o, t->mailbox);
 	out_varint(o, t->flags);
-	put_wall(o, t->received);
+	out_signed(o, t->received);
 	out_field(o, t->keywords);
 	out_field(o, t->splice);
 	out_field(o, t->uidl);
@@ -98,7 +73,7 @@ void message_put_delivery(struct out *o, const struct deliver *d, const struct d
 	out_varint(o, d->blob);
 	out_varint(o, body->low);
 	out_varint(o, body->size);
-	put_wall(o, body->at);
+	out_signed(o, body->at);
 	out_u8(o, (uint8_t)keys);
 	for (size_t i = 0; i < keys; i++)
 		out_u64(o, d->thread_keys[i]);
@@ -121,7 +96,7 @@ uint16_t message_delivery_shards(const struct deliver *d, unsigned count)
 bool message_next_target(slice *targets, struct deliver_target *out)
 {
 	return take_u64(targets, &out->account) && take_varint32(targets, &out->mailbox) &&
-		take_varint32(targets, &out->flags) && take_wall(targets, &out->received) &&
+		take_varint32(targets, &out->flags) && take_signed(targets, &out->received) &&
 		take_field(targets, &out->keywords) && take_field(targets, &out->splice) &&
 		take_field(targets, &out->uidl) && target_ok(out);
 }
@@ -132,7 +107,7 @@ bool message_get_delivery(slice in, struct delivery *out)
 	uint8_t keys;
 
 	if (!take_version(&in) || !take_varint(&in, &out->blob) || !take_varint(&in, &out->low) ||
-		!take_varint(&in, &out->size) || !take_wall(&in, &out->at) ||
+		!take_varint(&in, &out->size) || !take_signed(&in, &out->at) ||
 		!take_u8(&in, &keys) || keys > MESSAGE_THREAD_KEYS_MAX)
 		return false;
 	out->key_count = keys;
@@ -164,7 +139,7 @@ void mailbox_put_change(struct out *o, const struct mailbox_change *change)
 	out_varint(o, change->to);
 	out_varint(o, change->flags);
 	out_varint(o, change->since);
-	put_wall(o, change->at);
+	out_signed(o, change->at);
 	out_field(o, change->name);
 	out_field(o, change->other);
 	out_slice(o, change->runs);
@@ -197,7 +172,7 @@ bool mailbox_get_change(slice in, struct mailbox_change *out)
 		!take_u8(&in, &out->mode) || !take_u64(&in, &out->account) ||
 		!take_varint32(&in, &out->mailbox) || !take_varint32(&in, &out->to) ||
 		!take_varint32(&in, &out->flags) || !take_varint(&in, &out->since) ||
-		!take_wall(&in, &out->at) || !take_field(&in, &out->name) ||
+		!take_signed(&in, &out->at) || !take_field(&in, &out->name) ||
 		!take_field(&in, &out->other))
 		return false;
 	out->conditional = bits & CONDITIONAL;

@@ -177,6 +177,11 @@ void out_varint(struct out *o, uint64_t n)
 	out_u8(o, (uint8_t)n);
 }
 
+void out_signed(struct out *o, int64_t n)
+{
+	out_varint(o, (uint64_t)n << 1 ^ (uint64_t)(n >> 63));
+}
+
 void out_field(struct out *o, slice s)
 {
 	out_varint(o, s.len);
@@ -248,6 +253,28 @@ bool take_varint(slice *in, uint64_t *out)
 		}
 	}
 	return false;
+}
+
+bool take_varint32(slice *in, uint32_t *out)
+{
+	slice rest = *in;
+	uint64_t n;
+
+	if (!take_varint(&rest, &n) || n > UINT32_MAX)
+		return false;
+	*in = rest;
+	*out = (uint32_t)n;
+	return true;
+}
+
+bool take_signed(slice *in, int64_t *out)
+{
+	uint64_t n;
+
+	if (!take_varint(in, &n))
+		return false;
+	*out = (int64_t)(n >> 1 ^ (0 - (n & 1)));
+	return true;
 }
 
 bool take_field(slice *in, slice *out)

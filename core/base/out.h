@@ -43,8 +43,9 @@ void out_u8(struct out *o, uint8_t n);
 void out_u16(struct out *o, uint16_t n);
 void out_u32(struct out *o, uint32_t n);
 void out_u64(struct out *o, uint64_t n);
-/* LEB128, and a varint length followed by the bytes. */
+/* LEB128; the same of either sign (zigzag: small ones are short); a varint length and the bytes. */
 void out_varint(struct out *o, uint64_t n);
+void out_signed(struct out *o, int64_t n);
 void out_field(struct out *o, slice s);
 
 static inline bool out_ok(const struct out *o)
@@ -65,6 +66,8 @@ bool take_u16(slice *in, uint16_t *out) must_use;
 bool take_u32(slice *in, uint32_t *out) must_use;
 bool take_u64(slice *in, uint64_t *out) must_use;
 bool take_varint(slice *in, uint64_t *out) must_use;
+bool take_varint32(slice *in, uint32_t *out) must_use;
+bool take_signed(slice *in, int64_t *out) must_use;
 bool take_field(slice *in, slice *out) must_use;
 
 #endif

@@ -71,6 +71,19 @@ ptrdiff_t slice_search(slice s, slice what)
 	return hit ? hit - s.ptr : -1;
 }
 
+size_t slice_crlf(slice s, size_t from)
+{
+	for (;;) {
+		ptrdiff_t at = slice_find(slice_skip(s, from), '\n');
+
+		if (at < 0)
+			return 0;
+		from += (size_t)at + 1;
+		if (from >= 2 && s.ptr[from - 2] == '\r')
+			return from;
+	}
+}
+
 bool slice_cut(slice *s, char byte, slice *head)
 {
 	ptrdiff_t at = slice_find(*s, byte);

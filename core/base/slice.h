@@ -59,6 +59,9 @@ ptrdiff_t slice_rfind(slice s, char byte);
 /* Index of the first such run of bytes, or -1. */
 ptrdiff_t slice_search(slice s, slice what);
 
+/* Index just behind the first CRLF that ends at or behind `from`, or 0. */
+size_t slice_crlf(slice s, size_t from);
+
 /* Cut what stands before `byte` off the front of *s into *head, and drop the byte itself.
  * Without the byte all of *s is the head. False when *s was empty. */
 bool slice_cut(slice *s, char byte, slice *head);

@@ -386,23 +386,9 @@ void imap_message_refuse(struct imap_reader *r)
 
 /* --- Lines --- */
 
-/* Index just behind the first CRLF at or behind `from`, or 0. */
-static size_t find_crlf(slice in, size_t from)
-{
-	for (;;) {
-		ptrdiff_t at = slice_find(slice_skip(in, from), '\n');
-
-		if (at < 0)
-			return 0;
-		from += (size_t)at + 1;
-		if (from >= 2 && in.ptr[from - 2] == '\r')
-			return from;
-	}
-}
-
 enum step imap_line_take(struct imap_reader *r, slice in, size_t max, size_t *used, slice *line)
 {
-	size_t end = find_crlf(in, r->seen);
+	size_t end = slice_crlf(in, r->seen);
 	/* A CR that may turn out to begin the end of the line must stay. */
 	size_t open = in.len && in.ptr[in.len - 1] == '\r';
 

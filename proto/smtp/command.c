@@ -4,25 +4,9 @@
 
 #include "core/base/text.h"
 
-/* Index just behind the first CRLF, or 0. */
-static size_t find_end(slice in)
-{
-	size_t from = 0;
-
-	for (;;) {
-		ptrdiff_t at = slice_find(slice_skip(in, from), '\n');
-
-		if (at < 0)
-			return 0;
-		from += (size_t)at + 1;
-		if (from >= 2 && in.ptr[from - 2] == '\r')
-			return from;
-	}
-}
-
 enum step smtp_line_cut(struct smtp_lines *lines, slice in, size_t max, size_t *used, slice *line)
 {
-	size_t end = find_end(in);
+	size_t end = slice_crlf(in, 0);
 	/* A CR that may turn out to begin the end of the line must stay. */
 	size_t open = in.len && in.ptr[in.len - 1] == '\r';
 

@@ -102,6 +102,7 @@ Test(out, binary_forms_come_back)
 		uint32_t word;
 		uint16_t half;
 		uint8_t byte;
+		int64_t any;
 		slice field;
 
 		out_u64(&o, n);
@@ -109,13 +110,15 @@ Test(out, binary_forms_come_back)
 		out_u16(&o, (uint16_t)n);
 		out_u8(&o, (uint8_t)n);
 		out_varint(&o, n);
+		out_signed(&o, (int64_t)n);
 		out_field(&o, SLICE("xyz"));
 		slice in = out_written(&o);
 
 		cr_assert(take_u64(&in, &wide) && take_u32(&in, &word) && take_u16(&in, &half));
-		cr_assert(take_u8(&in, &byte) && take_varint(&in, &var) && take_field(&in, &field));
+		cr_assert(take_u8(&in, &byte) && take_varint(&in, &var) && take_signed(&in, &any));
+		cr_assert(take_field(&in, &field));
 		cr_assert(wide == n && word == (uint32_t)n && half == (uint16_t)n);
-		cr_assert(byte == (uint8_t)n && var == n);
+		cr_assert(byte == (uint8_t)n && var == n && any == (int64_t)n);
 		cr_assert(slice_eq(field, SLICE("xyz")) && in.len == 0);
 	}
 }
@@ -124,10 +127,15 @@ Test(out, short_or_false_bytes_are_refused_and_left)
 {
 	slice in = SLICE("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02");
 	uint64_t n = 5;
+	uint32_t word;
 	slice field;
 
 	cr_assert_not(take_varint(&in, &n));
 	cr_assert(in.len == 10 && n == 5);
+	in = SLICE("\x80\x80\x80\x80\x10");
+	cr_assert_not(take_varint32(&in, &word));
+	cr_assert(take_varint(&in, &n) && n == (uint64_t)UINT32_MAX + 1);
+	n = 5;
 	in = SLICE("\x80");
 	cr_assert_not(take_varint(&in, &n));
 	in = SLICE("\x04"

@@ -48,6 +48,18 @@ Test(slice, finding)
 	cr_assert_eq(slice_search((slice){ 0 }, SLICE("b")), -1);
 }
 
+Test(slice, crlf_is_found_from_anywhere_before_its_end)
+{
+	slice s = SLICE("a\nb\r\nc\r\r\n\r");
+
+	cr_assert_eq(slice_crlf(s, 0), 5u);
+	cr_assert_eq(slice_crlf(s, 4), 5u, "the CR was seen before");
+	cr_assert_eq(slice_crlf(s, 5), 9u);
+	cr_assert_eq(slice_crlf(s, 9), 0u);
+	cr_assert_eq(slice_crlf(s, s.len), 0u);
+	cr_assert_eq(slice_crlf(SLICE("\n"), 0), 0u);
+}
+
 Test(slice, cut_gives_every_piece)
 {
 	slice s = SLICE("a,,b,"), head;
