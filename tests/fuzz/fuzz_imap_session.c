@@ -44,9 +44,17 @@ static void add_plain(struct out *o, slice replies)
 	}
 }
 
-static void play(const uint8_t *how, slice bytes, enum feed_cut cut, struct out *replies)
+static void look(void *replies, slice more)
 {
-	uint32_t seed = how[1];
+	check_idle();
+	add_plain(replies, more);
+}
+
+static void run(const uint8_t *how, slice bytes, enum feed_cut cut, struct out *replies)
+{
+	struct mailbox_house_play play = {
+		.cut = cut, .seed = how[1], .look = look, .arg = replies
+	};
 
 	house_open(how[0] & 4 ? SERVICE_IMAPS : SERVICE_IMAP,
 		"imap: { plain_login: true, line: 8K, literal: 4K, terms: 100, append: 64K }\n");
@@ -55,15 +63,7 @@ static void play(const uint8_t *how, slice bytes, enum feed_cut cut, struct out 
 			    "--x\r\n\r\npart\r\n--x--\r\n"));
 	house_connect("127.0.0.1");
 	house_send(slice_str(ways[how[0] & 3]));
-	while (bytes.len && !house_closed()) {
-		size_t piece = feed_segment(bytes, cut, &seed);
-
-		house_send(slice_sub(bytes, 0, piece));
-		bytes = slice_skip(bytes, piece);
-		check_idle();
-		add_plain(replies, house_replies());
-	}
-	add_plain(replies, house_replies());
+	mailbox_house_play(bytes, &play);
 	house_close();
 }
 
@@ -78,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		slice got;
 
 		replies[cut] = out_heap(64 << 20);
-		play(data, slice_of(data + 2, len - 2), (enum feed_cut)cut, &replies[cut]);
+		run(data, slice_of(data + 2, len - 2), (enum feed_cut)cut, &replies[cut]);
 		got = out_written(&replies[cut]);
 		must(got.len >= 2 && got.ptr[got.len - 1] == '\n' && got.ptr[got.len - 2] == '\r');
 	}

@@ -39,12 +39,20 @@ static void add_plain(struct out *o, slice replies)
 	}
 }
 
-static void play(const uint8_t *how, slice bytes, enum feed_cut cut, struct out *replies)
+static void look(void *replies, slice more)
+{
+	check_idle();
+	add_plain(replies, more);
+}
+
+static void run(const uint8_t *how, slice bytes, enum feed_cut cut, struct out *replies)
 {
 	static const char *const options[] = { "pop3: { plain_login: true, line: 300 }\n", "",
 		"pop3: { plain_login: true, errors: 3 }\n",
 		"pop3: { plain_login: true, login_delay: 1h }\n" };
-	uint32_t seed = how[1];
+	struct mailbox_house_play play = {
+		.cut = cut, .seed = how[1], .look = look, .arg = replies
+	};
 
 	house_open(how[0] & 4 ? SERVICE_POP3S : SERVICE_POP3, options[how[0] & 3]);
 	house_deliver(SLICE("Subject: one\r\n\r\n.\r\n..x\r\nbody\r\n"));
@@ -53,15 +61,7 @@ static void play(const uint8_t *how, slice bytes, enum feed_cut cut, struct out 
 	house_connect("127.0.0.1");
 	if (how[0] & 8)
 		house_send(SLICE("USER alice@own.test\r\nPASS secret\r\n"));
-	while (bytes.len && !house_closed()) {
-		size_t piece = feed_segment(bytes, cut, &seed);
-
-		house_send(slice_sub(bytes, 0, piece));
-		bytes = slice_skip(bytes, piece);
-		check_idle();
-		add_plain(replies, house_replies());
-	}
-	add_plain(replies, house_replies());
+	mailbox_house_play(bytes, &play);
 	house_close();
 }
 
@@ -88,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		slice got;
 
 		replies[cut] = out_heap(64 << 20);
-		play(data, bytes, (enum feed_cut)cut, &replies[cut]);
+		run(data, bytes, (enum feed_cut)cut, &replies[cut]);
 		got = out_written(&replies[cut]);
 		must(slice_starts(got, SLICE("+OK ")));
 		must(got.ptr[got.len - 1] == '\n' && got.ptr[got.len - 2] == '\r');

@@ -277,3 +277,13 @@ void peer_stop(struct peer *p)
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
+
+unsigned peer_rcpts(struct peer *p, const char *text)
+{
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < atomic_load(&p->count); i++)
+		for (unsigned k = 0; k < p->messages[i].rcpt_count; k++)
+			found += strstr(p->messages[i].rcpts[k], text) != NULL;
+	return found;
+}

@@ -42,5 +42,7 @@ struct peer {
 /* port 0: a free one. Stop it when the relay has stopped; its messages go with it. */
 struct peer *peer_start(uint16_t port);
 void peer_stop(struct peer *p);
+/* How many recipients, of messages it took, have the text in their RCPT line. */
+unsigned peer_rcpts(struct peer *p, const char *text);
 
 #endif

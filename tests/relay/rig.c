@@ -88,6 +88,16 @@ static void run_body(struct worker *w, struct post *post)
 	check(fiber_start(w, body_fiber, the_rig) == OK);
 }
 
+const char *rig_route(struct rig *rig, unsigned port, const char *more)
+{
+	snprintf(rig->route, sizeof(rig->route),
+		"relay:\n  retry: { first: 200ms, factor: 1, max: 1s, expire: 1h, warn: 0 }\n"
+		"  idle: 200ms\n%s"
+		"  routes:\n    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: %u, tls: none }\n",
+		more, port);
+	return rig->route;
+}
+
 static struct conf *parse(const char *yaml)
 {
 	static const struct conf_table *const tables[] = { &relay_conf, &tls_options_table };

@@ -36,10 +36,13 @@ struct rig {
 	void *arg;
 	struct conf *conf;
 	_Atomic unsigned opened, drained;
+	char route[2000];
 };
 
 void rig_make(struct rig *rig, unsigned workers);
 void rig_remove(struct rig *rig);
+/* YAML, in the rig: everything goes to a port of this host, and again soon; `more` are rows of relay. */
+const char *rig_route(struct rig *rig, unsigned port, const char *more);
 void rig_run(struct rig *rig, const char *yaml, void (*body)(struct rig *rig, struct worker *w));
 
 /* (fiber) One message; recipients are separated by spaces. The header ends by an empty line. */

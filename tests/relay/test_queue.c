@@ -18,12 +18,7 @@ static _Atomic bool open_now;
 
 static const char *route(const char *more)
 {
-	snprintf(yaml, sizeof(yaml),
-		"relay:\n  retry: { first: 200ms, factor: 1, max: 1s, expire: 1h, warn: 0 }\n"
-		"  idle: 200ms\n%s"
-		"  routes:\n    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: %u, tls: none }\n",
-		more, peer->port);
-	return yaml;
+	return rig_route(&the, peer->port, more);
 }
 
 static void begin(unsigned workers)

@@ -18,18 +18,12 @@ static const char eight[] = "From: a@s.test\r\nMIME-Version: 1.0\r\n"
 			    "e\r\n";
 
 static struct peer *peer;
-static char yaml[2000];
 static struct rig the;
 static char records[2][2000];
 
 static const char *route_with(const char *more)
 {
-	snprintf(yaml, sizeof(yaml),
-		"relay:\n  retry: { first: 200ms, factor: 1, max: 1s, expire: 1h, warn: 0 }\n"
-		"  idle: 200ms\n%s"
-		"  routes:\n    - { domain: \"*\", hosts: [ 127.0.0.1 ], port: %u, tls: none }\n",
-		more, peer->port);
-	return yaml;
+	return rig_route(&the, peer->port, more);
 }
 
 static const char *route(void)

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "core/base/runs.h"
 #include "core/post.h"
 #include "core/worker.h"
 #include "proto/mime/summary.h"
@@ -171,4 +172,36 @@ const struct account *account_find(struct store *st, slice local, slice domain, 
 		.quota_bytes = 1 << 20,
 		.quota_messages = 1000 };
 	return &found;
+}
+
+uint32_t mailbox_house_expunge(uint32_t first, uint32_t last, modseq *out_pos)
+{
+	struct runs uids = { 0 }, gone = { 0 };
+	struct message_expunge args = { .account = mailbox_house_account(),
+		.mailbox = MAILBOX_INBOX,
+		.uids = &uids,
+		.any = true };
+	struct message_gone result = { .gone = &gone };
+	uint32_t count;
+
+	must(runs_add_range(&uids, first, last));
+	must(message_expunge(house.door.store, &args, &result) == OK);
+	count = gone.count;
+	runs_done(&uids);
+	runs_done(&gone);
+	if (out_pos)
+		*out_pos = result.pos;
+	return count;
+}
+
+void mailbox_house_play(slice bytes, struct mailbox_house_play *play)
+{
+	while (bytes.len && !house_closed()) {
+		size_t piece = feed_segment(bytes, play->cut, &play->seed);
+
+		house_send(slice_sub(bytes, 0, piece));
+		bytes = slice_skip(bytes, piece);
+		play->look(play->arg, house_replies());
+	}
+	play->look(play->arg, house_replies());
 }

@@ -7,9 +7,23 @@
 #ifndef TESTS_SERVER_MAILBOX_HOUSE_H
 #define TESTS_SERVER_MAILBOX_HOUSE_H
 
+#include "store/mailbox.h"
 #include "tests/server/house.h"
+#include "tests/support/feed.h"
 
 /* Of the house that is open. */
 uint64_t mailbox_house_account(void);
+/* Another session removes these uids of INBOX, whatever their flags. How many went; *out_pos (may be
+ * NULL): when. */
+uint32_t mailbox_house_expunge(uint32_t first, uint32_t last, modseq *out_pos);
+
+/* Sends the bytes, cut so, until they or the session end. `look` gets what was answered to each piece. */
+struct mailbox_house_play {
+	enum feed_cut cut;
+	uint32_t seed;
+	void (*look)(void *arg, slice replies);
+	void *arg;
+};
+void mailbox_house_play(slice bytes, struct mailbox_house_play *play);
 
 #endif

@@ -126,18 +126,7 @@ static void say(const char *command, bool may_shrink)
 
 static void expunge(uint32_t first, uint32_t last)
 {
-	struct runs uids = { 0 }, gone = { 0 };
-	struct message_expunge args = { .account = mailbox_house_account(),
-		.mailbox = MAILBOX_INBOX,
-		.uids = &uids,
-		.any = true };
-	struct message_gone result = { .gone = &gone };
-	bool good = runs_add_range(&uids, first, last) &&
-		message_expunge(house.door.store, &args, &result) == OK;
-
-	cr_assert(good);
-	runs_done(&uids);
-	runs_done(&gone);
+	mailbox_house_expunge(first, last, NULL);
 }
 
 static void flag(uint32_t first, uint32_t last)

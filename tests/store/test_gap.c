@@ -191,6 +191,36 @@ static void on_done(void *arg, uint64_t id, uint32_t n)
 
 static const struct store_replay_ops follow = { on_message, on_park, on_done };
 
+static void open_again(void)
+{
+	memset(replayed, 0, sizeof(replayed));
+	others = 0;
+	box_open(&box, &follow, NULL);
+}
+
+static void expect_entry(const struct harm *h, unsigned i)
+{
+	struct schedule_entry e;
+
+	cr_expect(entry_of(&refs[i], &e), "%s: entry %u", h->why, i);
+}
+
+static void expect_body(const struct harm *h, unsigned i, bool there)
+{
+	cr_expect_eq(message_is(box.st, refs[i].id, i, SIZE), there, "%s: body %u", h->why, i);
+}
+
+/* As ever; a position is never given twice. */
+static void expect_going_on(uint32_t from_segment)
+{
+	struct blob_ref more;
+
+	cr_expect_eq(put_message(box.st, 77, SIZE, &more), OK);
+	cr_expect(message_is(box.st, more.id, 77, SIZE));
+	cr_expect(journal_segment_of(more.id) >= from_segment);
+	store_release(box.st, &more);
+}
+
 static void look_at_extras(const struct harm *h)
 {
 	struct schedule_entry e;
@@ -209,36 +239,28 @@ static void look_at_extras(const struct harm *h)
 /* `rows`: those of what is lost, too. */
 static void all_else_is_there(const struct harm *h, bool rows)
 {
-	struct schedule_entry e;
 	enum err err = OK;
 
-	memset(replayed, 0, sizeof(replayed));
-	others = 0;
-	box_open(&box, &follow, NULL);
+	open_again();
 	for (unsigned i = 0; i < COUNT; i++) {
 		bool gone = journal_segment_of(refs[i].id) == lost;
 
 		if (rows || !gone)
-			cr_expect(entry_of(&refs[i], &e), "%s: entry %u", h->why, i);
+			expect_entry(h, i);
 		if (!gone || h->whole)
-			cr_expect_eq(message_is(box.st, refs[i].id, i, SIZE), !gone, "%s: body %u",
-				h->why, i);
+			expect_body(h, i, !gone);
 	}
 	look_at_extras(h);
 	if (rows)
 		cr_expect(domain_find(box.st, SLICE("late.test"), &err), "%s", h->why);
-	/* It goes on as ever. */
-	struct blob_ref more;
-	cr_expect_eq(put_message(box.st, 77, SIZE, &more), OK);
-	cr_expect(message_is(box.st, more.id, 77, SIZE));
-	cr_expect(journal_segment_of(more.id) >= journal_segment_of(extras[BEHIND].id));
-	store_release(box.st, &more);
+	expect_going_on(journal_segment_of(extras[BEHIND].id));
 	box_close(&box);
 }
 
-static void is_refused(const struct harm *h)
+/* By a start, which says so, and by fsck. How many frames are bad. */
+static uint64_t expect_refused(const struct harm *h, const char *start_says, const char *fsck_says)
 {
-	char why[512] = "", want[64];
+	char why[512] = "";
 	struct store_open args = {
 		.options = &box.options, .ops = &keep_all, .why = why, .why_bytes = sizeof(why)
 	};
@@ -246,12 +268,23 @@ static void is_refused(const struct harm *h)
 
 	cr_expect_eq(store_open(&args, &box.st), ERR_CORRUPT, "%s", h->why);
 	box.st = NULL;
-	snprintf(want, sizeof(want), h->whole ? "segment %u is missing" : "damaged", lost);
-	cr_expect(strstr(why, want) && strstr(why, "fsck"), "%s: %s", h->why, why);
+	cr_expect(strstr(why, start_says) && strstr(why, "fsck"), "%s: %s", h->why, why);
 	cr_expect_eq(fsck(false, &report), CHECK_LOST, "%s", h->why);
-	snprintf(want, sizeof(want), "segment %u is %s", lost, h->whole ? "missing" : "damaged");
-	cr_expect(strstr(findings, want), "%s: %s", h->why, findings);
-	cr_expect_gt(report.bad_frames, 0u);
+	cr_expect(strstr(findings, fsck_says), "%s: %s", h->why, findings);
+	return report.bad_frames;
+}
+
+/* After a repair: what it told of is told once; rows of bodies that are gone go on being told of. */
+static void expect_repaired(void)
+{
+	struct check_report report;
+	enum check_result after = fsck(false, &report);
+
+	cr_expect_eq(report.bad_frames, 0u);
+	cr_expect_eq(after, report.missing_bodies + report.bad_bodies ? CHECK_LOST : CHECK_CLEAN);
+	/* And once more, from the copy that was made. */
+	cr_expect_neq(fsck(true, &report), CHECK_DAMAGED);
+	cr_expect_eq(report.held_entries, 0u, "no gap is left");
 }
 
 static void remove_index(void)
@@ -265,25 +298,21 @@ static void remove_index(void)
 
 static void lose_segment(const struct harm *h, bool index_too)
 {
+	const char *what = h->whole ? "missing" : "damaged";
 	struct check_report report;
 	char want[64];
 
 	make_store();
 	h->do_it();
-	is_refused(h);
+	snprintf(want, sizeof(want), "segment %u is %s", lost, what);
+	cr_expect_gt(expect_refused(h, h->whole ? want : what, want), 0u);
 	if (index_too)
 		remove_index();
 	cr_expect_eq(fsck(true, &report), CHECK_LOST, "%s", h->why);
 	snprintf(want, sizeof(want), "segment %u is", lost);
 	cr_expect(strstr(findings, want), "%s: %s", h->why, findings);
 	all_else_is_there(h, !index_too);
-	/* What it told of is told once; rows of bodies that are gone go on being told of. */
-	enum check_result after = fsck(false, &report);
-	cr_expect_eq(report.bad_frames, 0u);
-	cr_expect_eq(after, report.missing_bodies + report.bad_bodies ? CHECK_LOST : CHECK_CLEAN);
-	/* And once more, from the copy that was made. */
-	cr_expect_neq(fsck(true, &report), CHECK_DAMAGED);
-	cr_expect_eq(report.held_entries, 0u, "%s: no gap is left", h->why);
+	expect_repaired();
 	all_else_is_there(h, !index_too);
 	box_remove(&box);
 }
@@ -302,31 +331,14 @@ Test(gap, a_lost_segment_and_a_lost_index)
 
 /* --- The end ------------------------------------------------------------------------------- */
 
-static void newest_is_refused(const struct harm *h)
-{
-	char why[512] = "";
-	struct store_open args = {
-		.options = &box.options, .ops = &keep_all, .why = why, .why_bytes = sizeof(why)
-	};
-	struct check_report report;
-
-	cr_expect_eq(store_open(&args, &box.st), ERR_CORRUPT, "%s", h->why);
-	box.st = NULL;
-	cr_expect(strstr(why, "its end is missing") && strstr(why, "fsck"), "%s: %s", h->why, why);
-	cr_expect_eq(fsck(false, &report), CHECK_LOST, "%s", h->why);
-	cr_expect(strstr(findings, "its end is missing"), "%s: %s", h->why, findings);
-}
+static const char no_end[] = "its end is missing";
 
 static void index_goes_on(const char *name)
 {
 	struct domain d = { .name = slice_str(name) };
-	struct blob_ref more;
 	enum err err = OK;
 
-	cr_expect_eq(put_message(box.st, 77, SIZE, &more), OK);
-	cr_expect(message_is(box.st, more.id, 77, SIZE));
-	cr_expect_gt(journal_segment_of(more.id), lost, "a position is never given twice");
-	store_release(box.st, &more);
+	expect_going_on(lost + 1);
 	cr_expect_eq(domain_put(box.st, &d, ROW_PUT), OK);
 	cr_expect(domain_find(box.st, d.name, &err), "%s", name);
 }
@@ -338,15 +350,10 @@ static void all_else_is_held(const struct harm *h)
 	struct schedule_entry e;
 	enum err err = OK;
 
-	memset(replayed, 0, sizeof(replayed));
-	others = 0;
-	box_open(&box, &follow, NULL);
+	open_again();
 	for (unsigned i = 0; i < COUNT; i++) {
-		bool gone = journal_segment_of(refs[i].id) >= lost;
-
-		cr_expect(entry_of(&refs[i], &e), "%s: entry %u", h->why, i);
-		cr_expect_eq(message_is(box.st, refs[i].id, i, SIZE), !gone, "%s: body %u", h->why,
-			i);
+		expect_entry(h, i);
+		expect_body(h, i, journal_segment_of(refs[i].id) < lost);
 	}
 	cr_expect(entry_of(&extras[BEFORE], &e) && e.state == SCHEDULE_HELD);
 	cr_expect_not(entry_of(&extras[DELIVERED], &e), "its end is known");
@@ -365,12 +372,10 @@ static void lose_end(const struct harm *h)
 	make_store();
 	lost = journal_segment_of(extras[BEHIND].id);
 	h->do_it();
-	newest_is_refused(h);
+	expect_refused(h, no_end, no_end);
 	cr_expect_eq(fsck(true, &report), CHECK_LOST, "%s", h->why);
 	all_else_is_held(h);
-	enum check_result after = fsck(false, &report);
-	cr_expect_eq(after, report.missing_bodies + report.bad_bodies ? CHECK_LOST : CHECK_CLEAN);
-	cr_expect_neq(fsck(true, &report), CHECK_DAMAGED);
+	expect_repaired();
 	all_else_is_held(h);
 	box_remove(&box);
 }
@@ -393,7 +398,7 @@ Test(gap, a_journal_that_is_gone_leaves_the_index)
 	lost = journal_segment_of(extras[BEHIND].id);
 	snprintf(command, sizeof(command), "rm %s/journal/slot-*", box.dir.path);
 	cr_assert_eq(system(command), 0);
-	newest_is_refused(&all);
+	expect_refused(&all, no_end, no_end);
 	cr_expect_eq(fsck(true, &report), CHECK_LOST);
 	for (int i = 0; i < 2; i++) {
 		box_open(&box, &follow, NULL);
