@@ -312,7 +312,7 @@ static void change_all(uint64_t account, uint64_t count)
 	row("store a flag of all", from, count);
 	from = begin();
 	must(message_expunge(st, &ex, &out) == OK);
-	row("expunge of 4096", from, gone.count);
+	row("expunge of 1024", from, gone.count);
 	runs_done(&all);
 	runs_done(&gone);
 }
