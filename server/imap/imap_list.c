@@ -334,8 +334,8 @@ static enum verdict list(struct imap_session *s, const struct imap_list *args, b
 	join_patterns(&l);
 	if (l.pattern_bytes > PATTERNS_MAX)
 		return imap_no(s, IMAP_CODE_LIMIT, "The patterns are too long");
-	/* A client with two connections lists on one what it has just made on the other. */
-	err = store_sync_all(imap_store_of(s), s->account);
+	/* Names are there as anybody was told of them: mailbox_list. */
+	err = args->ret & IMAP_RETURN_STATUS ? store_sync_all(imap_store_of(s), s->account) : OK;
 	if (!err)
 		err = read_names(s, &l.names);
 	if (!err)
