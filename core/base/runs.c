@@ -67,6 +67,8 @@ static uint16_t child_of(const struct inner *inner, uint32_t n)
 {
 	uint16_t low = 0, high = inner->len;
 
+	if (inner->children[high - 1].first <= n) /* sets grow at their end */
+		return (uint16_t)(high - 1);
 	while (high - low > 1) {
 		uint16_t mid = (uint16_t)((low + high) / 2);
 
@@ -83,6 +85,8 @@ static uint16_t run_of(const struct leaf *leaf, uint32_t n)
 {
 	uint16_t low = 0, high = leaf->len;
 
+	if (high && leaf->runs[high - 1].last < n)
+		return high;
 	while (low < high) {
 		uint16_t mid = (uint16_t)((low + high) / 2);
 
