@@ -66,7 +66,7 @@ static enum err save(struct changing *ch, uint64_t key, unsigned level, struct k
 	table_key(&row, ch, key, level);
 	if (is_empty(table))
 		return apply_delete(ch->ap, keys_slice(&row));
-	return apply_put(ch->ap, keys_slice(&row), keys_threads_slice(table));
+	return apply_put(ch->ap, keys_slice(&row), keys_threads_slice(table, level > 0));
 }
 
 /* --- Finding --- */

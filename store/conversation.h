@@ -3,7 +3,7 @@
  *
  * Keys are hashes, so a row for each would stand anywhere: with a million of them every new message
  * would change, write and sync a page of its own. They stand in a tree of sorted tables instead, one
- * table a row, which has a page to itself when it is more than half full. A new key goes into the
+ * table a row, all but the top one with a page to itself. A new key goes into the
  * table at the top; a full one sends the keys of its most crowded child down together, and what that
  * child cannot hold goes on down likewise. So a page deep in the tree is changed once for some fifty
  * keys, a change touches one table a level at most, and new keys, which replies ask for most, are

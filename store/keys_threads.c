@@ -5,7 +5,7 @@
 
 #include "store/keys_mailbox.h"
 
-enum { VALUE_VERSION = 2 };
+enum { VALUE_VERSION = 3 };
 
 void keys_threads(struct keys_buf *out, const struct keys_threads_place *place)
 {
@@ -86,14 +86,28 @@ void keys_new_threads(struct keys_threads *out)
 	out->bytes[1] = 0;
 }
 
+slice keys_threads_slice(struct keys_threads *t, bool own)
+{
+	size_t len = KEYS_THREADS_HEAD + (size_t)t->len * KEYS_THREAD_BYTES;
+
+	t->bytes[2] = (char)(t->len >> 8);
+	t->bytes[3] = (char)t->len;
+	if (!own || len >= KEYS_THREADS_OWN)
+		return slice_of(t->bytes, len);
+	memset(t->bytes + len, 0, KEYS_THREADS_OWN - len);
+	return slice_of(t->bytes, KEYS_THREADS_OWN);
+}
+
 /* False: no such row. */
 static bool measure(slice value, unsigned *out_len)
 {
 	if (value.len < KEYS_THREADS_HEAD || value.ptr[0] != VALUE_VERSION)
 		return false;
-	size_t bytes = value.len - KEYS_THREADS_HEAD;
-	*out_len = (unsigned)(bytes / KEYS_THREAD_BYTES);
-	return bytes % KEYS_THREAD_BYTES == 0 && *out_len <= KEYS_THREADS_FULL;
+	const unsigned char *head = (const unsigned char *)value.ptr;
+	*out_len = (unsigned)(head[2] << 8 | head[3]);
+	size_t bytes = KEYS_THREADS_HEAD + (size_t)*out_len * KEYS_THREAD_BYTES;
+	return *out_len <= KEYS_THREADS_FULL &&
+		(value.len == bytes || (value.len == KEYS_THREADS_OWN && bytes < value.len));
 }
 
 bool keys_get_threads(slice value, struct keys_threads *out)

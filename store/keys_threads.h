@@ -2,7 +2,8 @@
 /* keys_threads.h - rows of conversations (kind H): tables of what conversation.h finds by keys.
  *
  * A table is read, searched and changed as the bytes it is stored as: version, children (a bit each),
- * then the threads in order of their keys, each in as many bytes. What is read back may be damaged. */
+ * how many threads, then these in order of their keys, each in as many bytes, then zeros. What is read
+ * back may be damaged. */
 #ifndef STORE_KEYS_THREADS_H
 #define STORE_KEYS_THREADS_H
 
@@ -18,7 +19,8 @@ enum {
 	KEYS_THREADS_MOVED = 51, /* go down together, or more */
 	KEYS_THREADS_LEVELS = 32,
 	KEYS_THREAD_BYTES = 8 + 8 + 4,
-	KEYS_THREADS_HEAD = 2
+	KEYS_THREADS_HEAD = 4,
+	KEYS_THREADS_OWN = 2016 /* bytes for which LMDB takes a page of its own */
 };
 struct keys_threads_place {
 	uint64_t account;
@@ -36,10 +38,8 @@ void keys_new_threads(struct keys_threads *out);
 /* Trusts the order of keys; keys_threads_ordered looks. */
 bool keys_get_threads(slice value, struct keys_threads *out) must_use;
 bool keys_threads_ordered(const struct keys_threads *t) must_use;
-static inline slice keys_threads_slice(const struct keys_threads *t)
-{
-	return slice_of(t->bytes, KEYS_THREADS_HEAD + t->len * KEYS_THREAD_BYTES);
-}
+/* As a row; with `own` its length says that it wants a page of its own. */
+slice keys_threads_slice(struct keys_threads *t, bool own);
 static inline unsigned char *keys_threads_children(struct keys_threads *t)
 {
 	return (unsigned char *)t->bytes + 1;

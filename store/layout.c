@@ -2,7 +2,7 @@
 /* The data folder: who may use it, and what it is.
  *
  *   lock               locked while a process has the store open
- *   store              "ringpost store 5", the store's id, the count of index shards
+ *   store              "ringpost store 6", the store's id, the count of index shards
  *   rebuilding         a rebuild has begun and not ended
  *   journal/ index/ archive/ snapshot/                                                        */
 #include "store/store_int.h"
@@ -18,7 +18,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { IDENTITY_BYTES = 4096, FORMAT = 5 };
+enum { IDENTITY_BYTES = 4096, FORMAT = 6 };
 
 #define MARK "ringpost store "
 
