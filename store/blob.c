@@ -412,6 +412,7 @@ enum err blob_write_wait(struct blob_writer *b, slice bytes)
 enum err blob_settle(struct blob_writer *b)
 {
 	list_remove(&b->pause_link);
+	list_remove(&b->link); /* its record names its blocks: make_room must not take them */
 	while (b->in_flight) {
 		struct fiber_wait wait = { 0 };
 

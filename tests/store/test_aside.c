@@ -211,3 +211,45 @@ Test(aside, a_failing_disk_is_told)
 	box_close(&box);
 	box_remove(&box);
 }
+
+/* A body whose record is on its way is written once, whatever else happens meanwhile. */
+static void append_one(void *arg)
+{
+	struct blob_writer b = { 0 };
+	struct blob_ref ref;
+	struct store_message msg = { .meta = SLICE("m"), .body = &b, .at = 1 };
+
+	write_body(&b, 5, 100000);
+	check(store_message_append(box.st, &msg, &ref) == OK);
+	check(ref.low == ref.id);
+	check(message_is(box.st, ref.id, 5, 100000));
+	store_release(box.st, &ref);
+	finished++;
+}
+
+static void press(struct worker *w)
+{
+	struct store_stats s;
+	struct thing one;
+
+	finished = 0;
+	box_open(&box, &keep_nothing, NULL);
+	one = thing(NULL);
+	check(fiber_start(w, append_one, NULL) == OK);
+	check(!finished);
+	blob_aside_count(&one.aside, 2 * BUDGET);
+	while (!finished)
+		check(fiber_sleep(5) == OK);
+	blob_aside_count(&one.aside, 0);
+	store_stats(box.st, &s);
+	check(s.bodies_spilled == 0);
+	check(s.held_messages == 0);
+	box_close(&box);
+}
+
+Test(aside, what_is_being_appended_is_let_be)
+{
+	make_box();
+	run_on_workers(1, press);
+	box_remove(&box);
+}
