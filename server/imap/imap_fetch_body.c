@@ -18,6 +18,7 @@ enum {
 	LOOKED_MAX = 1024 * 1024, /* bytes of headers, for one piece */
 	LOOK_PARTS = 4, /* so many bytes of the part tree are as quick as one of a header */
 	FEW_NAMES = 8,
+	NUL_SHOWN = 0x80,
 };
 
 bool fetch_looked_enough(const struct fetch_job *job)
@@ -370,9 +371,20 @@ static enum err more_span(struct fetch_job *job, const struct fetch_row *row)
 	return OK;
 }
 
+/* RFC 9051 4.3.1: a literal has no NUL, and BODY has no other form. Sizes stay as they are. */
+static void mask_nuls(char *bytes, size_t len)
+{
+	const char *end = bytes + len;
+
+	for (char *nul; (nul = memchr(bytes, 0, (size_t)(end - bytes))); bytes = nul + 1)
+		*nul = (char)NUL_SHOWN;
+}
+
 enum err fetch_section_more(struct fetch_job *job, const struct fetch_row *row)
 {
 	struct fetch_body *b = &job->body;
+	bool plain = !fetch_section_is_decoded(b->section);
+	size_t before = job->out->len;
 	enum err err = OK;
 
 	if (b->in_memory) {
@@ -384,6 +396,8 @@ enum err fetch_section_more(struct fetch_job *job, const struct fetch_row *row)
 	}
 	while (!err && b->left && !imap_flow_full_of_bodies(job->out) && !b->in_memory)
 		err = b->decoded ? fetch_binary_more(job, row) : more_span(job, row);
+	if (plain)
+		mask_nuls(job->out->buf + before, job->out->len - before);
 	if (!b->left)
 		b->section = NULL;
 	return err;

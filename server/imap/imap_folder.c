@@ -43,6 +43,8 @@ enum verdict imap_do_delete(struct imap_session *s, const union imap_args *args)
 	modseq pos = 0;
 	enum err err = mailbox_delete(imap_store_of(s), s->account, args->mailbox.name, &pos);
 
+	if (err == ERR_DENIED)
+		return imap_no(s, IMAP_CODE_CANNOT, "There is always an INBOX");
 	return end(s, err, pos);
 }
 

@@ -7,6 +7,7 @@ import os
 import re
 import threading
 
+import imap_wire
 from stage import Stage, staged
 from support import PASSWORD, PATIENCE_S, Suite, until
 from talk import Talk
@@ -159,6 +160,25 @@ def refused_before_it_is_sent(st):
         talk.send(b"f APPEND INBOX UTF8 (~{%d+}\r\n" % len(body) + body + b")\r\n")
         assert "APPENDUID" in talk.answer("f")[1]
         assert talk.status("INBOX", "UIDNEXT") == 3
+    no_nul_goes_out_in_a_literal(st, name, body)
+
+
+def no_nul_goes_out_in_a_literal(st, name, body):
+    """Sizes stay as they are (RFC 9051 4.3.1); BINARY shows what came."""
+    shown = body.replace(b"\0", b"\x80")
+    with imap_wire.Imap(st.port, name, PASSWORD) as talk:
+        assert talk.ask(b"SELECT INBOX").ok
+
+        def fetched(item):
+            (_, items), = talk.ask(b"FETCH 1 (RFC822.SIZE %s)" % item).fetched()
+            assert int(items.pop(b"RFC822.SIZE")) == len(body)
+            items.pop(b"FLAGS", None)
+            return list(items.values())[0]
+
+        assert fetched(b"BODY.PEEK[]") == fetched(b"RFC822") == shown
+        assert fetched(b"BODY.PEEK[TEXT]") == fetched(b"BODY.PEEK[1]") == b"\x80\1\2"
+        assert fetched(b"BODY.PEEK[]<20.4000>") == shown[20:]
+        assert fetched(b"BINARY.PEEK[1]") == b"\0\1\2"
 
 
 @suite.test
