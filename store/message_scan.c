@@ -286,24 +286,14 @@ static enum err scan_run(struct scanning *sc, const struct run *run)
 	return err;
 }
 
-static bool next_run(const struct scanning *sc, uint32_t from, struct run *out)
-{
-	if (sc->over)
-		return runs_next(sc->over, from, out);
-	*out = (struct run){ .first = from, .last = UINT32_MAX };
-	return true;
-}
-
 static enum err scan_runs(struct scanning *sc)
 {
-	uint32_t from = MAX(sc->scan->from, (uint32_t)1);
-	struct run run;
-	enum err err = OK;
+	struct run run = { .first = MAX(sc->scan->from, (uint32_t)1), .last = UINT32_MAX };
+	struct runs_walk walk = { .set = sc->over, .from = run.first };
+	enum err err = sc->over ? OK : scan_run(sc, &run);
 
-	while (!err && !sc->stopped && from && next_run(sc, from, &run)) {
+	while (sc->over && !err && !sc->stopped && runs_walk_next(&walk, &run))
 		err = scan_run(sc, &run);
-		from = run.last + 1;
-	}
 	if (!err || err == ERR_NOT_FOUND)
 		tell_held(sc);
 	return err == ERR_NOT_FOUND ? OK : err;
@@ -447,11 +437,12 @@ static enum err add_holes(struct since *s)
 		.mailbox = s->at.mailbox,
 		.from = 1,
 		.uid_next = s->uid_next };
+	struct runs_walk walk = { .set = &live };
 	struct run run;
 	enum err err = read_uids(s->txn, &query, &live);
 	uint32_t at = 1;
 
-	for (; !err && runs_next(&live, at, &run); at = run.last + 1)
+	for (; !err && runs_walk_next(&walk, &run); at = run.last + 1)
 		if (run.first > at && !runs_add_range(s->gone, at, run.first - 1))
 			err = ERR_NOMEM;
 	if (!err && at < s->uid_next && !runs_add_range(s->gone, at, s->uid_next - 1))
@@ -463,9 +454,10 @@ static enum err add_holes(struct since *s)
 /* What changed and then went is gone. */
 static enum err without_gone(struct since *s)
 {
+	struct runs_walk walk = { .set = s->gone };
 	struct run run;
 
-	for (uint32_t at = 1; runs_next(s->gone, at, &run); at = run.last + 1)
+	while (runs_walk_next(&walk, &run))
 		if (!runs_remove_range(s->changed, run.first, run.last))
 			return ERR_NOMEM;
 	return OK;

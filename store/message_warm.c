@@ -48,10 +48,11 @@ static bool touch(void *arg, const struct message_row *row)
 static bool take_ranks(struct runs *to, const struct runs *from, uint32_t rank)
 {
 	uint32_t at = runs_nth(from, rank), last = runs_nth(from, rank + BLOCK - 1);
+	struct runs_walk walk = { .set = from, .from = at };
 	struct run run;
 
 	last = last ? last : runs_last(from);
-	for (; at && at <= last && runs_next(from, at, &run); at = run.last + 1)
+	while (at && runs_walk_next(&walk, &run) && run.first <= last)
 		if (!runs_add_range(to, run.first, MIN(run.last, last)))
 			return false;
 	return true;
