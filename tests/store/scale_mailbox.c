@@ -474,6 +474,10 @@ int main(int argc, char **argv)
 	argc -= !large;
 	goal = argc > 1 ? strtoull(argv[1], NULL, 10) : large ? 1000000 : 20000;
 	beside = argc > 2 ? strtoull(argv[2], NULL, 10) : beside;
+	if (!goal) {
+		fprintf(stderr, "usage: scale_mailbox [many] [N [M]]\n");
+		return 2;
+	}
 	memset(body, 'b', sizeof(body));
 	for (size_t i = 0; i < sizeof(summary); i++)
 		summary[i] = (char)(i * 7);
