@@ -174,13 +174,13 @@ def appended(side, count, user):
 GROWN_ROUNDS = 12
 
 
-def grow(side, full):
+def grow(side, full, rounds):
     """Mailboxes of three sizes in turns, on the server that keeps all of them: what the machine, the disk and the journal do
     in these seconds is the same for each. The small one is another one each time."""
     step, found = full // 200, {"10k": [], "100k": [], "1m": []}
     appended(side, full, "u0")
     appended(side, full // 10, "u1")
-    for turn in range(GROWN_ROUNDS):
+    for turn in range(rounds):
         small = f"u{turn + 2}"
         appended(side, full // 100 - step, small)
         order = [("10k", small), ("100k", "u1"), ("1m", "u0")]
@@ -192,12 +192,12 @@ def grow(side, full):
 def million(args):
     """A mailbox of a million takes more, then who was away comes back to it. Dovecot's has a fiftieth of it, and is only
     filled: the whole would take an hour."""
-    rows, full = {}, args.messages(1000000)
-    with both(accounts=GROWN_ROUNDS + 2) as sides:
-        rows["grow"] = {"ringpost": grow(sides[0], full)}
+    rows, full, rounds = {}, args.messages(1000000), GROWN_ROUNDS * args.runs
+    with both(accounts=rounds + 2) as sides:
+        rows["grow"] = {"ringpost": grow(sides[0], full, rounds)}
         for side in sides[1:]:
             side.fill(full // 50, "--size", "1K")
-        sizes = {side.name: full + GROWN_ROUNDS * (full // 200) if side.name == "ringpost" else full // 50 for side in sides}
+        sizes = {side.name: full + rounds * (full // 200) if side.name == "ringpost" else full // 50 for side in sides}
         rows["qresync"] = in_turns(args, sides, lambda s: resync(s, sizes[s.name], False))
         rows["qresync-restart"] = in_turns(args, sides, lambda s: resync(s, sizes[s.name], True))
     return rows
