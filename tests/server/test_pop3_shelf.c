@@ -30,24 +30,6 @@ static void furnish(unsigned count)
 	deliver(count);
 }
 
-static void remove_uid(uint32_t uid)
-{
-	struct runs uids = { 0 }, gone = { 0 };
-	struct message_expunge args = { .account = mailbox_house_account(),
-		.mailbox = MAILBOX_INBOX,
-		.uids = &uids,
-		.any = true };
-	struct message_gone result = { .gone = &gone };
-	enum err err;
-
-	cr_assert(runs_add(&uids, uid));
-	err = message_expunge(house.door.store, &args, &result);
-	cr_assert_eq(err, OK);
-	cr_assert_eq(gone.count, 1u);
-	runs_done(&uids);
-	runs_done(&gone);
-}
-
 static void mark_seen(uint32_t uid)
 {
 	struct runs uids = { 0 };
@@ -92,7 +74,7 @@ Test(pop3_shelf, another_state_is_another_one)
 	before = look();
 	deliver(1);
 	more = look();
-	remove_uid(7);
+	cr_assert_eq(mailbox_house_expunge(7, 7, NULL), 1u);
 	fewer = look();
 	deliver(1); /* as many as `more` */
 	moved = look();
@@ -119,7 +101,7 @@ Test(pop3_shelf, sessions_share_it)
 
 	furnish(100);
 	for (uint32_t uid = 2; uid <= 100; uid += 2)
-		remove_uid(uid);
+		cr_assert_eq(mailbox_house_expunge(uid, uid, NULL), 1u);
 	house_connect("127.0.0.1");
 	house_send(SLICE("USER alice@own.test\r\nPASS secret\r\nDELE 50\r\n"));
 	house_replies();
