@@ -10,6 +10,7 @@
 #include "proto/mime/summary.h"
 #include "relay/local.h"
 #include "server/admin_mailbox.h"
+#include "server/uidl.h"
 #include "store/message.h"
 
 enum { HELPING = MESSAGE_CHANGE_MAX };
@@ -138,7 +139,8 @@ static bool add_message(void *arg, const struct message_row *row)
 		return false;
 	o = json_pack("{s:I,s:o,s:I,s:o,s:o}", "uid", (json_int_t)row->m.uid, "flags",
 		flag_names(&row->m, l->keywords), "size", (json_int_t)row->m.size, "received",
-		admin_time(row->m.received), "uidl", admin_slice(row->uidl));
+		admin_time(row->m.received), "uidl",
+		admin_slice(uidl_may_be_shown(row->uidl) ? row->uidl : SLICE("")));
 	add_summary(o, row->summary);
 	json_array_append_new(l->rows, o);
 	return true;

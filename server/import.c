@@ -14,13 +14,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/base/codec.h"
-#include "core/base/crypt.h"
 #include "server/cli.h"
 #include "server/commands.h"
 #include "server/remote.h"
+#include "server/uidl.h"
 
-enum { SAVE_EVERY = 1000, STATE_VERSION = 1, UIDL_MAX = 70 };
+enum { SAVE_EVERY = 1000, STATE_VERSION = 1 };
 enum { AHEAD = 2, HEADS_BYTES = 24 * 1024 }; /* CONTROL_REQUEST_MAX */
 
 /* --- How far it got ------------------------------------------------------------------------------- */
@@ -166,12 +165,11 @@ static bool count_recent(struct import *im, const char *key, int more)
 	return before > 0;
 }
 
-static bool ask_recent(struct import *im)
+/* Of the messages from a uid on, in their order. */
+static bool ask_keys(struct import *im, json_int_t from,
+	void (*each)(struct import *, const char *))
 {
-	json_int_t from = json_integer_value(json_object_get(im->folder, "uid"));
-
-	json_object_clear(im->recent);
-	while (from) {
+	do {
 		json_t *answer = ask(im,
 			json_pack("{s:s,s:s,s:s,s:I}", "do", "import keys", "name", im->account,
 				"mailbox", im->mailbox, "from", from));
@@ -181,11 +179,29 @@ static bool ask_recent(struct import *im)
 		if (!answer)
 			return false;
 		json_array_foreach(json_object_get(answer, "keys"), i, key)
-			count_recent(im, json_string_value(key), 1);
+			each(im, json_string_value(key));
 		from = json_integer_value(json_object_get(answer, "next"));
 		json_decref(answer);
-	}
+	} while (from);
 	return true;
+}
+
+static void add_recent(struct import *im, const char *key)
+{
+	(void)count_recent(im, key, 1);
+}
+
+static void take_id(struct import *im, const char *key)
+{
+	if (uidl_may_be_shown(slice_str(key)))
+		(void)import_ids_take(&im->ids, slice_str(key));
+}
+
+static bool ask_recent(struct import *im)
+{
+	json_int_t from = json_integer_value(json_object_get(im->folder, "uid"));
+
+	return !from || ask_keys(im, from, add_recent);
 }
 
 bool import_folder(struct import *im, slice folder, slice mailbox)
@@ -210,6 +226,8 @@ bool import_folder(struct import *im, slice folder, slice mailbox)
 		json_string_value(json_object_get(im->folder, "at")) ?: "");
 	arena_reset(&im->arena);
 	json_object_clear(im->recent);
+	import_ids_done(&im->ids);
+	im->ids_known = false;
 	if (fresh)
 		return mark(im);
 	/* It may have been removed since. */
@@ -227,40 +245,38 @@ slice import_at(const struct import *im)
 
 /* --- One message -------------------------------------------------------------------------------------- */
 
-static void make_key(const struct import *im, slice place, char out[IMPORT_KEY])
+/* Those that stand in the mailbox are taken. */
+static bool ask_taken(struct import *im)
 {
-	unsigned char digest[SHA256_BYTES];
-	struct out o = out_fixed(out, IMPORT_KEY - 1);
-	struct sha256 h;
-
-	sha256_init(&h);
-	sha256_add(&h, slice_str(im->source));
-	sha256_add(&h, slice_of("", 1));
-	sha256_add(&h, slice_str(im->mailbox));
-	sha256_add(&h, slice_of("", 1));
-	sha256_add(&h, place);
-	sha256_end(&h, digest);
-	codec_put_hex(&o, slice_of(digest, (IMPORT_KEY - 1) / 2));
-	out[IMPORT_KEY - 1] = '\0';
+	im->ids_known = true;
+	return ask_keys(im, 0, take_id);
 }
 
-/* RFC 1939 7: 1 to 70 characters of 0x21 to 0x7e. */
-static bool is_uidl(slice text)
+/* Who came to its id first keeps it. *out_key: what the message is, or was, stored under. */
+static bool choose_key(struct import *im, const struct import_head *head,
+	char out_key[UIDL_MAX + 1], bool *out_there)
 {
-	for (size_t i = 0; i < text.len; i++)
-		if (text.ptr[i] < 0x21 || text.ptr[i] > 0x7e)
-			return false;
-	return text.len > 0 && text.len <= UIDL_MAX;
+	char uidl[UIDL_MAX + 1];
+
+	import_key_of_place(im, head->place, out_key);
+	*out_there = count_recent(im, out_key, -1);
+	if (*out_there || !uidl_may_be_shown(head->uidl))
+		return true;
+	snprintf(uidl, sizeof(uidl), "%.*s", SLICE_ARG(head->uidl));
+	*out_there = count_recent(im, uidl, -1);
+	if (!*out_there && !im->ids_known && !ask_taken(im))
+		return false;
+	if (*out_there || import_ids_take(&im->ids, head->uidl))
+		snprintf(out_key, sizeof(uidl), "%s", uidl);
+	return true;
 }
 
 bool import_begin(struct import *im, const struct import_head *head, bool *out_skip)
 {
 	char key[UIDL_MAX + 1];
 
-	make_key(im, head->place, key);
-	if (is_uidl(head->uidl))
-		snprintf(key, sizeof(key), "%.*s", SLICE_ARG(head->uidl));
-	*out_skip = count_recent(im, key, -1);
+	if (!choose_key(im, head, key, out_skip))
+		return false;
 	if (*out_skip) {
 		im->skipped++;
 		return true;
@@ -450,6 +466,7 @@ int command_import(struct cli *cli)
 	json_decref(im->head);
 	json_decref(im->whole);
 	json_decref(im->recent);
+	import_ids_done(&im->ids);
 	json_decref(im->state);
 	arena_done(&im->arena);
 	free(im);

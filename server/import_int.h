@@ -15,7 +15,13 @@
 struct cli;
 struct remote;
 
-enum { IMPORT_PATH = 4096, IMPORT_KEY = 33, IMPORT_PIECE = 256 * 1024, IMPORT_TOGETHER = 64 };
+enum { IMPORT_PATH = 4096, IMPORT_KEY = 40, IMPORT_PIECE = 256 * 1024, IMPORT_TOGETHER = 64 };
+
+/* Unique ids that a mailbox has: hashes in open addressing. Zeroed: none. */
+struct import_ids {
+	uint64_t *slots;
+	size_t len, cap;
+};
 
 struct import {
 	struct cli *cli;
@@ -27,6 +33,8 @@ struct import {
 	json_t *state;  /* what the state file holds */
 	json_t *folder; /* of it: the one at hand */
 	json_t *recent; /* keys that may have arrived since the state was written; an object */
+	struct import_ids ids; /* taken in it, with ids_known */
+	bool ids_known;
 	char mailbox[256];
 	struct arena arena; /* of the message */
 	json_t *head;       /* of the message at hand; NULL: none, or its first piece was sent */
@@ -60,6 +68,13 @@ bool import_end(struct import *im, slice at);
 bool import_skip(struct import *im, slice at);
 /* One that cannot be read is counted, and passed over for good. */
 bool import_give_up(struct import *im, slice what, slice at);
+
+/* --- import_ids.c --- */
+/* The key of a message without an id of its own. */
+void import_key_of_place(const struct import *im, slice place, char out[IMPORT_KEY]);
+/* False: it was there (or there is no room for more). */
+bool import_ids_take(struct import_ids *ids, slice id);
+void import_ids_done(struct import_ids *ids);
 
 /* --- Readers. The path is im->source --- */
 bool import_mbox_tree(struct import *im);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "core/job.h"
+#include "server/uidl.h"
 
 enum { LINE_ROOM = 128, AHEAD_ROWS = 32, WARM_ROWS = 500 };
 enum { EXPECT_BYTES = 4 * 1024 * 1024, EXPECT_EACH = 256 * 1024 }; /* of bodies in the archive */
@@ -155,12 +156,10 @@ static const char *gone_text(enum err err)
 /* RFC 1939 7: unique and the same for ever. Copies share their body's ids, and are other messages. */
 static void put_uidl(struct out *o, const struct pop3_row *row)
 {
-	if (!row->copy && row->uidl.len)
+	if (!row->copy && uidl_may_be_shown(row->uidl))
 		out_slice(o, row->uidl);
 	else
-		out_printf(o, "%016llx", (unsigned long long)row->blob);
-	if (row->copy)
-		out_printf(o, ".%u", row->uid);
+		uidl_put_own(o, row->blob, row->copy ? row->uid : 0);
 }
 
 static void put_list_line(struct pop3_work *k, uint32_t number, const struct pop3_row *row)

@@ -90,6 +90,64 @@ def unique_ids_are_imported_and_stay(_):
         assert seen() == before
 
 
+def with_ids(*ids):
+    """An mbox: different messages, whatever their ids."""
+    return "".join(f"From a@example.org Fri Jan  1 00:00:00 2021\nSubject: s{n}\nX-UIDL: {uid}\n\n{n}\n\n"
+                   for n, uid in enumerate(ids))
+
+
+@suite.test
+def a_unique_id_belongs_to_the_first_who_brings_it(_):
+    with Place() as place, Ringpost(place, CONFIG, services=SERVICES) as server:
+        server.add_accounts(USER)
+        drop = Maildrops(place, server)
+
+        def ids():
+            client = drop.login(USER)
+            found = [line.split()[1].decode() for line in client.uidl()[1]]
+            client.quit()
+            assert len(set(found)) == len(found), found
+            return found
+
+        def imported(path, *flags):
+            return server.cli_json("import", USER, path, *flags)["imported"]
+
+        drop.deliver(USER, mail("delivered"))
+        own = ids()[0]
+        # An id of ours is no one's to bring; nor is one twice.
+        path = place.file("one.mbox", with_ids("same", "other", "same", "same", own, own + ".3"))
+        assert imported(path) == 6
+        first = ids()
+        assert first[:3] == [own, "same", "other"] and len(first) == 7, first
+        # Nor from another file, nor with the same file once more.
+        assert imported(place.file("two.mbox", with_ids("same", "third", "third"))) == 3
+        assert imported(path, "--state", place.file("again.state")) == 6
+        second = ids()
+        assert second[:7] == first and second[8] == "third" and "same" not in second[7:], second
+        # Nor from elsewhere, whoever copies or moves it here.
+        assert imported(place.file("old.mbox", with_ids("same", "fourth")), "--mailbox", "Old") == 2
+        server.cli("message", "copy", USER, "Old", "1:*", "--to", "INBOX")
+        server.cli("message", "copy", USER, "Old", "1:*", "--to", "INBOX", "--move")
+        server.cli("message", "copy", USER, "INBOX", "2", "--to", "INBOX")
+        third = ids()
+        assert third[:len(second)] == second and len(third) == len(second) + 5, third
+        # The first goes: nobody becomes it.
+        client = drop.login(USER)
+        client.dele(2)
+        client.quit()
+        assert ids() == third[:1] + third[2:]
+        server.stop()
+        server.cli("fsck", "--rebuild")
+        server.start()
+        assert ids() == third[:1] + third[2:]
+        # What came with an id goes out with it; copies share their body's.
+        out = place.file("out")
+        server.cli("export", USER, out, "--format", "mbox")
+        with open(os.path.join(out, "INBOX") if os.path.isdir(out) else out, encoding="ascii") as f:
+            told = [line.split()[1] for line in f if line.startswith("X-UIDL:")]
+        assert sorted(told) == ["fourth"] * 2 + ["other"] + ["same"] * 3 + ["third"], told
+
+
 @suite.test
 def what_is_not_confirmed_stays(st):
     name = st.account()
