@@ -42,7 +42,8 @@ const char *fault_pop3_code(enum fault fault)
 		[FAULT_INTERNAL] = "[SYS/TEMP] ",
 		[FAULT_SHUTDOWN] = "[SYS/TEMP] ",
 		[FAULT_OVERLOAD] = "[SYS/TEMP] ",
-		[FAULT_RATE] = "[SYS/TEMP] " };
+		[FAULT_RATE] = "[SYS/TEMP] ",
+		[FAULT_EXPELLED] = "[SYS/PERM] " };
 
 	return fault < FAULT_COUNT && codes[fault] ? codes[fault] : "";
 }

@@ -82,6 +82,7 @@
 	X(SHUTDOWN, 421, "4.3.2", "The service is shutting down")                            \
 	X(OVERLOAD, 421, "4.3.2", "Too many connections, try again later")                   \
 	X(RATE, 421, "4.7.0", "Too many connections from your address")                      \
+	X(EXPELLED, 421, "4.7.0", "This account may not be logged in any more")              \
 	X(QUOTA, 452, "4.2.2", "Mailbox full")
 
 enum fault {

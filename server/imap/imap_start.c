@@ -71,7 +71,7 @@ static void on_stop(struct door_session *ds, enum door_stop how)
 	if (idle && how != DOOR_STOP_NOW) /* RFC 9051 3.4 */
 		imap_bye(s,
 			how == DOOR_STOP_SOON ? "The server is stopping" :
-						"This account may not be logged in any more");
+						fault_smtp(FAULT_EXPELLED)->text);
 	else if (how != DOOR_STOP_SOON)
 		conn_abort(s->head.conn, ERR_STOPPED);
 }

@@ -39,10 +39,12 @@ static void on_stop(struct door_session *ds, enum door_stop how)
 {
 	struct pop3_session *s = container_of(ds, struct pop3_session, head);
 
-	if (how != DOOR_STOP_SOON)
+	bool idle = s->input != POP3_IN_NOTHING && !conn_fiber(ds->conn);
+
+	if (idle && how != DOOR_STOP_NOW)
+		pop3_say_goodbye(s, how == DOOR_STOP_SOON ? FAULT_SHUTDOWN : FAULT_EXPELLED);
+	else if (how != DOOR_STOP_SOON)
 		conn_abort(ds->conn, ERR_STOPPED);
-	else if (s->input != POP3_IN_NOTHING && !conn_fiber(ds->conn))
-		pop3_say_goodbye(s, FAULT_SHUTDOWN);
 }
 
 static slice who(const struct door_session *ds)

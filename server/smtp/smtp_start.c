@@ -77,12 +77,14 @@ static void on_stop(struct door_session *ds, enum door_stop how)
 {
 	struct smtp_session *s = container_of(ds, struct smtp_session, head);
 
-	if (how != DOOR_STOP_SOON) {
+	bool idle = s->input != SMTP_IN_NOTHING && !conn_fiber(s->head.conn);
+
+	if (idle && how == DOOR_STOP_EXPELLED) /* RFC 5321 3.8: in a message, too */
+		smtp_say_goodbye(s, FAULT_EXPELLED);
+	else if (how != DOOR_STOP_SOON)
 		conn_abort(s->head.conn, ERR_STOPPED);
-		return;
-	}
-	/* A message in progress is finished first; MAIL is refused from now on. */
-	if (s->input != SMTP_IN_NOTHING && !s->mail && !conn_fiber(s->head.conn))
+	else if (idle &&
+		!s->mail) /* one in progress is finished first; MAIL is refused from now on */
 		smtp_say_goodbye(s, FAULT_SHUTDOWN);
 }
 

@@ -263,10 +263,16 @@ def passwords_change_and_accounts_go_at_once():
 
 
 def logged_in(server, user):
-    """A session of each protocol, and an IMAP session in IDLE."""
+    """A session of each protocol, one in a message, one in IDLE."""
     smtp = Talk(server.ports["submissions"], tls=True)
     smtp.ehlo()
     smtp.login(user, PASSWORD)
+    data = Talk(server.ports["submissions"], tls=True)
+    data.ehlo()
+    data.login(user, PASSWORD)
+    for line, code in ((f"MAIL FROM:<{user}>", 250), (f"RCPT TO:<{user}>", 250), ("DATA", 354)):
+        assert data.ask(line)[0] == code
+    data.send(b"Subject: never ended\r\n")
     imap, idle = (imaplib.IMAP4_SSL("localhost", server.ports["imaps"], timeout=60,
                                     ssl_context=insecure_context()) for _ in range(2))
     for client in (imap, idle):
@@ -277,22 +283,26 @@ def logged_in(server, user):
     pop = poplib.POP3_SSL("localhost", server.ports["pop3s"], timeout=60, context=insecure_context())
     pop.user(user)
     pop.pass_(PASSWORD)
-    return smtp.socket, imap.sock, idle.sock, pop.sock
+    return smtp.socket, data.socket, imap.sock, idle.sock, pop.sock
 
 
 @suite.test
 def who_may_log_in_no_more_is_logged_out():
+    # RFC 5321 3.8, RFC 9051 3.4, RFC 3206 4.
+    words = {"smtp": b"421 4.7.0 ", "data": b"421 4.7.0 ", "imap": b"* BYE ", "idle": b"* BYE ",
+             "pop3": b"-ERR [SYS/PERM] "}
+
     def ends(sockets):
-        for name, s in zip(("smtp", "imap", "idle", "pop3"), sockets):
+        for name, s in zip(words, sockets):
             said = b""
             with contextlib.suppress(ConnectionResetError, ssl.SSLError):
                 while got := s.recv(65536):
                     said += got
-            assert said.startswith(b"* BYE ") == (name in ("imap", "idle")), (name, said)  # RFC 9051 3.4
+            assert said.startswith(words[name]) and said.count(b"\r\n") == 1, (name, said)
 
     with Place() as place, submission(place, services=(*Ringpost.SERVICES, "imaps", "pop3s"),
                                       accounts=(USER, "bob@example.test", "eve@two.test")) as server:
-        idle = logged_in(server, "bob@example.test")[2]
+        idle = logged_in(server, "bob@example.test")[3]
         for what in (["account", "set", USER, "--disable"], ["account", "remove", USER],
                      ["domain", "set", "two.test", "--disable"],
                      ["domain", "remove", "two.test", "--with-accounts"]):
@@ -300,7 +310,7 @@ def who_may_log_in_no_more_is_logged_out():
             sockets = logged_in(server, user)
             server.cli(*what)
             ends(sockets)
-            assert f"sessions_ended account={user if what[0] == 'account' else '@two.test'} count=4" \
+            assert f"sessions_ended account={user if what[0] == 'account' else '@two.test'} count=5" \
                 in server.log()
             if what[1] == "set":
                 server.cli(*what[:-1], "--enable")
