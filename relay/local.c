@@ -9,6 +9,7 @@
 #include "core/base/map.h"
 #include "core/base/text.h"
 #include "core/entropy.h"
+#include "proto/smtp/address.h"
 #include "proto/smtp/idn.h"
 #include "relay/envelope.h"
 #include "relay/route.h"
@@ -258,23 +259,44 @@ static bool walk_name(struct local *l, const struct name *name, slice folder, un
 	return err != OK;
 }
 
+/* What the local part means: quotes are a spelling, and names are kept without those they do not need
+ * (RFC 5321 4.1.2). */
+static slice unquoted(struct local *l, const struct name *name)
+{
+	slice text = arena_printf(l->arena, "%.*s@x", SLICE_ARG(name->given));
+	struct mail_addr addr;
+
+	return mail_addr_parse(l->arena, text, &addr) ? addr.local : name->given;
+}
+
+/* The address of the user in user+folder. */
+static struct name user_of(struct local *l, const struct name *name, slice user)
+{
+	struct mail_addr addr = { .local = arena_dup(l->arena, user), .domain = name->domain };
+	struct name out = { .domain = name->domain };
+	struct out text = out_arena(l->arena);
+
+	text_lower_all((char *)(uintptr_t)addr.local.ptr, addr.local.len);
+	mail_addr_put(&text, &addr);
+	out.address = out_written(&text);
+	out.given = out.local = slice_sub(out.address, 0, (size_t)slice_rfind(out.address, '@'));
+	return out;
+}
+
 /* user+folder: as if it were user's address, which may be in the plan already. */
 static bool walk_folder(struct local *l, const struct name *name, unsigned depth,
 	struct walked *out)
 {
-	ptrdiff_t at = l->options->separator.len ?
-		slice_find(name->local, l->options->separator.ptr[0]) :
-		-1;
-	struct name user = { .domain = name->domain };
+	slice local = unquoted(l, name), folder;
+	ptrdiff_t at =
+		l->options->separator.len ? slice_find(local, l->options->separator.ptr[0]) : -1;
 	struct local_seen *s;
-	slice folder;
+	struct name user;
 	uint64_t hash;
 
 	if (at <= 0)
 		return false;
-	user.local = slice_sub(name->local, 0, (size_t)at);
-	user.address =
-		arena_printf(l->arena, "%.*s@%.*s", SLICE_ARG(user.local), SLICE_ARG(user.domain));
+	user = user_of(l, name, slice_sub(local, 0, (size_t)at));
 	hash = hash_of(l, user.address);
 	s = find_seen(l, user.address, hash);
 	if (s) {
@@ -282,7 +304,7 @@ static bool walk_folder(struct local *l, const struct name *name, unsigned depth
 		return true;
 	}
 	/* Names of mailboxes have a case. */
-	folder = arena_dup(l->arena, slice_skip(name->given, (size_t)at + 1));
+	folder = arena_dup(l->arena, slice_skip(local, (size_t)at + 1));
 	if (!walk_name(l, &user, folder, depth, out))
 		return false;
 	s = add_seen(l, user.address, hash);

@@ -2,6 +2,7 @@
 /* admin_alias.c - aliases: names for others, and for all the rest of a domain. */
 #include "server/admin_int.h"
 
+#include "proto/smtp/address.h"
 #include "proto/smtp/idn.h"
 #include "server/login.h"
 #include "store/account.h"
@@ -25,6 +26,16 @@ static json_t *alias_name(struct admin *admin, json_t *request, struct alias *ou
 	return answer;
 }
 
+/* As RCPT will spell it: what needs quotes and has none is nobody's address. */
+static bool is_address(struct admin *admin, const struct alias *alias)
+{
+	slice text = arena_printf(&admin->arena, "%.*s@%.*s", SLICE_ARG(alias->local),
+		SLICE_ARG(alias->domain));
+	struct mail_addr addr;
+
+	return !alias->local.len || mail_addr_parse(&admin->arena, text, &addr);
+}
+
 static json_t *alias_add(struct admin *admin, json_t *request)
 {
 	struct alias alias;
@@ -33,6 +44,8 @@ static json_t *alias_add(struct admin *admin, json_t *request)
 
 	if (answer)
 		return answer;
+	if (!is_address(admin, &alias))
+		return admin_error("not an address: %.*s", SLICE_ARG(admin_text(request, "name")));
 	if (!admin_addresses(admin, admin_text(request, "targets"), &alias.targets))
 		return admin_error("targets are addresses, with commas between");
 	if (alias.targets.len > ALIAS_TARGETS_MAX)

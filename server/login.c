@@ -17,6 +17,7 @@
 #include "core/metric.h"
 #include "core/post.h"
 #include "core/worker.h"
+#include "proto/smtp/address.h"
 #include "proto/smtp/idn.h"
 #include "server/iterations.h"
 #include "server/password.h"
@@ -158,8 +159,15 @@ void login_worker_stop(struct login *l, struct worker *w)
 bool login_parse_name(slice text, struct arena *a, struct login_name *out)
 {
 	ptrdiff_t at = slice_rfind(text, '@');
+	struct mail_addr addr;
 	char *copy;
 
+	/* RFC 5321 4.1.2: "bob"@x is bob@x. */
+	if (text.len && text.ptr[0] == '"' && text.len <= NAME_MAX_BYTES &&
+		mail_addr_parse(a, text, &addr)) {
+		text = mail_addr_text(a, &addr);
+		at = slice_rfind(text, '@');
+	}
 	if (at <= 0 || text.len > NAME_MAX_BYTES || (size_t)at > ACCOUNT_LOCAL_MAX)
 		return false;
 	copy = arena_str(a, text);

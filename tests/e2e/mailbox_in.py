@@ -166,6 +166,29 @@ def plus_addresses_find_their_folder(s):
 
 
 @suite.test
+def quotes_are_a_spelling(s):
+    """RFC 5321 4.1.2: a quoted local part means what stands in the quotes."""
+    s.server.cli("mailbox", "create", BOB, "odd/my \"folder\", @home")
+    subject, _ = s.send(['"bob+odd/my \\"folder\\", @home"@own.test'])
+    assert s.uids(BOB, subject, 'odd/my "folder", @home') and not s.uids(BOB, subject)
+    for local in ('"bob"', r'"b\ob"', '"bob+"', '"bob+ "', '"bob+../../etc/passwd"', '"bob+%s"' % ("x " * 60),
+                  '"bob+//"', '"bob+*"', '"bob+INBOX"'):
+        subject, _ = s.send([local + "@own.test"])
+        assert len(s.uids(BOB, subject)) == 1, local
+    # Names of accounts and aliases are kept without the quotes that they do not need.
+    s.server.cli("alias", "add", '"quoted.name"@own.test', BOB)
+    s.server.cli("alias", "add", '"quoted name"@own.test', BOB)
+    assert s.server.cli("alias", "add", "a b@own.test", BOB, check=False).returncode == 1
+    for local in ("quoted.name", '"quoted.name"', '"quoted\\ name"', '"quoted name+Archive"'):
+        subject, _ = s.send([local + "@own.test"])
+        assert len(s.uids(BOB, subject)) == 1, local
+    names = [row["alias"] for row in s.server.cli_json("alias", "list", "own.test")]
+    assert "quoted.name@own.test" in names and '"quoted name"@own.test' in names, names
+    s.server.cli("alias", "remove", '"quoted.name"@own.test')
+    s.server.cli("alias", "remove", '"quoted name"@own.test')
+
+
+@suite.test
 def postmaster_and_the_rest(s):
     for name in ("Postmaster@own.test", "postmaster"):  # RFC 5321 4.5.1
         subject, _ = s.send([name])
