@@ -10,7 +10,7 @@ without root its tests are skipped.
 import os
 import pwd
 
-from support import (FOREIGN, Process, Skip, accepts, foreign_env, free_port, program, run,
+from support import (FOREIGN, Process, Skip, accepts, foreign_env, free_ports, program, run,
                      until)
 
 CONF = """
@@ -135,7 +135,7 @@ class Dovecot:
     def __enter__(self):
         if os.geteuid() != 0:
             raise Skip("Dovecot needs root")
-        self.imap, self.imaps, self.pop3, self.pop3s, self.lmtp = (free_port() for _ in range(5))
+        self.imap, self.imaps, self.pop3, self.pop3s, self.lmtp = free_ports(5)
         path = self.place.file("dovecot.conf", self.configuration())
         user = pwd.getpwnam("mail")
         os.chmod(self.place.path, 0o755)
