@@ -2,9 +2,10 @@
 /* imap_threads.c - RFC 5256 3, step by step.
  *
  * Containers stand in one array and name each other by index; 0 is none. The first `count` belong to the
- * messages, those behind to ids that were only mentioned. Whether a link would make a loop is asked of
- * a union-find structure: parents are only ever given to containers that have none, so two containers
- * are in one tree exactly when they have the same representative.
+ * messages, those behind to ids that were only mentioned. Whether a link would make a loop is first asked of
+ * a union-find structure: containers with different representatives are in different trees. Those with
+ * the same one mostly are in one tree, and only then the way up is walked. Walking has a limit, as long
+ * chains may contradict each other: behind it a link is held for a loop, and is not made.
  *
  * Of a hundred thousand messages each look at the table of ids waits for memory. So every reference is
  * looked up once, and those to come are asked for some messages ahead. */
@@ -12,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { AHEAD = 8, SLOTS_LEAST = 16 };
+enum { AHEAD = 8, SLOTS_LEAST = 16, STEPS_A_BOX = 64 };
 
 struct box {
 	uint32_t parent, child, last, next; /* children in order */
@@ -41,6 +42,7 @@ struct threads {
 	uint32_t *refs;                /* the box of every reference of every message */
 	uint32_t *order;               /* room for a walk */
 	struct sibling *siblings;      /* and for sorting */
+	uint64_t steps;                /* that may still be walked */
 };
 
 /* --- Containers ---------------------------------------------------------------------------------------- */
@@ -117,16 +119,25 @@ static void append(struct threads *t, uint32_t parent, uint32_t child)
 	p->last = child;
 }
 
-/* Only if the child has no parent, and none that is below it. */
+/* Would this link make a loop? */
+static bool is_above(struct threads *t, uint32_t child, uint32_t parent)
+{
+	if (root_of(t, parent) != root_of(t, child))
+		return false;
+	while (parent && parent != child && t->steps) {
+		parent = t->boxes[parent].parent;
+		t->steps--;
+	}
+	return parent;
+}
+
+/* The child has no parent. Lists of children are made when all links are. */
 static void link_to(struct threads *t, uint32_t parent, uint32_t child)
 {
-	if (t->boxes[child].parent)
+	if (is_above(t, child, parent))
 		return;
-	uint32_t a = root_of(t, parent), b = root_of(t, child);
-	if (a == b)
-		return;
-	t->boxes[b].set = a;
-	append(t, parent, child);
+	t->boxes[root_of(t, child)].set = root_of(t, parent);
+	t->boxes[child].parent = parent;
 }
 
 /* --- Step 1: links ----------------------------------------------------------------------------------------- */
@@ -196,35 +207,31 @@ static bool make_boxes(struct threads *t)
 	return true;
 }
 
-/* RFC 5256 3 takes the messages in order, and one without references loses the parent that those before
- * it gave it (1.B): only what comes behind it may give it one. */
-static bool loses_it(const struct threads *t, uint32_t child, uint32_t by)
+/* The references of a message link those they name, unless these have a parent (1.A). Then the last one
+ * becomes its own parent, in place of the one that others gave it (1.B). */
+static void link_message(struct threads *t, uint32_t n, const uint32_t *refs)
 {
-	const struct thread_message *m = message_of(t, child);
+	unsigned count = t->messages[n - 1].ref_count;
+	uint32_t parent = count ? refs[count - 1] : 0;
 
-	return m && child > by && !m->ref_count;
+	for (unsigned r = 1; r < count; r++)
+		if (!t->boxes[refs[r]].parent)
+			link_to(t, refs[r - 1], refs[r]);
+	if (t->boxes[n].parent == parent)
+		return;
+	t->boxes[n].parent = 0;
+	if (parent)
+		link_to(t, parent, n);
 }
 
-/* What a message says of itself counts more than what others say of it: so all parents first. */
 static void link_messages(struct threads *t)
 {
 	const uint32_t *refs = t->refs;
 
-	for (uint32_t i = 1; i <= t->count; i++) {
-		unsigned count = t->messages[i - 1].ref_count;
-
-		if (count)
-			link_to(t, refs[count - 1], i);
-		refs += count;
-	}
-	refs = t->refs;
-	for (uint32_t i = 1; i <= t->count; i++) {
-		unsigned count = t->messages[i - 1].ref_count;
-
-		for (unsigned r = 1; r < count; r++)
-			if (!loses_it(t, refs[r], i))
-				link_to(t, refs[r - 1], refs[r]);
-		refs += count;
+	t->steps = (uint64_t)t->len * STEPS_A_BOX;
+	for (uint32_t n = 1; n <= t->count; n++) {
+		link_message(t, n, refs);
+		refs += t->messages[n - 1].ref_count;
 	}
 }
 
@@ -276,8 +283,7 @@ static void splice_children(struct threads *t, uint32_t parent)
 static void prune(struct threads *t)
 {
 	for (uint32_t i = 1; i <= t->len; i++)
-		if (!t->boxes[i].parent)
-			append(t, 0, i);
+		append(t, t->boxes[i].parent, i);
 	for (uint32_t len = walk(t); len--;)
 		if (t->boxes[t->order[len]].child)
 			splice_children(t, t->order[len]);

@@ -50,6 +50,19 @@ static const struct {
 		.references = "(2 1)",
 		.subjects = "(1)(2)",
 		.why = "a loop is cut" },
+	{ .rows = { { .id = 5, .subject = 7, .refs = { 3 }, .sent = 1 },
+		  { .id = 6, .subject = 8, .refs = { 1, 2, 3 }, .sent = 2 },
+		  { .id = 1, .subject = 9, .refs = { 3 }, .sent = 3 } },
+		.references = "(3 (1)(2))",
+		.subjects = "(1)(2)(3)",
+		.why = "by who came first, though what it says of others (1.B)" },
+	{ .rows = { { .id = 5, .subject = 7, .refs = { 1, 2 }, .sent = 4 },
+		  { .id = 2, .subject = 8, .refs = { 3 }, .sent = 3 },
+		  { .id = 1, .subject = 9, .refs = { 2 }, .sent = 2 },
+		  { .id = 3, .subject = 6, .sent = 1 } },
+		.references = "(4 2 (3)(1))",
+		.subjects = "(4)(3)(2)(1)",
+		.why = "a parent lost is none to fear a loop of" },
 	{ .rows = { { .id = 3, .subject = 7, .refs = { 1, 2 }, .sent = 3 },
 		  { .id = 1, .subject = 9, .sent = 1 }, { .id = 2, .subject = 8, .sent = 2 } },
 		.references = "(2)(3 1)",
@@ -175,6 +188,14 @@ static void deep_backwards(struct thread_message *m, uint64_t *refs, uint32_t i)
 	refs[0] = i + 2;
 }
 
+/* Each is said to be below the one behind it, and then says the other way round. */
+static void contradictory(struct thread_message *m, uint64_t *refs, uint32_t i)
+{
+	m->ref_count = 2;
+	refs[0] = (uint64_t)LONG - i;
+	refs[1] = i % 2 ? i : (uint64_t)LONG - i - 1;
+}
+
 static void tangled(struct thread_message *m, uint64_t *refs, uint32_t i)
 {
 	m->ref_count = 2;
@@ -189,4 +210,5 @@ Test(imap_threads, long_chains_and_tangles_end)
 	thread_many(deep);
 	thread_many(deep_backwards);
 	thread_many(tangled);
+	thread_many(contradictory);
 }
