@@ -10,8 +10,10 @@
 
 #include <stdlib.h>
 
-enum { IN_HEADER, IN_BODY, IN_TAIL, POPPING, ENDING, OVER, FAILED };
+enum { IN_HEADER, IN_LONG, IN_LONG_LINE, IN_BODY, IN_TAIL, POPPING, ENDING, OVER, FAILED };
 enum {
+	/* Of a line over the limit so much is looked at: names and boundaries are shorter. */
+	LINE_SEEN = 1000,
 	HEADER_KEPT = 4096, /* so much of a header's memory stays for the next one */
 	TYPE_BYTES = 512,   /* chunks for the parameters of a type */
 };
@@ -65,6 +67,12 @@ static void push(struct part_walker *w)
 	w->fresh = true;
 }
 
+/* The limit is looked at before anything is put. */
+static struct out header_room(const struct part_walker *w)
+{
+	return out_heap(w->limits.header_max + LINE_SEEN);
+}
+
 void part_init(struct part_walker *w, const struct part_limits *limits)
 {
 	*w = (struct part_walker){ .limits = *limits, .arena = { .chunk_bytes = TYPE_BYTES } };
@@ -74,7 +82,7 @@ void part_init(struct part_walker *w, const struct part_limits *limits)
 		w->limits.depth_max = PART_DEPTH_DEFAULT;
 	if (!w->limits.count_max)
 		w->limits.count_max = PART_COUNT_DEFAULT;
-	w->header = out_heap(w->limits.header_max);
+	w->header = header_room(w);
 	push(w);
 }
 
@@ -255,6 +263,69 @@ static bool judge_line(struct part_walker *w, enum part_event *out, slice *bytes
 	return true;
 }
 
+/* A line over the limit, or its begin, stands at w->line_at. */
+static bool judge_long(struct part_walker *w, enum part_event *out, slice *bytes)
+{
+	slice line = slice_skip(out_written(&w->header), w->line_at);
+	bool whole = line.ptr[line.len - 1] == '\n';
+	slice seen = slice_sub(line, 0, LINE_SEEN);
+	bool blank = slice_eq(line, SLICE("\r\n")) || slice_eq(line, SLICE("\n"));
+	bool folded =
+		(w->passed || w->line_at > w->stray) && (line.ptr[0] == ' ' || line.ptr[0] == '\t');
+
+	if (blank || find_boundary(w, seen) >= 0 || !(folded || header_line_is_field(seen))) {
+		if (w->stray && w->line_at == w->stray && !w->passed) {
+			w->line_at = 0; /* no field follows: the stray line was text */
+			blank = false;
+		}
+		*out = end_header(w, blank ? w->header.len : w->line_at, !blank, bytes);
+		return true;
+	}
+	w->state = whole ? IN_LONG : IN_LONG_LINE;
+	w->passed = true;
+	w->header.len = w->line_at;
+	*bytes = line;
+	*out = PART_LONG;
+	return true;
+}
+
+/* A header over the limit: what it had until then is kept, the lines behind it are looked at one by one. */
+static bool step_long(struct part_walker *w, slice *in, bool end, enum part_event *out,
+	slice *bytes)
+{
+	size_t have = w->header.len - w->line_at;
+	slice piece = slice_sub(*in, 0, have < LINE_SEEN ? LINE_SEEN - have : 0);
+	ptrdiff_t lf = slice_find(piece, '\n');
+
+	if (lf >= 0)
+		piece.len = (size_t)lf + 1;
+	if (piece.len) {
+		out_slice(&w->header, piece);
+		*in = slice_skip(*in, piece.len);
+		have += piece.len;
+	}
+	if (lf >= 0 || have >= LINE_SEEN || (end && have))
+		return judge_long(w, out, bytes);
+	if (!end)
+		return false;
+	*out = end_header(w, w->header.len, true, bytes);
+	return true;
+}
+
+/* The rest of such a line. */
+static bool step_long_line(struct part_walker *w, slice *in, bool end, enum part_event *out,
+	slice *bytes)
+{
+	ptrdiff_t lf = slice_find(*in, '\n');
+
+	if (end || lf >= 0)
+		w->state = IN_LONG;
+	*bytes = slice_sub(*in, 0, lf < 0 ? in->len : (size_t)lf + 1);
+	*in = slice_skip(*in, bytes->len);
+	*out = PART_LONG;
+	return bytes->len > 0;
+}
+
 static bool step_header(struct part_walker *w, slice *in, bool end, enum part_event *out,
 	slice *bytes)
 {
@@ -263,7 +334,7 @@ static bool step_header(struct part_walker *w, slice *in, bool end, enum part_ev
 
 	if (w->fresh) {
 		w->header.len = w->line_at = w->stray = 0;
-		w->fresh = false;
+		w->fresh = w->passed = false;
 	}
 	if (end) {
 		if (w->header.len > w->line_at && judge_line(w, out, bytes))
@@ -271,6 +342,10 @@ static bool step_header(struct part_walker *w, slice *in, bool end, enum part_ev
 		/* All of it is header, but for a stray line alone. */
 		*out = end_header(w, w->header.len > w->stray ? w->header.len : 0, true, bytes);
 		return true;
+	}
+	if (w->limits.long_headers && piece.len > w->limits.header_max - w->header.len) {
+		w->state = IN_LONG;
+		return step_long(w, in, end, out, bytes);
 	}
 	*in = slice_skip(*in, piece.len);
 	if (piece.len <= w->limits.header_max - w->header.len)
@@ -446,6 +521,10 @@ static bool step(struct part_walker *w, slice *in, bool end, enum part_event *ou
 	switch (w->state) {
 	case IN_HEADER:
 		return step_header(w, in, end, out, bytes);
+	case IN_LONG:
+		return step_long(w, in, end, out, bytes);
+	case IN_LONG_LINE:
+		return step_long_line(w, in, end, out, bytes);
 	case IN_BODY:
 		return step_body(w, in, end, out, bytes);
 	case IN_TAIL:
@@ -467,7 +546,7 @@ static void forget_header(struct part_walker *w)
 	if (w->header.cap <= HEADER_KEPT)
 		return;
 	out_heap_done(&w->header);
-	w->header = out_heap(w->limits.header_max);
+	w->header = header_room(w);
 }
 
 enum part_event part_next(struct part_walker *w, slice *in, bool last, slice *bytes)
@@ -479,7 +558,7 @@ enum part_event part_next(struct part_walker *w, slice *in, bool last, slice *by
 		forget_header(w);
 	for (;;) {
 		slice *from = w->replay.len ? &w->replay : in;
-		bool hungry = w->state == IN_HEADER || w->state == IN_BODY || w->state == IN_TAIL;
+		bool hungry = w->state <= IN_TAIL;
 
 		if (hungry && from->len == 0 && !last)
 			return PART_MORE;

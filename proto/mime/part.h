@@ -21,6 +21,9 @@ enum part_event {
 	PART_END,    /* the part is over (no bytes); its parent is `part` at the next event */
 	PART_DONE,   /* the message is over */
 	PART_LIMIT, /* a header block over the limit, its whole lines so far: sticky, nothing follows */
+	/* With limits.long_headers, in place of PART_LIMIT: bytes of a header that are over the limit. The
+	 * PART_HEADER that follows has the lines before them, and the blank line. */
+	PART_LONG,
 };
 
 enum part_kind { PART_LEAF, PART_MULTIPART, PART_MESSAGE };
@@ -40,7 +43,8 @@ enum { PART_BOUNDARY_MAX = 200, PART_DEPTH_DEFAULT = 50, PART_COUNT_DEFAULT = 10
 struct part_limits {
 	size_t header_max;
 	unsigned depth_max, count_max;
-	bool stray; /* the message may begin with a line that header_skip_stray skips */
+	bool stray;        /* the message may begin with a line that header_skip_stray skips */
+	bool long_headers; /* find the end of headers over header_max too, in the same memory */
 };
 
 struct part {
@@ -75,6 +79,7 @@ struct part_walker {
 	size_t held_len, held_eol; /* a line end and what may be a boundary line behind it */
 	unsigned char state;
 	bool fresh, line_start, begins_part;
+	bool passed; /* lines over the limit */
 	char held[PART_BOUNDARY_MAX + 8];
 };
 

@@ -184,6 +184,7 @@ static void scan(struct recode_scan *s, slice piece, bool last)
 		case PART_END:
 			scan_end_of_part(s);
 			break;
+		case PART_LONG: /* not with these limits */
 		case PART_LIMIT:
 			s->facts.limited = true;
 			return;

@@ -24,13 +24,21 @@ static slice cut(slice *s, size_t len)
 	return head;
 }
 
+/* It may be wrong about where a header ends. */
+static bool is_outdated(slice row)
+{
+	return row.len >= QUICK_LEN && row.ptr[QUICK_VERSION] >= SUMMARY_VERSION_FIRST &&
+		row.ptr[QUICK_VERSION] < SUMMARY_VERSION_BORDERS &&
+		(row.ptr[QUICK_FLAGS] & ROW_TRUNCATED);
+}
+
 /* Searches open rows by the hundred thousand: no field is written twice. */
 bool summary_open(slice row, struct summary *out)
 {
 	slice rest = row;
 
 	if (row.len < QUICK_LEN || row.ptr[QUICK_VERSION] < SUMMARY_VERSION_FIRST ||
-		row.ptr[QUICK_VERSION] > SUMMARY_VERSION)
+		row.ptr[QUICK_VERSION] > SUMMARY_VERSION || is_outdated(row))
 		return false;
 	size_t refs = get_be(row, QUICK_REFS, 1), key = get_be(row, QUICK_KEY, 1);
 	size_t preview = get_be(row, QUICK_PREVIEW, 2);
@@ -64,7 +72,7 @@ bool summary_agrees(slice stored, slice made)
 {
 	struct summary old, now;
 
-	if (slice_eq(stored, made))
+	if (slice_eq(stored, made) || is_outdated(stored))
 		return true;
 	if (!summary_open(stored, &old) || !summary_open(made, &now) ||
 		stored.ptr[QUICK_VERSION] == made.ptr[QUICK_VERSION])

@@ -2,6 +2,8 @@
 /* summary.h - what a mailbox keeps of a message, so that listing, sorting, threading and searching
  * never open its body.
  *
+ * Where headers end and bodies begin is exact, however long a header is.
+ *
  * A builder takes the message in pieces as they arrive, cut anywhere, and at the end writes one
  * opaque row. Its memory is bounded by the limits below, most of it the header block at hand, which
  * goes when its body begins. What passes a limit is left out or flattened to a leaf, and the
@@ -15,10 +17,12 @@
 #include "proto/mime/part.h"
 
 enum {
-	/* 2: a parameter's language tag; "a@x <b@y>" is an address with a name */
-	SUMMARY_VERSION = 2,
+	/* 2: a parameter's language tag; "a@x <b@y>" is an address with a name. 3: headers over
+	 * SUMMARY_HEADER_MAX end where they end. */
+	SUMMARY_VERSION = 3,
+	SUMMARY_VERSION_BORDERS = 3,    /* older ones that are truncated are built again */
 	SUMMARY_VERSION_FIRST = 1,      /* read all the same: the layout never changed */
-	SUMMARY_HEADER_MAX = 256 << 10, /* header block of one part */
+	SUMMARY_HEADER_MAX = 256 << 10, /* of a header block so much is looked at */
 	SUMMARY_HEADERS_MAX = 1 << 20,  /* all header blocks together */
 	SUMMARY_DEPTH_MAX = 50,         /* open parts */
 	SUMMARY_PARTS_MAX = 1000,

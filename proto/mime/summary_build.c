@@ -26,9 +26,10 @@ struct summary_builder {
 	struct open_part open[SUMMARY_DEPTH_MAX];
 	unsigned open_count;
 	bool stopped, truncated, has_attachment;
-	uint64_t fed, fed_lines; /* handed in */
-	uint64_t at, lines;      /* gone through the walker */
-	size_t headers;          /* bytes of header blocks so far */
+	uint64_t fed, fed_lines;       /* handed in */
+	uint64_t at, lines;            /* gone through the walker */
+	size_t headers;                /* bytes of header blocks so far */
+	uint64_t passed, passed_lines; /* of the header at hand: too long to be kept */
 	uint32_t header_len;
 	struct summary_quick quick;
 	struct preview preview;
@@ -42,7 +43,8 @@ struct summary_builder *summary_begin(void)
 	static const struct part_limits limits = { .header_max = SUMMARY_HEADER_MAX,
 		.depth_max = SUMMARY_DEPTH_MAX,
 		.count_max = SUMMARY_PARTS_MAX,
-		.stray = true };
+		.stray = true,
+		.long_headers = true };
 	struct arena memory = { .chunk_bytes = BUILDER_BYTES };
 	struct summary_builder *b = arena_new(&memory, struct summary_builder);
 
@@ -101,7 +103,7 @@ static void put_be(char *at, uint64_t n, size_t bytes)
 }
 
 /* Everything but the strings; the last three numbers as for an empty leaf. */
-static uint32_t put_record(struct summary_builder *b, const struct part *part, size_t header_len)
+static uint32_t put_record(struct summary_builder *b, const struct part *part, uint64_t header_len)
 {
 	char record[RECORD_LEN] = { 0 };
 	uint32_t at = (uint32_t)b->parts.len;
@@ -109,7 +111,7 @@ static uint32_t put_record(struct summary_builder *b, const struct part *part, s
 	record[RECORD_KIND] = (char)(part->kind | part->root << 2);
 	record[RECORD_CODING] = (char)part->encoding;
 	put_be(record + RECORD_DEPTH, part->depth, 2);
-	put_be(record + RECORD_HEADER_LEN, header_len, 4);
+	put_be(record + RECORD_HEADER_LEN, MIN(header_len, (uint64_t)UINT32_MAX), 4);
 	put_be(record + RECORD_AT, b->at, 8);
 	out_bytes(&b->parts, record, sizeof(record));
 	return at;
@@ -142,7 +144,7 @@ static bool has_room(const struct summary_builder *b, unsigned depth)
 			b->parts.len + RECORD_LEN < SUMMARY_ROW_MAX);
 }
 
-static uint32_t add_record(struct summary_builder *b, struct summary_dress *d, size_t header_len,
+static uint32_t add_record(struct summary_builder *b, struct summary_dress *d, uint64_t header_len,
 	struct arena *a)
 {
 	unsigned depth = d->part->depth;
@@ -220,6 +222,7 @@ static void begin_part(struct summary_builder *b, slice block, bool flat)
 	struct summary_fields fields;
 	struct summary_dress d = { .part = &part, .fields = &fields, .flat = flat };
 	struct arena a = { 0 };
+	uint64_t len = block.len + b->passed;
 
 	*open = (struct open_part){ .kind = part.kind,
 		.enclosed = parent && (parent->enclosed || parent->kind == PART_MESSAGE) };
@@ -227,15 +230,16 @@ static void begin_part(struct summary_builder *b, slice block, bool flat)
 	b->headers += block.len;
 	summary_fields_of(block, &fields);
 	if (depth == 0) {
-		b->header_len = (uint32_t)block.len;
+		b->header_len = (uint32_t)MIN(len, (uint64_t)UINT32_MAX);
 		summary_read_quick(&b->quick, &fields, &a);
 		summary_put_envelope(&b->envelope, &fields, &a, &b->truncated);
 	}
-	open->record = add_record(b, &d, block.len, &a);
+	open->record = add_record(b, &d, len, &a);
 	arena_done(&a);
 	b->has_attachment |= d.has_attachment;
-	b->at += block.len;
-	b->lines += count_lines(block);
+	b->at += len;
+	b->lines += count_lines(block) + b->passed_lines;
+	b->passed = b->passed_lines = 0;
 	open->body_at = b->at;
 	open->lines_at = b->lines;
 	begin_preview(b, &d);
@@ -301,6 +305,11 @@ static bool step(struct summary_builder *b, slice *in, bool last)
 	case PART_RAW:
 		b->at += bytes.len;
 		b->lines += count_lines(bytes);
+		return true;
+	case PART_LONG:
+		b->truncated = true;
+		b->passed += bytes.len;
+		b->passed_lines += count_lines(bytes);
 		return true;
 	case PART_END:
 		end_part(b, b->walker.part.depth);

@@ -80,15 +80,15 @@ enum err fetch_read_at(struct fetch_job *job, const struct fetch_row *row, uint6
 	return !err && !n ? ERR_CORRUPT : err; /* shorter than its row says */
 }
 
+/* What is over HEADER_MAX is left out. */
 static enum err read_whole(struct fetch_job *job, const struct fetch_row *row,
 	const struct fetch_span *span, slice *out)
 {
-	if (span->len > HEADER_MAX)
-		return ERR_TOO_LARGE;
-	char *buf = arena_alloc(&job->arena, (size_t)span->len + 1);
-	size_t have = 0;
-	while (have < span->len) {
-		struct out to = out_fixed(buf + have, (size_t)span->len - have);
+	size_t len = (size_t)MIN(span->len, (uint64_t)HEADER_MAX), have = 0;
+	char *buf = arena_alloc(&job->arena, len + 1);
+
+	while (have < len) {
+		struct out to = out_fixed(buf + have, len - have);
 		enum err err = fetch_read_at(job, row, span->at + have, &to);
 
 		if (err)
@@ -206,9 +206,10 @@ static bool is_named(const struct imap_slices *names, slice name)
 	return false;
 }
 
-/* RFC 9051 6.4.5: the blank line is always there. */
+/* RFC 9051 6.4.5: the blank line is always there. Of a header over HEADER_MAX the last field may be cut. */
 static slice subset(struct fetch_job *job, const struct imap_section *section, slice block)
 {
+	bool cut = block.len == HEADER_MAX;
 	struct imap_slices names = names_of(job, section);
 	bool want = section->text == IMAP_TEXT_FIELDS;
 	struct out o = out_arena(&job->arena);
@@ -217,7 +218,7 @@ static slice subset(struct fetch_job *job, const struct imap_section *section, s
 	job->looked += block.len;
 	block = header_skip_stray(block);
 	while (header_next(&block, &field))
-		if (is_named(&names, field.name) == want)
+		if (is_named(&names, field.name) == want && !(cut && !block.len))
 			out_slice(&o, field.whole);
 	out_str(&o, "\r\n");
 	return out_written(&o);

@@ -83,7 +83,7 @@ static enum find_answer in_string(const struct find_term *t, const struct find_r
 	struct summary_text text;
 
 	if (!summary_get_text(&row->summary, which, &text) || !text.text.ptr)
-		return FIND_NO;
+		return yes_or_rest(false, !row->summary.truncated);
 	/* It was cut before it was unfolded, which takes two bytes of three at most. */
 	return yes_or_rest(t->empty || collate_has(&t->needle, decoded(text.text, eyes)),
 		text.text.len < SUMMARY_TEXT_MAX / 3);

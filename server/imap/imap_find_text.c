@@ -9,7 +9,7 @@
 #include "proto/mime/word.h"
 #include "server/imap/imap_find.h"
 
-enum { READ_BYTES = 16 * 1024, HEADER_MAX = SUMMARY_HEADERS_MAX };
+enum { READ_BYTES = 16 * 1024, HEADER_MAX = 2 * SUMMARY_HEADERS_MAX };
 
 /* --- Bytes --------------------------------------------------------------------------------------------- */
 

@@ -172,6 +172,16 @@ Test(mime_part, structures_by_table)
 	}
 }
 
+#define LONG "A: bbbbbbbbbbbbbbbbbbbbbbbbb"
+#define PASS(max)                                       \
+	{                                               \
+		.header_max = max, .long_headers = true \
+	}
+#define STRAY(max)                                                     \
+	{                                                              \
+		.header_max = max, .long_headers = true, .stray = true \
+	}
+
 Test(mime_part, limits_hold)
 {
 	static char buf[32768];
@@ -193,6 +203,32 @@ Test(mime_part, limits_hold)
 		{ "header of a part",
 			MULTI "--b\r\nX: 0123456789012345678901234567890123456789012345\r\n",
 			"[0.1 multipart/mixed* ~--b<>LIMIT", { .header_max = 45 } },
+		{ "one line", LONG "\r\n\r\nx", "[0.1 text/plain x]", PASS(10) },
+		{ "many lines", "A: b\r\n" LONG "\r\n more\r\nC: d\r\n\r\nx", "[0.1 text/plain x]",
+			PASS(10) },
+		{ "no blank line", LONG "\r\nC: d\r\nno field\r\n", "[0.1 text/plain! no field<>]",
+			PASS(10) },
+		{ "the end in a line", LONG "\r\nC: d", "[0.1 text/plain!]", PASS(10) },
+		{ "the end behind a line", LONG "\r\nC: d\r\n", "[0.1 text/plain!]", PASS(10) },
+		{ "the end in no field", LONG "\r\nC", "[0.1 text/plain! C]", PASS(10) },
+		{ "a name over the limit", "Abcdefghijklm: x\r\n\r\nx", "[0.1 text/plain x]",
+			PASS(10) },
+		{ "text over the limit", "Abcdefghijklm\r\n\r\nx",
+			"[0.1 text/plain! Abcdefghijklm<><>x]", PASS(10) },
+		{ "a stray line", " abc\r\n" LONG "\r\n\r\nx", "[0.1 text/plain x]", STRAY(10) },
+		{ "a stray line that is text", " abc\r\nno field at all\r\nx",
+			"[0.1 text/plain!  abc<>no field at all<>x]", STRAY(10) },
+		{ "folding behind a stray line", " abc\r\n and so on\r\n",
+			"[0.1 text/plain!  abc<> and so on<>]", STRAY(10) },
+		{ "its type",
+			"Content-Type: multipart/mixed; boundary=b\r\n" LONG
+			"\r\n\r\n--b\r\n" LONG LONG "\r\nC: d\r\n\r\nx\r\n--b--",
+			"[0.1 multipart/mixed* ~--b<>[1.1 text/plain x] ~<>--b--]", PASS(45) },
+		{ "a boundary ends it",
+			MULTI "--b\r\n" LONG LONG "\r\nC: d\r\n--b\r\n\r\ny\r\n--b--",
+			"[0.1 multipart/mixed* ~--b<>[1.1 text/plain!] ~--b<>[1.2 text/plain y] "
+			"~<>--b--]",
+			PASS(45) },
 	};
 
 	for (size_t i = 0; i < array_len(limited); i++) {

@@ -1,0 +1,119 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Mails beyond what is kept of them: headers of megabytes, thousands of addresses. IMAP and POP3 agree."""
+import contextlib
+import imaplib
+import poplib
+import re
+
+from stage import Stage
+from support import PASSWORD, PATIENCE_S, Place, Ringpost, Suite
+
+CONFIG = {"auth": {"fail_delay": "10ms", "fail_delay_max": "20ms"}, "pop3": {"plain_login": True},
+          "imap": {"plain_login": True}}
+poplib._MAXLINE = 1 << 20
+KB, MB = 1 << 10, 1 << 20
+SEEN = 2 * MB  # of a header, by FETCH of fields and SEARCH
+
+
+class Both(Stage):
+    def imap(self, name):
+        client = imaplib.IMAP4("127.0.0.1", self.ports["imap"], timeout=PATIENCE_S)
+        client.login(name, PASSWORD)
+        return client
+
+    def pop3(self, name):
+        client = poplib.POP3("127.0.0.1", self.ports["pop3"], timeout=PATIENCE_S)
+        client.user(name)
+        client.pass_(PASSWORD)
+        return client
+
+    def filled(self, *messages):
+        """Sessions of both kinds at a mailbox with these."""
+        name = self.account()
+        imap = self.imap(name)
+        for message in messages:
+            assert imap.append("INBOX", "", None, message)[0] == "OK"
+        imap.select()
+        return imap, self.pop3(name)
+
+
+@contextlib.contextmanager
+def stage():
+    with Place() as place, Ringpost(place, CONFIG, services=("imap", "pop3")) as server:
+        yield Both(place, server)
+        server.stop()
+        # Compares what is kept of each message with its bytes.
+        report = server.cli_json("fsck")
+        assert report["result"] == "clean", report
+
+
+suite = Suite(stage)
+
+
+def fetch(imap, number, what):
+    status, data = imap.fetch(str(number), f"({what})")
+    assert status == "OK", data
+    found = [item for item in data if isinstance(item, tuple)]
+    return found[0][1] if found else data[0]
+
+
+BODY = (b"--b\r\nContent-Type: text/plain\r\n\r\nneedle in the text\r\n--b\r\n"
+        b"Content-Type: application/x-odd\r\n\r\nodd\r\n--b--\r\n")
+
+
+def long_header(size, line=b"X-Long: " + b"x" * 62 + b"\r\n", end=b"\r\n"):
+    """Its first and last fields count; what is between them is `size` bytes."""
+    head = b"From: a@far.test\r\nSubject: first\r\nContent-Type: multipart/mixed; boundary=b\r\n"
+    return head + line * (size // len(line)) + b"X-Last: the last one\r\nTo: last@far.test\r\n" + end
+
+
+HEADERS = {"200 KB": long_header(200 * KB), "300 KB": long_header(300 * KB), "1 MB": long_header(MB),
+           "10 MB": long_header(10 * MB), "a line": long_header(300 * KB, b"X-Line: " + b"y" * 290 * KB + b"\r\n"),
+           "folded": long_header(400 * KB, b"X-Fold: a\r\n b\r\n"),
+           "no blank line": long_header(300 * KB, end=b"")}
+
+
+@suite.test
+def long_headers_end_where_they_end(st):
+    imap, pop = st.filled(*(head + BODY for head in HEADERS.values()))
+    for number, (why, head) in enumerate(HEADERS.items(), 1):
+        whole = head + BODY
+        assert fetch(imap, number, "BODY.PEEK[HEADER]") == head, why
+        assert fetch(imap, number, "BODY.PEEK[TEXT]") == BODY, why
+        assert fetch(imap, number, "RFC822.HEADER") == head, why
+        assert fetch(imap, number, "BODY.PEEK[]") == whole, why
+        assert fetch(imap, number, "BODY.PEEK[TEXT]<5.10>") == BODY[5:15], why
+        assert fetch(imap, number, "BODY.PEEK[1]") == b"needle in the text", why
+        assert fetch(imap, number, "BODY.PEEK[2.MIME]") == b"Content-Type: application/x-odd\r\n\r\n", why
+        structure = fetch(imap, number, "BODYSTRUCTURE")
+        assert b'"x-odd"' in structure and b'"mixed"' in structure, (why, structure)
+        assert f"RFC822.SIZE {len(whole)})".encode() in fetch(imap, number, "RFC822.SIZE"), why
+        if why != "no blank line":  # for POP3 a header ends with one
+            top = b"\r\n".join(pop.top(number, 0)[1]) + b"\r\n"
+            assert top == head, (why, len(top), len(head))
+        assert b"\r\n".join(pop.retr(number)[1]) + b"\r\n" == whole, why
+
+
+@suite.test
+def fields_behind_what_is_kept_are_found(st):
+    imap, _ = st.filled(*(head + BODY for head in HEADERS.values()))
+    near = [n for n, head in enumerate(HEADERS.values(), 1) if len(head) < SEEN]
+
+    def search(*criteria):
+        return [int(n) for n in imap.search(None, *criteria)[1][0].split()]
+
+    for n, head in enumerate(HEADERS.values(), 1):
+        want = b"X-Last: the last one\r\nTo: last@far.test\r\n\r\n" if len(head) < SEEN else b"\r\n"
+        assert fetch(imap, n, "BODY.PEEK[HEADER.FIELDS (X-Last To)]") == want, n
+        want = b"From: a@far.test\r\nSubject: first\r\nContent-Type: multipart/mixed; boundary=b\r\n" + want
+        assert fetch(imap, n, "BODY.PEEK[HEADER.FIELDS.NOT (X-Long X-Line X-Fold)]") == want, n
+    assert search("HEADER", "X-Last", "last") == near
+    assert search("HEADER", "To", "last@far") == near
+    assert search("TO", "last@far") == near
+    assert search("SUBJECT", "first") == search("BODY", "needle") == search("TEXT", "needle") == \
+        search("ALL")
+
+
+if __name__ == "__main__":
+    suite.main()
