@@ -29,17 +29,21 @@ static enum err read_span(struct blob_reader *r, uint64_t at, slice *into)
 static slice header_of(const struct find_row *row, struct find_eyes *eyes)
 {
 	struct find_bytes *b = eyes->bytes;
-	struct out o = out_arena(b->arena);
 	struct blob_reader r;
 	size_t len = MIN((size_t)row->summary.header_len, (size_t)HEADER_MAX);
-	slice stored = slice_of(arena_alloc(b->arena, len + 1), len);
 
 	if (b->header.ptr)
 		return b->header;
+	char *block = arena_alloc(b->arena, row->splice.len + len + 1);
+	slice stored = slice_of(block + row->splice.len, len);
+	/* A chunk behind the large one: what is made of each field, and rolled back, finds it there. */
+	*(char *)arena_alloc(b->arena, 1) = 0;
+
+	if (row->splice.len)
+		memcpy(block, row->splice.ptr, row->splice.len);
 	b->failed = blob_open(&r, b->store, row->m.blob) || read_span(&r, 0, &stored);
-	out_slice(&o, row->splice);
-	out_slice(&o, b->failed ? SLICE("") : stored);
-	b->header = header_skip_stray(out_written(&o));
+	b->header =
+		header_skip_stray(slice_of(block, row->splice.len + (b->failed ? 0 : stored.len)));
 	return b->header;
 }
 
