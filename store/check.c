@@ -6,6 +6,7 @@
 #include "store/check_int.h"
 
 #include "store/keys.h"
+#include "store/index_probe.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -309,35 +310,89 @@ enum err check_open(struct check *ck, bool read_only)
 	return err;
 }
 
-/* The store that cannot be opened: does its journal lack something? */
-static enum err look_at_journal(struct check *ck)
+enum err check_map(struct store *st)
+{
+	char path[STORE_PATH];
+	enum err err = store_path(st, path, "archive/map") ? index_probe_folder(path) : ERR_INVALID;
+
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
+/* Pages that would end us: ERR_CORRUPT. */
+static enum err probe(struct check *ck, struct store *st)
+{
+	char path[STORE_PATH];
+	unsigned bad = 0;
+	enum err index =
+		store_path(st, path, "index") ? index_probe_shards(path, &bad) : ERR_INVALID;
+	enum err map = check_map(st);
+
+	if (index == ERR_CORRUPT) {
+		ck->report->bad_rows++;
+		check_say(ck, "index: pages of shard %02u are missing or overwritten", bad);
+	}
+	if (map == ERR_CORRUPT)
+		check_say(ck, "archive: pages of its map are missing or overwritten");
+	return index ? index : map;
+}
+
+/* Locked, and nothing of it open. */
+static enum err open_bare(struct check *ck, struct store **out, bool *out_new)
 {
 	struct store *st = calloc(1, sizeof(*st));
-	bool is_new = false;
 
+	*out = st;
 	if (!st)
 		return ERR_NOMEM;
 	st->opt = *ck->run->options;
 	st->opt.read_only = true;
+	st->lock_fd = -1;
 	snprintf(st->path, sizeof(st->path), "%s", st->opt.path);
 	st->opt.path = st->path;
-	enum err err = layout_open(st, &is_new);
-	struct journal_look look = { .options = &st->opt,
-		.store_id = st->id,
-		.position = err ? 0 : check_index_farthest(st),
-		.each = check_gap,
-		.arg = ck };
+	return layout_open(st, out_new);
+}
 
-	if (!err && !is_new)
-		err = journal_look(&look);
-	layout_close(st);
+static void close_bare(struct store *st)
+{
+	if (st)
+		layout_close(st);
 	free(st);
+}
+
+/* Is there anything that would end us? Whatever else is wrong, opening the store tells. */
+static bool is_deadly(struct check *ck)
+{
+	struct store *st;
+	bool is_new = false;
+	bool deadly = !open_bare(ck, &st, &is_new) && !is_new && probe(ck, st) == ERR_CORRUPT;
+
+	close_bare(st);
+	return deadly;
+}
+
+/* The store that cannot be opened: does its journal lack something? */
+static enum err look_at_journal(struct check *ck)
+{
+	struct store *st;
+	bool is_new = false;
+	enum err err = open_bare(ck, &st, &is_new);
+
+	if (!err && !is_new) {
+		struct journal_look look = { .options = &st->opt,
+			.store_id = st->id,
+			.position = check_index_farthest(st),
+			.each = check_gap,
+			.arg = ck };
+
+		err = journal_look(&look);
+	}
+	close_bare(st);
 	return err;
 }
 
 static enum err verify(struct check *ck)
 {
-	enum err err = check_open(ck, true);
+	enum err err = is_deadly(ck) ? ERR_CORRUPT : check_open(ck, true);
 
 	if (err == ERR_CORRUPT || err == ERR_IO) {
 		worse(ck, CHECK_DAMAGED);

@@ -25,6 +25,8 @@ enum err mailbox_check(struct check *ck, struct index_txn *txn);
  * such recipient. The other one only looks. */
 bool check_restore_entry(struct check *ck, const struct blob_ref *ref, slice meta, uint32_t n);
 bool check_has_recipient(struct check *ck, const struct blob_ref *ref, slice meta, uint32_t n);
+/* Can the archive's map be read? The store is locked. */
+enum err check_map(struct store *st) must_use;
 /* How far the index of a store that is not open came; 0: it cannot be opened. */
 journal_pos check_index_farthest(struct store *st);
 /* unfinished.c: of messages in [from, to), recipients of whom no record says what became of them. */

@@ -141,6 +141,18 @@ bool store_other_format(const char *folder, char *why, size_t why_bytes)
 	return true;
 }
 
+/* The identity is lost: with another one nothing of what is there could be read again. */
+static bool has_journal(const struct store *st)
+{
+	struct arena a = { 0 };
+	struct file_names names = { 0 };
+	char path[STORE_PATH];
+	bool has = store_path(st, path, "journal") && !file_list(&a, path, &names) && names.len;
+
+	arena_done(&a);
+	return has;
+}
+
 enum err layout_open(struct store *st, bool *out_new)
 {
 	char path[STORE_PATH];
@@ -150,6 +162,8 @@ enum err layout_open(struct store *st, bool *out_new)
 		err = lock(st);
 	if (!err)
 		err = read_identity(st, out_new);
+	if (err == ERR_NOT_FOUND && has_journal(st))
+		return ERR_CORRUPT;
 	if (st->opt.read_only || (err && err != ERR_NOT_FOUND))
 		return err;
 	bool is_new = err == ERR_NOT_FOUND;

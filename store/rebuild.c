@@ -10,6 +10,7 @@
 #include "store/history.h"
 #include "store/keys_mailbox.h"
 #include "store/message_int.h"
+#include "store/index_probe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,7 +79,8 @@ static enum err copy_file(const char *from, const char *to)
 /* Shard by shard; ERR_NOT_FOUND: there is no snapshot. */
 static enum err copy_snapshot(struct store *st, wall_ms *out_at)
 {
-	char name[SNAPSHOT_NAME];
+	char name[SNAPSHOT_NAME], copy[STORE_PATH];
+	unsigned bad;
 	enum err err = snapshot_current(st->path, name, out_at);
 
 	for (unsigned i = 0; !err && i < st->shards; i++) {
@@ -91,6 +93,8 @@ static enum err copy_snapshot(struct store *st, wall_ms *out_at)
 		if (!err)
 			err = copy_file(from, to);
 	}
+	if (!err)
+		err = store_path(st, copy, "index") ? index_probe_shards(copy, &bad) : ERR_INVALID;
 	return err;
 }
 
@@ -241,7 +245,9 @@ static enum err rebuild_map(struct rebuild *rb)
 	if (!store_path(st, path, "archive"))
 		return ERR_INVALID;
 	struct archive_open args = { .path = path, .options = &st->opt, .store_id = st->id };
-	enum err err = archive_open(&args, &st->archive);
+	enum err err = check_map(st);
+	if (!err)
+		err = archive_open(&args, &st->archive);
 	if (err) {
 		args.create = args.rebuild = true;
 		err = put_aside(st, "archive/map");
@@ -503,8 +509,10 @@ static enum err open_old_index(struct store *st)
 	struct index_open args = {
 		.path = path, .options = &st->opt, .store_id = st->id, .shards = st->shards
 	};
+	unsigned bad;
+	enum err err = store_path(st, path, "index") ? index_probe_shards(path, &bad) : ERR_INVALID;
 
-	return store_path(st, path, "index") ? index_open(&args, &st->index) : ERR_INVALID;
+	return err ? err : index_open(&args, &st->index);
 }
 
 static void close_old_index(struct store *st)
@@ -566,6 +574,10 @@ enum err check_rebuild(struct check *ck)
 	snprintf(st->path, sizeof(st->path), "%s", st->opt.path);
 	st->opt.path = st->path;
 	enum err err = layout_open(st, &is_new);
+	if (err == ERR_CORRUPT)
+		check_say(ck,
+			"its file `store` is missing or damaged, and the rest cannot be read "
+			"without");
 	if (!err && is_new)
 		err = ERR_NOT_FOUND;
 	if (!err)

@@ -4,6 +4,7 @@
 #include "store/segment.h"
 
 #include "core/base/text.h"
+#include "store/frame.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -44,6 +45,7 @@ static enum err open_slot(const struct store_options *options, uint32_t slot, un
 		.home = &segment_files, .place = file, .slot = slot, .direct = file_is_direct(file)
 	};
 	err = file_size(file, &out->bytes);
+	out->bytes -= out->bytes % FRAME_ALIGN; /* cut off by somebody: what is whole can be read */
 	if (!err && out->direct) {
 		err = file_open(path, FILE_READ, &file);
 		if (!err)

@@ -175,6 +175,8 @@ static enum err open_parts(struct store *st, const char **out_what)
 	*out_what = "the data folder";
 	enum err err = layout_open(st, &is_new);
 	bool create = is_new && !st->opt.read_only;
+	if (err == ERR_CORRUPT)
+		*out_what = "its file `store`, without which the rest cannot be read";
 	if (!err && !st->opt.rebuilding && layout_is_rebuilding(st)) {
 		*out_what = "a rebuild did not come to its end; fsck --rebuild begins it anew";
 		err = ERR_CORRUPT;

@@ -8,6 +8,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { COUNT = 12, SIZE = 200000 };
 
@@ -87,6 +89,12 @@ static bool has_entry(unsigned i, struct schedule_entry *out)
 static void say(void *arg, const char *line)
 {
 	fprintf(stderr, "# %s\n", line);
+}
+
+static bool no_entries(void *arg, const struct blob_ref *ref, slice meta, uint32_t n,
+	struct schedule_entry *out)
+{
+	return false;
 }
 
 static void check(struct check_run run, struct check_report *report)
@@ -214,6 +222,153 @@ Test(damage, a_map_that_is_torn_is_made_again)
 		damage("archive/map/data.mdb", at + 17);
 	check((struct check_run){ .rebuild = true }, &report);
 	cr_expect_eq(report.result, CHECK_REPAIRED);
+	all_is_there();
+	box_remove(&box);
+}
+
+/* --- Files of LMDB that would end whoever reads them --- */
+
+enum { PAGE = 4096 };
+
+static void in_folder(char path[512], const char *name)
+{
+	snprintf(path, 512, "%s/%s", box.dir.path, name);
+}
+
+static void cut(const char *name, long pages)
+{
+	char path[512];
+
+	in_folder(path, name);
+	cr_assert_eq(truncate(path, pages * PAGE), 0, "%s", path);
+}
+
+static long pages_of(const char *name)
+{
+	struct stat st;
+	char path[512];
+
+	in_folder(path, name);
+	cr_assert_eq(stat(path, &st), 0, "%s", path);
+	return st.st_size / PAGE;
+}
+
+/* All of it, but for the two pages that LMDB looks at itself. */
+static void overwrite(const char *name, int with)
+{
+	char path[512], page[PAGE];
+
+	in_folder(path, name);
+	memset(page, with, sizeof(page));
+	FILE *f = fopen(path, "r+b");
+	cr_assert(f, "%s", path);
+	fseek(f, 2 * PAGE, SEEK_SET);
+	for (long n = pages_of(name) - 2; n > 0; n--)
+		cr_assert_eq(fwrite(page, sizeof(page), 1, f), 1u);
+	fclose(f);
+}
+
+/* Found, told, and made anew. */
+static void is_mended(const char *what)
+{
+	struct check_report report;
+
+	check((struct check_run){ 0 }, &report);
+	cr_expect_eq(report.result, CHECK_DAMAGED, "%s: %d", what, report.result);
+	cr_expect_eq(check_exit_status(report.result), 1);
+	check((struct check_run){ .rebuild = true }, &report);
+	cr_expect_eq(report.result, CHECK_REPAIRED, "%s: %d", what, report.result);
+	all_is_there();
+	check((struct check_run){ 0 }, &report);
+	cr_expect_eq(report.result, CHECK_CLEAN, "%s: %d", what, report.result);
+}
+
+static void end_pages_of(const char *name)
+{
+	for (long keep = 1; keep < pages_of(name); keep++) {
+		cut(name, keep);
+		is_mended("cut off");
+	}
+	overwrite(name, 0);
+	is_mended("zeros");
+	overwrite(name, 0xa5);
+	is_mended("anything");
+}
+
+Test(damage, pages_of_the_index_are_missing_or_overwritten)
+{
+	make_deferred();
+	end_pages_of("index/00/data.mdb");
+	box_remove(&box);
+}
+
+Test(damage, pages_of_the_map_are_missing_or_overwritten)
+{
+	all_in_archive();
+	end_pages_of("archive/map/data.mdb");
+	box_remove(&box);
+}
+
+/* The rebuild begins with it. */
+Test(damage, a_snapshot_that_cannot_be_read_is_passed_over)
+{
+	struct check_report report;
+	char name[SNAPSHOT_NAME], path[512];
+	wall_ms at;
+
+	make_deferred();
+	box_open(&box, &keep_nothing, NULL);
+	cr_assert_eq(store_snapshot(box.st), OK);
+	box_close(&box);
+	cr_assert_eq(snapshot_current(box.dir.path, name, &at), OK);
+	snprintf(path, sizeof(path), "%s/00/data.mdb", name);
+	overwrite(path, 0xa5);
+	cut("index/00/data.mdb", 2);
+	check((struct check_run){ .rebuild = true, .restore = no_entries }, &report);
+	cr_expect_neq(report.result, CHECK_CLEAN);
+	check((struct check_run){ 0 }, &report);
+	cr_expect_eq(report.result, CHECK_CLEAN);
+	box_remove(&box);
+}
+
+Test(damage, a_journal_file_that_was_cut_off_is_read_as_far_as_it_goes)
+{
+	struct check_report report;
+
+	make_deferred();
+	cut("journal/slot-00000001", 100);
+	char path[512];
+	in_folder(path, "journal/slot-00000001");
+	cr_assert_eq(truncate(path, 100 * PAGE + 100), 0);
+	check((struct check_run){ 0 }, &report);
+	cr_expect_eq(report.result, CHECK_LOST);
+	check((struct check_run){ .rebuild = true, .restore = no_entries }, &report);
+	cr_expect_eq(report.result, CHECK_LOST);
+	box_open(&box, &keep_nothing, NULL);
+	cr_expect(message_is(box.st, refs[0].id, 0, SIZE));
+	box_close(&box);
+	box_remove(&box);
+}
+
+/* With a new identity nothing of it could be read again. */
+Test(damage, a_store_without_its_identity_gets_no_other)
+{
+	struct store_open args = { .options = &box.options };
+	struct check_run run = { .options = &box.options, .say = say };
+	struct check_report report;
+	char path[512], kept[600];
+
+	make_deferred();
+	in_folder(path, "store");
+	snprintf(kept, sizeof(kept), "%s.kept", path);
+	cr_assert_eq(rename(path, kept), 0);
+	for (unsigned round = 0; round < 2; round++) {
+		run.rebuild = round;
+		cr_expect_eq(check_store(&run, &report), ERR_CORRUPT);
+		cr_expect_eq(store_open(&args, &box.st), ERR_CORRUPT);
+		cr_expect_eq(access(path, F_OK), -1);
+	}
+	cr_assert_eq(rename(kept, path), 0);
 	all_is_there();
 	box_remove(&box);
 }
