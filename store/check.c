@@ -5,8 +5,8 @@
  * of every message a row names, then every copy in the archive. */
 #include "store/check_int.h"
 
-#include "store/keys.h"
 #include "store/index_probe.h"
+#include "store/keys.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -8,9 +8,9 @@
 
 #include "core/file.h"
 #include "store/history.h"
+#include "store/index_probe.h"
 #include "store/keys_mailbox.h"
 #include "store/message_int.h"
-#include "store/index_probe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
