@@ -34,6 +34,10 @@ enum {
 	SUMMARY_KEY_MAX = 128,           /* sort key of the base subject */
 	SUMMARY_PREVIEW_CHARS = 200,     /* RFC 8970 3.1 */
 	SUMMARY_QUOTED_MAX = 1000,       /* longer strings are never "safe" */
+	/* summary_make_envelope */
+	SUMMARY_LONG_MAX = 1 << 20, /* of the header */
+	SUMMARY_LONG_ENVELOPE_MAX = 400 << 10,
+	SUMMARY_LONG_ADDRESSES_MAX = 20000, /* of one field */
 };
 
 /* Building ------------------------------------------------------------------------------------- */
@@ -141,6 +145,8 @@ struct summary_address {
 };
 
 bool summary_envelope(const struct summary *s, struct summary_envelope *out) must_use;
+/* Of a truncated row, from the message's header: what may stand in place of s->envelope. */
+void summary_make_envelope(slice header, struct out *envelope);
 /* One field of it alone: what stands behind is not looked at, so of a damaged row they may be true where
  * summary_envelope is not. */
 bool summary_get_text(const struct summary *s, enum summary_field which,

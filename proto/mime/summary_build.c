@@ -122,6 +122,17 @@ static void end_strings(struct summary_builder *b, uint32_t record)
 	put_be(b->parts.buf + record + RECORD_STRINGS, b->parts.len - record - RECORD_LEN, 4);
 }
 
+static void put_envelope(struct summary_builder *b, struct out *o, const struct summary_fields *f,
+	struct arena *a)
+{
+	struct summary_room room = { .text = SUMMARY_TEXT_MAX,
+		.all = SUMMARY_ENVELOPE_MAX,
+		.addresses = SUMMARY_ADDRESSES_MAX };
+
+	summary_put_envelope(o, f, a, &room);
+	b->truncated |= room.cut;
+}
+
 /* The strings, and the envelope of an enclosed message. */
 static void put_strings(struct summary_builder *b, struct summary_dress *d, struct arena *a)
 {
@@ -129,7 +140,7 @@ static void put_strings(struct summary_builder *b, struct summary_dress *d, stru
 
 	summary_put_part(&b->parts, d, a);
 	if (d->part->root && d->part->depth > 0) {
-		summary_put_envelope(&envelope, d->fields, a, &b->truncated);
+		put_envelope(b, &envelope, d->fields, a);
 		summary_put_list(&b->parts, out_written(&envelope));
 	} else {
 		summary_put_list(&b->parts, (slice){ 0 });
@@ -232,7 +243,7 @@ static void begin_part(struct summary_builder *b, slice block, bool flat)
 	if (depth == 0) {
 		b->header_len = (uint32_t)MIN(len, (uint64_t)UINT32_MAX);
 		summary_read_quick(&b->quick, &fields, &a);
-		summary_put_envelope(&b->envelope, &fields, &a, &b->truncated);
+		put_envelope(b, &b->envelope, &fields, &a);
 	}
 	open->record = add_record(b, &d, len, &a);
 	arena_done(&a);

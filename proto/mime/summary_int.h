@@ -58,10 +58,16 @@ struct summary_fields {
 };
 void summary_fields_of(slice block, struct summary_fields *out);
 
-/* Strings come out unfolded, without NUL, cut to SUMMARY_TEXT_MAX. */
+/* How much of an envelope is written. */
+struct summary_room {
+	size_t text, all;
+	unsigned addresses;
+	bool cut; /* out: something was left out */
+};
+/* Strings come out unfolded, without NUL, cut to room->text; those of parts to SUMMARY_TEXT_MAX. */
 void summary_put_list(struct out *o, slice items);
 void summary_put_envelope(struct out *o, const struct summary_fields *f, struct arena *a,
-	bool *truncated);
+	struct summary_room *room);
 /* The strings of a part. */
 struct summary_dress {
 	const struct part *part;

@@ -56,13 +56,14 @@ static slice without_breaks(slice s, struct arena *a)
 	return slice_of(to, len);
 }
 
-/* The string as it is, but for what no IMAP string may hold. */
-static void put_exact(struct out *o, slice s, struct arena *a)
+/* The string as it is, but for what no IMAP string may hold. False: cut. */
+static bool put_cut(struct out *o, slice s, struct arena *a, size_t max)
 {
 	enum summary_safe safe = SUMMARY_QUOTED;
+	bool whole = s.len <= max;
 	unsigned found;
 
-	s = slice_sub(s, 0, SUMMARY_TEXT_MAX);
+	s = slice_sub(s, 0, max);
 	found = classes_of(s);
 	if (found & BREAKS)
 		s = without_breaks(s, a);
@@ -74,6 +75,12 @@ static void put_exact(struct out *o, slice s, struct arena *a)
 		safe = SUMMARY_ESCAPED;
 	out_varint(o, ((uint64_t)s.len << 2 | safe) + 1);
 	out_slice(o, s);
+	return whole;
+}
+
+static void put_exact(struct out *o, slice s, struct arena *a)
+{
+	(void)put_cut(o, s, a, SUMMARY_TEXT_MAX);
 }
 
 static void put_none(struct out *o)
@@ -112,15 +119,30 @@ void summary_put_list(struct out *o, slice items)
 
 /* Envelope ------------------------------------------------------------------------------------ */
 
-static void put_or_none(struct out *o, slice s, struct arena *a)
+/* One list being written, of one field or several. */
+struct items {
+	struct out o;
+	unsigned count;
+	size_t left; /* bytes of the envelope */
+	struct arena *a;
+	struct summary_room *room;
+};
+
+static void put_name(struct items *items, slice s)
 {
-	if (s.len)
-		put_exact(o, s, a);
-	else
-		put_none(o);
+	if (!put_cut(&items->o, s, items->a, items->room->text))
+		items->room->cut = true;
 }
 
-static void put_address(struct out *o, const struct addrlist_item *item, struct arena *a)
+static void put_or_none(struct items *items, slice s)
+{
+	if (s.len)
+		put_name(items, s);
+	else
+		put_none(&items->o);
+}
+
+static void put_address(struct items *items, const struct addrlist_item *item)
 {
 	static const unsigned char kinds[] = {
 		[ADDRLIST_ADDRESS] = SUMMARY_ADDRESS,
@@ -128,35 +150,27 @@ static void put_address(struct out *o, const struct addrlist_item *item, struct 
 		[ADDRLIST_GROUP_END] = SUMMARY_GROUP_END,
 	};
 
-	out_u8(o, kinds[item->kind]);
+	out_u8(&items->o, kinds[item->kind]);
 	if (item->kind == ADDRLIST_GROUP_END)
 		return;
 	if (item->kind == ADDRLIST_GROUP) {
-		put_exact(o, item->name, a);
+		put_name(items, item->name);
 		return;
 	}
-	put_or_none(o, trim(item->name), a);
-	put_or_none(o, item->route, a);
-	put_exact(o, item->local, a);
-	put_exact(o, item->domain.ptr ? item->domain : SLICE(""), a);
+	put_or_none(items, trim(item->name));
+	put_or_none(items, item->route);
+	put_name(items, item->local);
+	put_name(items, item->domain.ptr ? item->domain : SLICE(""));
 }
 
 /* What was no address at all is shown as a name: better than nobody. */
-static void put_wreck(struct out *o, slice value, struct arena *a)
+static void put_wreck(struct items *items, slice value)
 {
 	struct addrlist_item item = { .name = trim(value) };
 
 	if (item.name.len)
-		put_address(o, &item, a);
+		put_address(items, &item);
 }
-
-/* One list being written, of one field or several. */
-struct items {
-	struct out o;
-	unsigned count;
-	size_t room; /* bytes of the envelope that are left */
-	struct arena *a;
-};
 
 /* False: the rest was left out. */
 static bool add_addresses(struct items *items, slice value)
@@ -166,8 +180,8 @@ static bool add_addresses(struct items *items, slice value)
 	bool all = true;
 
 	while (all && addrlist_next(&list, &item)) {
-		put_address(&items->o, &item, items->a);
-		all = ++items->count < SUMMARY_ADDRESSES_MAX && items->o.len < items->room;
+		put_address(items, &item);
+		all = ++items->count < items->room->addresses && items->o.len < items->left;
 	}
 	/* A group that was left open when the room ran out. */
 	if (!all && list.group.ptr)
@@ -188,30 +202,29 @@ static bool add_others(struct items *items, const struct summary_fields *f, enum
 	return all;
 }
 
-/* False: the rest was left out. */
-static bool put_addresses(struct out *o, const struct summary_fields *f, enum header_id id,
-	struct arena *a)
+static void put_addresses(struct out *o, const struct summary_fields *f, enum header_id id,
+	struct items items)
 {
-	size_t room = SUMMARY_ENVELOPE_MAX - MIN(o->len, (size_t)SUMMARY_ENVELOPE_MAX);
-	struct items items = { .o = out_arena(a), .room = room, .a = a };
 	bool all;
 
+	items.o = out_arena(items.a);
+	items.left = items.room->all - MIN(o->len, items.room->all);
 	if (!f->value[id].ptr) {
 		put_none(o);
-		return true;
+		return;
 	}
 	all = add_addresses(&items, f->value[id]);
 	/* A message has one sender. */
 	if (all && f->again[id] && id != HEADER_SENDER)
 		all = add_others(&items, f, id);
 	if (items.count == 0)
-		put_wreck(&items.o, f->value[id], a);
+		put_wreck(&items, f->value[id]);
 	summary_put_list(o, items.o.len ? out_written(&items.o) : SLICE(""));
-	return all;
+	items.room->cut |= !all;
 }
 
 void summary_put_envelope(struct out *o, const struct summary_fields *f, struct arena *a,
-	bool *truncated)
+	struct summary_room *room)
 {
 	static const unsigned char texts[] = { HEADER_DATE, HEADER_SUBJECT, HEADER_MESSAGE_ID,
 		HEADER_IN_REPLY_TO, HEADER_REFERENCES, HEADER_LIST_ID };
@@ -224,11 +237,30 @@ void summary_put_envelope(struct out *o, const struct summary_fields *f, struct 
 		[SUMMARY_BCC] = HEADER_BCC,
 	};
 
-	for (size_t i = 0; i < array_len(texts); i++)
-		put_string(o, f->value[texts[i]], a);
+	for (size_t i = 0; i < array_len(texts); i++) {
+		slice raw = f->value[texts[i]];
+
+		if (!raw.ptr)
+			put_none(o);
+		else if (!put_cut(o, trim(raw), a, room->text))
+			room->cut = true;
+	}
 	for (size_t i = 0; i < SUMMARY_LISTS; i++)
-		if (!put_addresses(o, f, (enum header_id)lists[i], a))
-			*truncated = true;
+		put_addresses(o, f, (enum header_id)lists[i],
+			(struct items){ .a = a, .room = room });
+}
+
+void summary_make_envelope(slice header, struct out *o)
+{
+	struct summary_room room = { .text = SUMMARY_LONG_MAX,
+		.all = SUMMARY_LONG_ENVELOPE_MAX,
+		.addresses = SUMMARY_LONG_ADDRESSES_MAX };
+	struct summary_fields fields;
+	struct arena a = { 0 };
+
+	summary_fields_of(slice_sub(header, 0, SUMMARY_LONG_MAX), &fields);
+	summary_put_envelope(o, &fields, &a, &room);
+	arena_done(&a);
 }
 
 /* Parts --------------------------------------------------------------------------------------- */

@@ -30,7 +30,8 @@ static slice make_row(struct fetch_job *job, uint64_t blob, struct arena *a)
 	return row;
 }
 
-void fetch_open_summary(struct fetch_job *job, slice stored, struct arena *a, struct fetch_row *row)
+static void open_summary(struct fetch_job *job, slice stored, struct arena *a,
+	struct fetch_row *row)
 {
 	row->has_summary = stored.len && summary_open(stored, &row->summary);
 	if (row->has_summary)
@@ -40,6 +41,16 @@ void fetch_open_summary(struct fetch_job *job, slice stored, struct arena *a, st
 		made = make_row(job, row->m.blob, a);
 	row->has_summary = made.len && summary_open(made, &row->summary);
 	job->unreadable = job->unreadable || !row->has_summary;
+}
+
+void fetch_open_summary(struct fetch_job *job, slice stored, struct arena *a, struct fetch_row *row)
+{
+	open_summary(job, stored, a, row);
+	if (!row->has_summary || !row->summary.truncated || !(job->items & IMAP_FETCH_ENVELOPE))
+		return;
+	job->parsed++;
+	if (imap_summary_whole_envelope(job->store, row->m.blob, a, &row->summary))
+		job->unreadable = true;
 }
 
 /* --- Items ---------------------------------------------------------------------------------------------- */

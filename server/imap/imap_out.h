@@ -16,7 +16,9 @@ struct imap_session;
 enum {
 	IMAP_OUT_CHUNK = 128 * 1024,  /* end a piece here */
 	IMAP_OUT_BODIES = 256 * 1024, /* one of bodies: each piece wakes the client once */
-	IMAP_OUT_CHUNK_MAX = 1 << 20, /* more than this fits into none: the call fails */
+	/* More than this fits into none: the call fails. A hostile envelope takes seven times
+	 * SUMMARY_LONG_ENVELOPE_MAX: From stands for three fields, quotes for two bytes. */
+	IMAP_OUT_CHUNK_MAX = 6 << 20,
 };
 
 struct imap_flow {

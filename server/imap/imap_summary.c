@@ -49,6 +49,28 @@ enum err imap_summary_open(struct store *st, slice stored, uint64_t blob, struct
 	return summary_open(row, out) ? OK : ERR_CORRUPT;
 }
 
+enum err imap_summary_whole_envelope(struct store *st, uint64_t blob, struct arena *a,
+	struct summary *s)
+{
+	size_t len = MIN((size_t)s->header_len, (size_t)SUMMARY_LONG_MAX), have = 0, n = 1;
+	struct arena scratch = { 0 };
+	char *header = arena_alloc(&scratch, len + 1);
+	struct blob_reader reader;
+	struct out envelope = out_arena(a);
+	enum err err = blob_open(&reader, st, blob);
+
+	while (!err && n && have < len) {
+		err = blob_read(&reader, header + have, len - have, &n);
+		have += err ? 0 : n;
+	}
+	if (!err) {
+		summary_make_envelope(slice_of(header, have), &envelope);
+		s->envelope = out_written(&envelope);
+	}
+	arena_done(&scratch);
+	return err;
+}
+
 bool imap_summary_is(struct store *st, slice stored, uint64_t blob)
 {
 	struct arena a = { 0 };

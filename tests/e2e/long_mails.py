@@ -12,6 +12,7 @@ from support import PASSWORD, PATIENCE_S, Place, Ringpost, Suite
 CONFIG = {"auth": {"fail_delay": "10ms", "fail_delay_max": "20ms"}, "pop3": {"plain_login": True},
           "imap": {"plain_login": True}}
 poplib._MAXLINE = 1 << 20
+imaplib._MAXLINE = 8 << 20
 KB, MB = 1 << 10, 1 << 20
 SEEN = 2 * MB  # of a header, by FETCH of fields and SEARCH
 
@@ -113,6 +114,68 @@ def fields_behind_what_is_kept_are_found(st):
     assert search("TO", "last@far") == near
     assert search("SUBJECT", "first") == search("BODY", "needle") == search("TEXT", "needle") == \
         search("ALL")
+
+
+def envelope(imap, number):
+    """Its text, literals put in their places, as a nested list."""
+    _, data = imap.fetch(str(number), "(ENVELOPE)")
+    items, text = [], b""
+    for item in data:
+        if isinstance(item, tuple):
+            head, literal = item
+            text += re.sub(rb"\{\d+\}$", b"\x00%d\x00" % len(items), head)
+            items.append(literal)
+        else:
+            text += item
+    tokens = re.findall(rb'[()]|"(?:[^"\\]|\\.)*"|\x00\d+\x00|[^()\s]+', text)
+    stack = [[]]
+    for token in tokens:
+        if token == b"(":
+            stack.append([])
+        elif token == b")":
+            done = stack.pop()
+            stack[-1].append(done)
+        elif token[:1] == b"\x00":
+            stack[-1].append(items[int(token[1:-1])])
+        else:
+            stack[-1].append(None if token == b"NIL" else token.strip(b'"'))
+    return stack[0][1][1]
+
+
+@suite.test
+def envelopes_are_whole(st):
+    people = [b"Some Body %d <user.%d@host%d.example>" % (n, n, n % 7) for n in range(5000)]
+    words = b"word " * 4000
+    messages = [
+        b"From: f@x.test\r\nSubject: many\r\nTo: " + b",\r\n ".join(people) + b"\r\nCc: " + b", ".join(people[:1500]) +
+        b"\r\nMessage-ID: <many@x.test>\r\n\r\ntext\r\n",
+        b"From: f@x.test\r\nSubject: " + words + b"\r\nTo: a@b.test\r\n\r\ntext\r\n",
+        # Behind the 256 KB that are kept of it.
+        long_header(600 * KB, end=b"Message-ID: <late@x.test>\r\nCc: Late <late@x.test>\r\n\r\n") + BODY]
+    # What takes the most room: is cut, and answered.
+    for worst in (b'"\\"' + b'\\"' * 3000 + b'" <x@y.test>', b"a@b"):
+        lines = b",\r\n ".join([worst] * ((MB - 10000) // (len(worst) + 4)))
+        messages += [b"From: " + lines + b"\r\nSubject: worst\r\n\r\ntext\r\n"]
+    imap, _ = st.filled(*messages)
+    for number in (4, 5):
+        assert envelope(imap, number)[1] == b"worst"
+    for _ in range(2):
+        many, long_subject, late = (envelope(imap, n) for n in (1, 2, 3))
+        assert many[1] == b"many" and many[9] == b"<many@x.test>", (many[1], many[9])
+        assert many[2] == many[3] == many[4] == [[None, None, b"f", b"x.test"]], many[2]
+        want = [[b"Some Body %d" % n, None, b"user.%d" % n, b"host%d.example" % (n % 7)] for n in range(5000)]
+        assert many[5] == want and many[6] == want[:1500], (len(many[5]), len(many[6]))
+        assert long_subject[1] == words.strip(), len(long_subject[1])
+        assert late[5] == [[None, None, b"last", b"far.test"]] and late[9] == b"<late@x.test>", late
+        assert late[6] == [[b"Late", None, b"late", b"x.test"]], late
+
+    def numbers(answer):
+        return [int(n) for n in answer[1][0].split()]
+
+    assert numbers(imap.search(None, "TO", "user.4999@")) == [1]
+    assert numbers(imap.search(None, "CC", "late@x.test")) == [3]
+    assert numbers(imap.search(None, "SUBJECT", '"word word"')) == [2]
+    assert numbers(imap.sort("(SUBJECT)", "UTF-8", "1:3")) == [3, 1, 2]
 
 
 if __name__ == "__main__":
