@@ -7,6 +7,7 @@
 #include "core/base/map.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 enum {
 	LINE_BYTES = 64,
@@ -14,7 +15,8 @@ enum {
 	WORDS = LINE_BYTES / 8,
 	PROBES = 4,
 	BITS_A_KEY = 10,
-	ROOM_MIN = 4096
+	ROOM_MIN = 4096,
+	HUGE_PAGE = 2 << 20
 };
 
 static void forget(struct absent *a, struct absent_filter *f)
@@ -84,6 +86,14 @@ static uint64_t *line_of(const struct absent_filter *f, uint64_t hash)
 	return f->bits + (hash & (f->lines - 1)) * WORDS;
 }
 
+void absent_soon(struct absent *a, uint64_t account, uint64_t key)
+{
+	const struct absent_filter *f = filter_of(a, account);
+
+	if (f && f->bits)
+		__builtin_prefetch(line_of(f, map_hash_u64(key)), 1);
+}
+
 bool absent_says(struct absent *a, uint64_t account, uint64_t key)
 {
 	const struct absent_filter *f = filter_of(a, account);
@@ -102,7 +112,7 @@ bool absent_says(struct absent *a, uint64_t account, uint64_t key)
 }
 
 /* Reading every table must cost less than was read in vain; a tree of this depth has about
- * 4^level of them or more. */
+ * 4^(level - 1) of them or more. */
 bool absent_wanted(struct absent *a, uint64_t account, unsigned level)
 {
 	if (level < 2)
@@ -113,7 +123,7 @@ bool absent_wanted(struct absent *a, uint64_t account, unsigned level)
 	if (!f || f->bits)
 		return false;
 	f->cost += level;
-	return f->cost >= UINT64_C(1) << (2 * MIN(level, 30U));
+	return f->cost >= UINT64_C(1) << (2 * MIN(level - 1, 30U));
 }
 
 /* Makes room by forgetting others, in turn. */
@@ -142,13 +152,16 @@ bool absent_make(struct absent *a, uint64_t account, uint64_t keys)
 	a->bytes -= f->lines * LINE_BYTES;
 	f->lines = 0;
 	shrink_to(a, ABSENT_BYTES_MAX - lines * LINE_BYTES, f);
-	f->bits = aligned_alloc(LINE_BYTES, lines * LINE_BYTES);
+	size_t bytes = lines * LINE_BYTES;
+	f->bits = aligned_alloc(bytes < HUGE_PAGE ? LINE_BYTES : HUGE_PAGE, bytes);
 	if (!f->bits)
 		return false;
-	memset(f->bits, 0, lines * LINE_BYTES);
+	if (bytes >= HUGE_PAGE) /* every line is on another small page than the last */
+		(void)madvise(f->bits, bytes, MADV_HUGEPAGE);
+	memset(f->bits, 0, bytes);
 	f->lines = lines;
 	f->room = room;
-	a->bytes += lines * LINE_BYTES;
+	a->bytes += bytes;
 	return true;
 }
 

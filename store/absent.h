@@ -30,6 +30,8 @@ struct absent {
 };
 void absent_done(struct absent *a);
 
+/* It will be asked for this key: has what it takes come from memory meanwhile. */
+void absent_soon(struct absent *a, uint64_t account, uint64_t key);
 /* True: the account has no such key. */
 bool absent_says(struct absent *a, uint64_t account, uint64_t key);
 /* A look down to this level found nothing. True: a filter would pay, make one. */

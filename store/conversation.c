@@ -1,32 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The tree of tables that conversations are found in. All that is known stands in rows; which keys
- * a full table sends down follows from them alone, so a replay makes the same tree. */
+ * go down when follows from them alone, so a replay makes the same tree. */
 #include "store/conversation.h"
 
 #include "store/absent.h"
 
-enum { BITS = 2, CHILDREN = 1 << BITS };
+#include <stdlib.h>
 
-_Static_assert((KEYS_THREADS_FULL + 1 + CHILDREN - 1) / CHILDREN == KEYS_THREADS_MOVED,
-	"the most crowded child of a table with a key too many has as many");
-_Static_assert(KEYS_THREADS_HEAD + KEYS_THREADS_FULL * KEYS_THREAD_BYTES <= INDEX_PAGE_MAX,
-	"a table is a page at most");
-_Static_assert(KEYS_THREADS_LEVELS == (64 + BITS - 1) / BITS, "every bit of a key is used");
+enum { BITS = 2, CHILDREN = 1 << BITS, TOP_FULL = 170 };
 
-/* The top of the tree has no bits in common, and a shift by all 64 is undefined. */
+_Static_assert(KEYS_THREADS_HEAD + TOP_FULL * KEYS_THREAD_BYTES <= INDEX_PAGE_MAX,
+	"the table at the top is a row, however long its fields");
+_Static_assert(KEYS_THREADS_LEVELS == 1 + 64 / BITS, "every bit of a key is used");
+
+/* How many bits the keys of a table have in common: none at the top, and none in its only child. */
+static unsigned common_bits(unsigned level)
+{
+	return level ? (level - 1) * BITS : 0;
+}
+
+/* A shift by all 64 is undefined. */
 uint64_t conversation_begin(uint64_t key, unsigned level)
 {
-	return level ? key & ~(UINT64_MAX >> (level * BITS)) : 0;
+	return level > 1 ? key & ~(UINT64_MAX >> common_bits(level)) : 0;
 }
 
 unsigned conversation_child(uint64_t key, unsigned level)
 {
-	return (unsigned)(key << (level * BITS) >> (64 - BITS));
+	return level ? (unsigned)(key << common_bits(level) >> (64 - BITS)) : 0;
 }
 
 uint64_t conversation_nth(unsigned child, unsigned level)
 {
-	return (uint64_t)child << (64 - BITS) >> (level * BITS);
+	return (uint64_t)child << (64 - BITS) >> common_bits(level);
 }
 
 /* --- Tables --- */
@@ -62,7 +68,6 @@ static enum err save(struct changing *ch, uint64_t key, unsigned level, struct k
 {
 	struct keys_buf row;
 
-	must(table->len <= KEYS_THREADS_FULL);
 	table_key(&row, ch, key, level);
 	if (is_empty(table))
 		return apply_delete(ch->ap, keys_slice(&row));
@@ -139,6 +144,12 @@ static enum err learn_keys(struct changing *ch)
 	return err;
 }
 
+void conversation_soon(const struct changing *ch, const uint64_t *keys, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		absent_soon(apply_absent(ch->ap), ch->account, keys[i]);
+}
+
 enum err conversation_find(struct changing *ch, uint64_t key, struct conversation *out)
 {
 	*out = (struct conversation){ .row = { .key = key } };
@@ -152,64 +163,146 @@ enum err conversation_find(struct changing *ch, uint64_t key, struct conversatio
 
 /* --- Adding --- */
 
-/* The threads of a table's most crowded child, the lowest of several. */
-struct crowd {
-	unsigned child, first, len;
+/* Threads on their way down: those of the table at hand are the last, in order of their keys, and
+ * those of tables above that wait to be saved are before them. */
+struct moving {
+	struct changing *ch;
+	struct keys_thread *threads;
+	size_t len, cap;
 };
 
-static struct crowd crowd_of(const struct keys_threads *table, unsigned level)
+static enum err make_room(struct moving *m, size_t more)
 {
-	unsigned counts[CHILDREN] = { 0 };
-	struct crowd crowd = { 0 };
-
-	for (unsigned i = 0; i < table->len; i++)
-		counts[conversation_child(keys_thread_at(table, i).key, level)]++;
-	for (unsigned i = 1; i < CHILDREN; i++)
-		if (counts[i] > counts[crowd.child])
-			crowd.child = i;
-	for (unsigned i = 0; i < crowd.child; i++)
-		crowd.first += counts[i];
-	crowd.len = counts[crowd.child];
-	return crowd;
+	if (m->len + more <= m->cap)
+		return OK;
+	size_t cap = (m->len + more) * 2;
+	struct keys_thread *threads = realloc(m->threads, cap * sizeof(*threads));
+	if (!threads)
+		return ERR_NOMEM;
+	m->threads = threads;
+	m->cap = cap;
+	return OK;
 }
 
-/* All of the crowd if its table has room, and else as many as make room here: of those a full one
- * can send as many on. */
-static void send_down(struct keys_threads *from, struct keys_threads *to, const struct crowd *crowd)
+/* None of which is there yet; from the highest down, so that each is moved once. */
+static enum err merge(struct moving *m, size_t first, const struct keys_threads *table)
 {
-	unsigned room = KEYS_THREADS_FULL - MIN(to->len, (unsigned)KEYS_THREADS_FULL);
+	size_t old = m->len - first;
+	enum err err = make_room(m, table->len);
 
-	keys_threads_move(to, from, crowd->first,
-		MIN(crowd->len, MAX(room, (unsigned)KEYS_THREADS_MOVED)));
-	*keys_threads_children(from) |= (unsigned char)(1U << crowd->child);
+	if (err)
+		return err;
+	m->len += table->len;
+	struct keys_thread *to = m->threads + first;
+	for (unsigned left = table->len; left;) {
+		struct keys_thread last = keys_thread_at(table, left - 1);
+		bool other = old && to[old - 1].key > last.key;
+
+		to[old + left - 1] = other ? to[old - 1] : last;
+		old -= other;
+		left -= !other;
+	}
+	return OK;
+}
+
+/* Those of one child: the last of all. */
+struct crowd {
+	unsigned child;
+	size_t len;
+};
+
+static enum err take_in(struct moving *m, size_t first, unsigned level, uint8_t *out_children)
+{
+	struct keys_threads table;
+	enum err err = load(m->ch, m->threads[first].key, level, &table);
+
+	if (err)
+		return err;
+	*out_children = *keys_threads_children(&table);
+	return merge(m, first, &table);
+}
+
+/* What is left of them is the table. */
+static enum err leave(struct moving *m, size_t first, unsigned level, uint64_t key,
+	uint8_t children)
+{
+	struct keys_threads table;
+
+	keys_new_threads(&table);
+	*keys_threads_children(&table) = children;
+	keys_threads_fill(&table, m->threads + first, m->len - first);
+	m->len = first;
+	return save(m->ch, key, level, &table);
+}
+
+/* Brings the threads of the most crowded child, the lowest of several, to the end. */
+static enum err part_crowd(struct moving *m, size_t first, unsigned level, struct crowd *out)
+{
+	size_t counts[CHILDREN] = { 0 }, from = first;
+
+	*out = (struct crowd){ 0 };
+	for (size_t i = first; i < m->len; i++)
+		counts[conversation_child(m->threads[i].key, level)]++;
+	for (unsigned i = 1; i < CHILDREN; i++)
+		if (counts[i] > counts[out->child])
+			out->child = i;
+	for (unsigned i = 0; i < out->child; i++)
+		from += counts[i];
+	out->len = counts[out->child];
+	enum err err = make_room(m, out->len);
+	if (err)
+		return err;
+	struct keys_thread *crowd = m->threads + from;
+	memcpy(m->threads + m->len, crowd, out->len * sizeof(*crowd));
+	memmove(crowd, crowd + out->len, (m->len - from) * sizeof(*crowd));
+	return OK;
+}
+
+/* The threads from `first` on come to their table of this level; whole crowds go on until it is a
+ * row. Goes as deep as the tree, with what waits in `moving` and not on the stack. */
+static enum err settle(struct moving *m, size_t first, unsigned level)
+{
+	uint64_t key = m->threads[first].key;
+	struct crowd crowd;
+	uint8_t children;
+
+	if (level == KEYS_THREADS_LEVELS)
+		return ERR_CORRUPT; /* the lowest have four keys */
+	enum err err = take_in(m, first, level, &children);
+	while (!err && !keys_threads_fit(m->threads + first, m->len - first)) {
+		err = part_crowd(m, first, level, &crowd);
+		children |= (uint8_t)(1U << crowd.child);
+		if (!err)
+			err = settle(m, m->len - crowd.len, level + 1);
+	}
+	return err ? err : leave(m, first, level, key, children);
+}
+
+static enum err settle_threads(struct changing *ch, const struct keys_threads *from, unsigned level)
+{
+	struct moving m = { .ch = ch };
+	enum err err = merge(&m, 0, from);
+
+	if (!err)
+		err = settle(&m, 0, level);
+	free(m.threads);
+	return err;
 }
 
 enum err conversation_add(struct changing *ch, const struct keys_thread *row)
 {
-	struct keys_threads tables[2];
-	uint64_t key = row->key;
+	struct keys_threads top;
 
-	absent_add(apply_absent(ch->ap), ch->account, key);
-	enum err err = load(ch, key, 0, &tables[0]);
-	if (!err)
-		keys_threads_insert(&tables[0], row);
-	for (unsigned level = 0; !err; level++) {
-		struct keys_threads *table = &tables[level % 2], *child = &tables[(level + 1) % 2];
-
-		if (table->len <= KEYS_THREADS_FULL)
-			return save(ch, key, level, table);
-		if (level + 1 == KEYS_THREADS_LEVELS)
-			return ERR_CORRUPT; /* the lowest have four keys */
-		struct crowd crowd = crowd_of(table, level);
-		uint64_t down = keys_thread_at(table, crowd.first).key;
-		err = load(ch, down, level + 1, child);
-		if (!err) {
-			send_down(table, child, &crowd);
-			err = save(ch, key, level, table);
-		}
-		key = down;
+	absent_add(apply_absent(ch->ap), ch->account, row->key);
+	enum err err = load(ch, row->key, 0, &top);
+	if (!err && top.len >= TOP_FULL) {
+		err = settle_threads(ch, &top, 1);
+		*keys_threads_children(&top) = 1;
+		keys_threads_fill(&top, NULL, 0);
 	}
-	return err;
+	if (err)
+		return err;
+	return keys_threads_insert(&top, row) ? save(ch, row->key, 0, &top) : ERR_CORRUPT;
 }
 
 /* --- Changing --- */
@@ -232,20 +325,51 @@ static enum err forget_child(struct changing *ch, uint64_t key, unsigned level)
 	return OK;
 }
 
-enum err conversation_set(struct changing *ch, const struct conversation *c)
+/* A count that makes every field of its table longer may need more than a page. */
+static enum err settle_one(struct changing *ch, const struct conversation *c)
+{
+	struct keys_threads one;
+
+	keys_new_threads(&one);
+	if (!keys_threads_insert(&one, &c->row))
+		return ERR_CORRUPT;
+	return settle_threads(ch, &one, c->level);
+}
+
+/* Its table, and its place there; it is looked for anew if the change of another moved it. */
+static enum err locate(struct changing *ch, struct conversation *c, struct keys_threads *out,
+	unsigned *out_at)
+{
+	struct conversation anew;
+
+	for (unsigned tries = 0; tries < 2; tries++) {
+		enum err err = load(ch, c->row.key, c->level, out);
+		if (err)
+			return err;
+		*out_at = keys_threads_position(out, c->row.key);
+		if (*out_at < out->len && keys_thread_at(out, *out_at).key == c->row.key)
+			return OK;
+		err = find(ch, c->row.key, &anew);
+		if (err)
+			return err;
+		c->level = anew.level;
+	}
+	return ERR_CORRUPT;
+}
+
+enum err conversation_set(struct changing *ch, struct conversation *c)
 {
 	struct keys_threads table;
-	enum err err = load(ch, c->row.key, c->level, &table);
+	unsigned at;
+	enum err err = locate(ch, c, &table, &at);
 
 	if (err)
 		return err;
-	unsigned at = keys_threads_position(&table, c->row.key);
-	if (at == table.len || keys_thread_at(&table, at).key != c->row.key)
-		return ERR_CORRUPT;
-	if (c->row.count)
-		keys_threads_replace(&table, at, &c->row);
-	else
-		keys_threads_remove(&table, at, 1);
+	bool fits = c->row.count && keys_threads_replace(&table, at, &c->row);
+	if (!fits)
+		keys_threads_remove(&table, at);
 	err = save(ch, c->row.key, c->level, &table);
+	if (!err && !fits && c->row.count)
+		return settle_one(ch, c);
 	return err || !is_empty(&table) ? err : forget_child(ch, c->row.key, c->level);
 }

@@ -18,7 +18,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { IDENTITY_BYTES = 4096, FORMAT = 6 };
+enum { IDENTITY_BYTES = 4096, FORMAT = 7 };
 
 #define MARK "ringpost store "
 

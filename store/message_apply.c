@@ -6,6 +6,7 @@
 #include "store/mailbox_int.h"
 
 #include "store/blob.h"
+#include "store/conversation.h"
 
 #include <stdlib.h>
 
@@ -57,8 +58,9 @@ static enum err deliver_to(struct changing *ch, const struct delivery *d,
 {
 	struct boxed box;
 	bool had = false;
-	enum err err = account_begin(ch);
 
+	conversation_soon(ch, d->keys, d->key_count);
+	enum err err = account_begin(ch);
 	if (!err && !ch->there)
 		err = account_make(ch, SLICE(""));
 	if (!err && twice)

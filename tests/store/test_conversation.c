@@ -207,6 +207,50 @@ Test(conversation, the_tree_agrees_with_a_model)
 	cr_expect_eq(tables().count, 0u, "a tree without keys leaves no row");
 }
 
+/* Each with one key, which none had before. */
+static void deliver_alone(uint32_t uid, uint64_t key)
+{
+	struct delivering d = { .account = ALICE,
+		.seed = uid,
+		.size = 1,
+		.thread_keys = { key },
+		.thread_key_count = 1 };
+
+	cr_assert_eq(deliver_one(box.st, &d), OK);
+	cr_assert_eq(d.at.uid, uid);
+}
+
+/* 280 keys stand in a page until the count of one needs a byte more. */
+Test(conversation, a_long_count_makes_room_for_itself)
+{
+	enum { TOP = 170, GONE = 60, OFTEN = 80, LAST = 2 * TOP + 1 };
+	struct runs some = { 0 };
+	uint32_t uid = 0;
+
+	while (uid < TOP + 1) {
+		uid++;
+		deliver_alone(uid, map_hash_u64(uid));
+	}
+	cr_assert(runs_add_range(&some, 1, GONE));
+	expunge(&some);
+	runs_done(&some);
+	while (uid < LAST) {
+		uid++;
+		deliver_alone(uid, map_hash_u64(uid));
+	}
+	sync_all(box.st, ALICE);
+	cr_assert_eq(tables().deepest, 1u);
+	for (unsigned i = 0; i < 256; i++)
+		deliver_alone(++uid, map_hash_u64(OFTEN));
+	sync_all(box.st, ALICE);
+	cr_expect_eq(tables().deepest, 2u);
+	struct message_scan s = { .account = ALICE, .mailbox = MAILBOX_INBOX };
+	cr_assert_eq(scan_all(box.st, &s, &all), OK);
+	for (size_t i = LAST - GONE; i < all.len; i++)
+		cr_assert_eq(all.rows[i].thread, all.rows[OFTEN - GONE - 1].thread);
+	check();
+}
+
 /* --- The filter --- */
 
 Test(absent, a_key_that_is_there_is_never_absent)
@@ -266,7 +310,7 @@ Test(keys_threads, stay_in_order)
 
 	keys_new_threads(&t);
 	for (size_t i = 0; i < array_len(threads); i++)
-		keys_threads_insert(&t, &threads[i]);
+		cr_assert(keys_threads_insert(&t, &threads[i]));
 	*keys_threads_children(&t) = 0x81;
 	cr_expect_eq(t.len, 4u);
 	cr_expect(keys_threads_ordered(&t));
@@ -280,38 +324,40 @@ Test(keys_threads, stay_in_order)
 	cr_assert(keys_find_thread(keys_threads_slice(&t, false), 4, &found, &children));
 	cr_expect_eq(found.count, 0u);
 	cr_assert(keys_get_threads(keys_threads_slice(&t, false), &back));
-	keys_threads_remove(&back, 1, 2);
+	keys_threads_remove(&back, 1);
+	keys_threads_remove(&back, 1);
 	cr_expect_eq(back.len, 2u);
 	cr_expect_eq(keys_thread_at(&back, 1).key, UINT64_MAX);
 	cr_expect_eq(keys_threads_position(&back, 4), 1u);
 }
 
-/* Tables of every third key, the others' keys go there from the first, the middle, and to the end. */
-Test(keys_threads, some_go_to_another_table)
+/* Up to a full page, with fields as long as can be and as short. */
+Test(keys_threads, a_page_holds_as_many_as_their_lengths_let)
 {
-	for (unsigned first = 0; first <= 40; first += 20) {
-		struct keys_threads from, to;
-		struct keys_thread found;
-		uint8_t children;
+	static struct keys_thread rows[KEYS_THREADS_MAX];
+	struct keys_threads t;
 
-		keys_new_threads(&from);
-		keys_new_threads(&to);
-		for (unsigned i = 0; i < 90; i++)
-			keys_threads_insert(i % 3 ? &from : &to,
-				&(struct keys_thread){ .key = i, .thread = i * 5, .count = i + 1 });
-		keys_threads_move(&to, &from, first, 20);
-		cr_expect_eq(from.len, 40u);
-		cr_expect_eq(to.len, 50u);
-		cr_expect(keys_threads_ordered(&from) && keys_threads_ordered(&to));
-		for (unsigned i = 0, nth = 0; i < 90; i++) {
-			bool moved = i % 3 && nth >= first && nth < first + 20;
+	keys_new_threads(&t);
+	for (unsigned i = 0; i < KEYS_THREADS_MAX; i++) {
+		rows[i] = (struct keys_thread){ .key = i * 3, .thread = i % 200, .count = 1 };
+		cr_assert(keys_threads_insert(&t, &rows[i]));
+	}
+	cr_expect(keys_threads_fit(rows, KEYS_THREADS_MAX));
+	cr_expect_leq(keys_threads_slice(&t, true).len, (size_t)INDEX_PAGE_MAX);
+	cr_expect(!keys_threads_insert(&t, &(struct keys_thread){ 1, 1, 1 }), "one too many");
+	cr_expect(!keys_threads_replace(&t, 5, &(struct keys_thread){ 15, 1, 256 }), "too long");
+	cr_expect_eq(keys_thread_at(&t, 5).count, 1u);
+	rows[5].count = 256;
+	cr_expect(!keys_threads_fit(rows, KEYS_THREADS_MAX));
+	keys_threads_fill(&t, rows, 200);
+	cr_assert(keys_threads_replace(&t, 7, &(struct keys_thread){ 21, UINT64_MAX, UINT32_MAX }));
+	cr_expect_eq(keys_thread_at(&t, 7).thread, UINT64_MAX);
+	cr_expect_eq(keys_thread_at(&t, 7).count, UINT32_MAX);
+	for (unsigned i = 0; i < 200; i++) {
+		struct keys_thread at = keys_thread_at(&t, i);
 
-			nth += i % 3 != 0;
-			slice row = keys_threads_slice(moved || i % 3 == 0 ? &to : &from, true);
-			cr_assert(keys_find_thread(row, i, &found, &children));
-			cr_expect_eq(found.count, i + 1);
-			cr_expect_eq(found.thread, i * 5);
-		}
+		cr_expect_eq(at.key, rows[i].key);
+		cr_expect(i == 7 || (at.thread == rows[i].thread && at.count == rows[i].count));
 	}
 }
 
@@ -322,20 +368,26 @@ Test(keys_threads, damage_is_noticed)
 	uint8_t children;
 
 	keys_new_threads(&t);
-	keys_threads_insert(&t, &threads[0]);
+	cr_assert(keys_threads_insert(&t, &threads[0]));
 	slice row = keys_threads_slice(&t, false);
 	for (size_t len = 0; len < row.len; len++)
 		cr_expect(!keys_get_threads(slice_sub(row, 0, len), &back) &&
 			!keys_find_thread(slice_sub(row, 0, len), 5, &found, &children));
 	cr_expect(keys_get_threads(keys_threads_slice(&t, true), &back));
 	cr_expect_eq(back.len, 1u);
-	keys_threads_replace(&t, 0, &(struct keys_thread){ .key = 5 });
+	cr_assert(keys_threads_replace(&t, 0, &(struct keys_thread){ .key = 5 }));
 	cr_expect(!keys_threads_ordered(&t), "nobody has it");
 	cr_expect(!keys_find_thread(row, 5, &found, &children));
-	keys_threads_insert(&t, &threads[0]);
+	cr_assert(keys_threads_insert(&t, &threads[0]));
 	cr_expect(!keys_threads_ordered(&t), "twice");
-	t.bytes[0] = 9;
-	cr_expect(!keys_get_threads(row, &back));
+	for (unsigned at = 0; at < KEYS_THREADS_HEAD; at++) {
+		if (at == 1) /* its children; others look at them */
+			continue;
+		char was = t.bytes[at];
+		t.bytes[at] = 9;
+		cr_expect(!keys_get_threads(row, &back), "byte %u", at);
+		t.bytes[at] = was;
+	}
 }
 
 Test(keys_threads, a_key_goes_one_way_down)
