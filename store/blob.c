@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Bodies while they arrive: blocks of RAM, spilled to the journal as chunks when they grow, or when
- * all unfinished bodies together are over their budget.
- *
- * Each worker knows its open writers by size class, so the largest is found at once. A writer that was
- * told to pause is looked at again whenever its worker gave memory back, and every few
- * milliseconds, since other workers share the budget. */
-#include "store/store_int.h"
+ * all unfinished bodies together are over their budget, which blob_desk.c keeps. */
+#include "store/blob_int.h"
 
 #include "store/frame.h"
 
 #include <stdlib.h>
 
-enum { BLOCK_BYTES = 16 * 1024, CLASSES = 16, LOOK_MS = 20, IN_FLIGHT_MAX = 2 };
+enum { BLOCK_BYTES = 16 * 1024 };
 
 struct block {
 	struct list_link link;
@@ -30,48 +26,34 @@ struct chunk {
 	bool done;
 };
 
-/* The open writers of one worker, or of all threads that are none, and what goes with them. */
-struct desk {
-	struct store *store;
-	struct list classes[CLASSES];
-	struct list asides[CLASSES]; /* that can be given up */
-	struct list paused;
-	struct timer timer;
-	struct fiber_mutex again;
-};
-
-struct blobs {
-	_Atomic uint64_t ram, spilled;
-	_Atomic uint64_t leaving; /* of `ram`: on the way to the disk */
-	struct desk desks[WORKERS_MAX + 1];
-};
-
-static void look_again(struct timer *t);
-
 enum err blobs_new(struct store *st)
 {
 	struct blobs *bs = calloc(1, sizeof(*bs));
 
 	if (!bs)
 		return ERR_NOMEM;
-	for (size_t i = 0; i < array_len(bs->desks); i++) {
-		struct desk *d = &bs->desks[i];
-
-		d->store = st;
-		d->timer.fire = look_again;
-		list_init(&d->paused);
-		for (size_t k = 0; k < CLASSES; k++) {
-			list_init(&d->classes[k]);
-			list_init(&d->asides[k]);
-		}
-	}
+	for (size_t i = 0; i < array_len(bs->desks); i++)
+		desk_init(&bs->desks[i], st);
 	st->blobs = bs;
 	return OK;
 }
 
+static void end_visits(struct worker *w, void *arg)
+{
+	struct desk *d = arg;
+
+	timer_disarm(&d->timer);
+}
+
+/* What others asked of a desk came before this. */
 void blobs_free(struct store *st)
 {
-	free(st->blobs);
+	struct blobs *bs = st->blobs;
+
+	for (unsigned i = 0; bs && st->worker && atomic_load(&bs->visits) && i < workers_count();
+		i++)
+		post_call(i, end_visits, &bs->desks[i]);
+	free(bs);
 	st->blobs = NULL;
 }
 
@@ -85,54 +67,13 @@ uint64_t blobs_spilled(const struct store *st)
 	return atomic_load(&st->blobs->spilled);
 }
 
-static bool over_budget(const struct store *st)
-{
-	return blobs_ram(st) > (uint64_t)st->opt.body_ram_bytes;
-}
-
-/* And what is on its way to the disk will not make enough room. */
-static bool far_over_budget(const struct store *st)
-{
-	return blobs_ram(st) > (uint64_t)st->opt.body_ram_bytes + atomic_load(&st->blobs->leaving);
-}
-
-static struct desk *desk_of(const struct blob_writer *b)
-{
-	return &b->store->blobs->desks[b->worker];
-}
-
-/* --- RAM --- */
-
-/* 0: below 4 KB, which nobody is asked for. */
-static uint8_t class_of(uint64_t bytes)
-{
-	uint8_t size = 0;
-
-	for (uint64_t n = bytes / 4096; n && size < CLASSES - 1; n /= 2)
-		size++;
-	return size;
-}
-
-static void account(struct blob_writer *b, int64_t bytes)
-{
-	atomic_fetch_add(&b->store->blobs->ram, (uint64_t)bytes);
-	b->ram += (uint64_t)bytes;
-	uint8_t size = class_of(b->ram);
-
-	if (size != b->size_class || !list_has(&b->link)) {
-		list_remove(&b->link);
-		list_push(&desk_of(b)->classes[size], &b->link);
-		b->size_class = size;
-	}
-}
-
 static void free_blocks(struct list *blocks)
 {
 	for (struct list_link *link; (link = list_pop(blocks));)
 		free(container_of(link, struct block, link));
 }
 
-static void wake(struct blob_writer *b)
+void blob_wake(struct blob_writer *b)
 {
 	struct fiber_wait *wait = b->waiting;
 
@@ -141,48 +82,6 @@ static void wake(struct blob_writer *b)
 		fiber_wake(wait, OK);
 	else if (b->resume)
 		b->resume(b);
-}
-
-static bool may_go_on(const struct blob_writer *b)
-{
-	return b->err || (b->in_flight < IN_FLIGHT_MAX && !over_budget(b->store));
-}
-
-static void wake_paused(struct desk *d)
-{
-	struct list woken;
-
-	list_init(&woken);
-	list_each(&d->paused, link)
-	{
-		struct blob_writer *b = container_of(link, struct blob_writer, pause_link);
-
-		if (may_go_on(b)) {
-			list_remove(link);
-			list_push(&woken, link);
-		}
-	}
-	for (struct list_link *link; (link = list_pop(&woken));)
-		wake(container_of(link, struct blob_writer, pause_link));
-}
-
-static void look_again(struct timer *t)
-{
-	struct desk *d = container_of(t, struct desk, timer);
-
-	wake_paused(d);
-	if (!list_empty(&d->paused))
-		timer_arm_in(worker_self(), t, LOOK_MS);
-}
-
-static void pause_writer(struct blob_writer *b)
-{
-	struct desk *d = desk_of(b);
-
-	if (!list_has(&b->pause_link))
-		list_push(&d->paused, &b->pause_link);
-	if (!timer_armed(&d->timer))
-		timer_arm_in(worker_self(), &d->timer, LOOK_MS);
 }
 
 /* --- Chunks --- */
@@ -205,11 +104,9 @@ static void chunk_done(struct journal_op *op, enum err err)
 {
 	struct chunk *c = container_of(op, struct chunk, op);
 	struct blob_writer *b = c->writer;
-	struct desk *d = &c->store->blobs->desks[op->worker];
 
-	atomic_fetch_sub(&c->store->blobs->ram, c->len);
-	atomic_fetch_sub(&c->store->blobs->leaving, c->len);
 	free_blocks(&c->blocks);
+	desk_left(&c->store->blobs->desks[op->worker], c->len);
 	if (!b) {
 		chunk_of_dropped(c, err);
 		return;
@@ -226,8 +123,9 @@ static void chunk_done(struct journal_op *op, enum err err)
 	if (!worker_self())
 		return;
 	if (b->waiting && !list_has(&b->pause_link))
-		wake(b); /* blob_settle */
-	wake_paused(d);
+		blob_wake(b); /* blob_settle */
+	else
+		desk_look_at(b);
 }
 
 /* Hand all blocks of the writer to the journal as one record. */
@@ -255,10 +153,7 @@ static enum err spill(struct blob_writer *b)
 	list_push(&b->chunks, &c->link);
 	b->chunk_count++;
 	b->in_flight++;
-	/* The budget gets them back when they are written. */
-	atomic_fetch_add(&b->store->blobs->ram, c->len);
-	atomic_fetch_add(&b->store->blobs->leaving, c->len);
-	account(b, -(int64_t)c->len);
+	desk_leaves(b);
 	atomic_fetch_add(&b->store->blobs->spilled, 1);
 	c->op = (struct journal_op){ .type = JOURNAL_CHUNK,
 		.flags = JOURNAL_HOLD,
@@ -269,71 +164,23 @@ static enum err spill(struct blob_writer *b)
 	return b->err;
 }
 
-/* Over the budget: the largest of this worker makes room first. Bodies lose nothing by it; what goes with
- * them is asked for only when it must be. */
-static void make_room(struct desk *d)
+void blob_take(struct blob_writer *b)
 {
-	bool far = far_over_budget(d->store);
-
-	for (size_t i = CLASSES; i-- > 1;) {
-		struct list_link *body = list_first(&d->classes[i]);
-		struct list_link *aside = far ? list_first(&d->asides[i]) : NULL;
-
-		if (body) {
-			(void)!spill(container_of(body, struct blob_writer, link));
-			return;
-		}
-		if (aside) {
-			struct blob_aside *a = container_of(aside, struct blob_aside, link);
-
-			a->give_up(a);
-			return;
-		}
-	}
-}
-
-/* --- What goes with them --- */
-
-static void recount(struct blob_aside *a, size_t bytes)
-{
-	struct desk *d = &a->store->blobs->desks[a->worker];
-	uint8_t size = class_of(bytes);
-
-	atomic_fetch_add(&a->store->blobs->ram, (uint64_t)bytes - (uint64_t)a->bytes);
-	a->bytes = bytes;
-	if (size == a->size_class && list_has(&a->link) && bytes && a->give_up)
+	if (!spill(b) || !b->ram)
 		return;
-	list_remove(&a->link);
-	a->size_class = size;
-	if (bytes && a->give_up)
-		list_push(&d->asides[size], &a->link);
-}
-
-void blob_aside_count(struct blob_aside *a, size_t bytes)
-{
-	struct worker *w = worker_self();
-	bool more = bytes > a->bytes;
-
-	if (!a->bytes)
-		a->worker = w ? (uint16_t)worker_index(w) : WORKERS_MAX;
-	if (!a->store || bytes == a->bytes)
-		return;
-	recount(a, bytes);
-	if (more && over_budget(a->store))
-		make_room(&a->store->blobs->desks[a->worker]);
-	else if (!bytes && !list_empty(&a->store->blobs->desks[a->worker].paused) && w)
-		timer_arm_in(w, &a->store->blobs->desks[a->worker].timer, 0);
+	free_blocks(&b->blocks);
+	desk_count(b, -(int64_t)b->ram);
+	desk_look_at(b);
 }
 
 /* --- Writing --- */
 
 void blob_begin(struct blob_writer *b, struct store *st)
 {
-	struct worker *w = worker_self();
 	void (*resume)(struct blob_writer *) = b->resume;
 
 	*b = (struct blob_writer){ .store = st, .resume = resume };
-	b->worker = w ? (uint16_t)worker_index(w) : WORKERS_MAX;
+	b->worker = desk_here();
 	list_init(&b->blocks);
 	list_init(&b->chunks);
 }
@@ -366,7 +213,7 @@ static enum err copy(struct blob_writer *b, slice bytes)
 		memcpy(to->bytes + to->len, bytes.ptr, n);
 		to->len += n;
 		b->size += n;
-		account(b, (int64_t)n);
+		desk_count(b, (int64_t)n);
 		bytes = slice_skip(bytes, n);
 		if (b->ram >= (uint64_t)b->store->opt.spill_bytes) {
 			enum err err = spill(b);
@@ -386,11 +233,10 @@ enum err blob_write(struct blob_writer *b, slice bytes)
 	enum err err = copy(b, bytes);
 	if (err)
 		return err;
-	if (over_budget(b->store))
-		make_room(desk_of(b));
-	if (b->err || may_go_on(b) || !worker_self())
+	desk_make_room(desk_of(b));
+	if (b->err || desk_may_go_on(b) || !worker_self())
 		return b->err;
-	pause_writer(b);
+	desk_pause(b);
 	return ERR_BUSY;
 }
 
@@ -411,8 +257,7 @@ enum err blob_write_wait(struct blob_writer *b, slice bytes)
 
 enum err blob_settle(struct blob_writer *b)
 {
-	list_remove(&b->pause_link);
-	list_remove(&b->link); /* its record names its blocks: make_room must not take them */
+	desk_remove(b); /* its record names its blocks */
 	while (b->in_flight) {
 		struct fiber_wait wait = { 0 };
 
@@ -467,14 +312,12 @@ void blob_end(struct blob_writer *b, bool kept)
 	if (!b->store)
 		return;
 	struct desk *d = desk_of(b);
-	account(b, -(int64_t)b->ram);
+	desk_count(b, -(int64_t)b->ram);
 	free_blocks(&b->blocks);
 	end_chunks(b, kept);
-	list_remove(&b->link);
-	list_remove(&b->pause_link);
+	desk_remove(b);
 	b->store = NULL;
-	if (!list_empty(&d->paused))
-		timer_arm_in(worker_self(), &d->timer, 0);
+	desk_tell(d);
 }
 
 void blob_drop(struct blob_writer *b)

@@ -4,8 +4,9 @@
  * A writer is embedded in whoever receives the body and belongs to its worker. Small bodies stay in
  * pooled blocks until store_message_append() writes them in the message's own record; longer ones
  * stream to the journal as chunks while they arrive. All unfinished bodies share one budget of
- * RAM, with what their receivers know of them meanwhile (blob_aside): past it the longest of the worker goes
- * to the journal early, or is given back, then writers are told to pause.
+ * RAM, with what their receivers know of them meanwhile (blob_aside): past it the largest of all workers goes
+ * to the journal early, or is given back, and writers of more than 4 KB are told to pause for that
+ * long. So nobody waits for another one's client.
  * A blob's id is the journal position of its message's record. Readers get bytes from recent
  * journal writes in RAM, the journal segment or the archive, and check what they read. */
 #ifndef STORE_BLOB_H
@@ -66,9 +67,9 @@ enum err blob_read_again(struct blob_writer *b, const struct blob_again *again) 
 struct blob_aside {
 	struct list_link link;
 	struct store *store;
-	/* The budget is used up, and nothing of the worker is larger: give the memory back and count 0
-	 * bytes. Comes from within calls of blob_write and blob_aside_count, of others' bodies too; must
-	 * not wait. NULL: it cannot be had. */
+	/* The budget is used up, and nothing is larger: give the memory back and count 0 bytes. Comes from
+	 * the loop, and from within calls of blob_write and blob_aside_count, of others' bodies too;
+	 * must not wait. NULL: it cannot be had. */
 	void (*give_up)(struct blob_aside *a);
 	size_t bytes;
 	uint16_t worker;

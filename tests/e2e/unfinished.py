@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Messages that do not come to an end: what is kept of them is bounded, and nothing is lost by it."""
+import collections
 import contextlib
+import os
 import re
 import smtplib
 import urllib.request
@@ -12,7 +14,7 @@ from talk import Talk
 
 BUDGET = 2 << 20
 CLIENTS = 24
-CONFIG = {"imap": {"plain_login": True, "sessions": 0}, "limits": {"client_connections": 0},
+CONFIG = {"workers": 2, "imap": {"plain_login": True, "sessions": 0}, "limits": {"client_connections": 0},
           "store": {"body_ram": "2M"}, "auth": {"fail_delay": "10ms"}}
 
 
@@ -26,6 +28,46 @@ class Stage:
         name = f"user{self.count}@own.test"
         self.server.add_accounts(name)
         return name
+
+    def open(self, service):
+        return Imap(self.ports[service]) if service == "imap" else Talk(self.ports[service])
+
+    def switches(self):
+        """How often each worker has slept."""
+        tasks, found = f"/proc/{self.server.process.pid}/task", {}
+        for task in os.listdir(tasks):
+            with open(f"{tasks}/{task}/status", encoding="ascii") as status:
+                text = status.read()
+            if text.startswith("Name:\tworker-"):
+                found[task] = int(re.search(r"(?m)^voluntary_ctxt_switches:\s*(\d+)", text)[1])
+        return found
+
+    def worker_of(self, client):
+        """The one that answers it has slept between all the questions."""
+        before = self.switches()
+        for _ in range(40):
+            client.good(b"NOOP") if isinstance(client, Imap) else client.ask("NOOP")
+        after = self.switches()
+        return max(after, key=lambda task: after[task] - before[task])
+
+    def on_one_worker(self, service, count):
+        """A worker, and so many clients of it."""
+        by_worker = collections.defaultdict(list)
+        while not by_worker or max(map(len, by_worker.values())) < count:
+            client = self.open(service)
+            by_worker[self.worker_of(client)].append(client)
+        worker = max(by_worker, key=lambda task: len(by_worker[task]))
+        for task in set(by_worker) - {worker}:
+            for client in by_worker[task]:
+                client.close()
+        return worker, by_worker[worker]
+
+    def on_another(self, service, worker):
+        while True:
+            client = self.open(service)
+            if self.worker_of(client) != worker:
+                return client
+            client.close()
 
     def unfinished(self):
         """Bytes of bodies, and of what is known of them."""
@@ -192,6 +234,104 @@ def a_small_message_among_large_ones(st):
             client.sendmail("eve@far.test", [other], header(i, 2000) + REST)
     check_all(st, other, range(10))
     for talk in talks:
+        talk.close()
+    until(lambda: st.unfinished() == 0, "the end of all")
+
+
+LINE, SLOW = b"y" * 98 + b"\r\n", b"Subject: slow\r\n\r\n"
+
+
+def fill_by_append(st, name, clients):
+    """All of the budget but a little; none of it has to go to the disk. How many lines each was sent."""
+    most, sent = (BUDGET - 150_000) // len(clients) // len(LINE), []
+    for client in clients:
+        client.good(f'LOGIN {name} "{PASSWORD}"'.encode())
+        client.send(b"x APPEND INBOX {%d+}\r\n" % (len(SLOW) + 3000 * len(LINE)) + SLOW + most * LINE)
+        sent.append(most)
+    until(lambda: st.unfinished() >= len(clients) * most * len(LINE), "all bytes but some")
+    for i, client in enumerate(clients):
+        before = st.unfinished()
+        more = (BUDGET - before) // len(LINE) // 2
+        client.send(more * LINE)
+        sent[i] += more
+        until(lambda: st.unfinished() >= before + more * len(LINE), "some more")
+    before = st.unfinished()
+    assert BUDGET - 1500 < before <= BUDGET, (BUDGET, before)
+    return sent
+
+
+def deliver(talk, name, i, size):
+    content = header(i, 500) + REST + (b"a" * 70 + b"\r\n") * (size // 72)
+    talk.envelope("eve@far.test", name)
+    assert talk.data(content)[0] == 250
+
+
+SIZES = [1000] * 9 + [30_000, 1000, 3000, 1_000_000, 1000, 100_000]
+
+
+@suite.test
+def one_worker_holds_all_the_memory(st):
+    """Clients of another one go on: it is asked to write down what it has."""
+    name, other = st.account(), st.account()
+    worker, clients = st.on_one_worker("imap", 9)
+    talks = [st.on_another(service, worker) for service in ("smtp", "lmtp")]
+    sent = fill_by_append(st, name, clients)
+    for at, (talk, verb) in enumerate(zip(talks, ("EHLO", "LHLO"))):
+        talk.ehlo(verb=verb)
+        for i, size in enumerate(SIZES):
+            deliver(talk, other, at * len(SIZES) + i, size)
+        talk.close()
+    check_all(st, other, range(2 * len(SIZES)))
+    # And those that were slow have lost nothing.
+    for client, lines in zip(clients, sent):
+        client.send((3000 - lines) * LINE + b"\r\n")
+        assert client.end(b"x").ok
+        client.close()
+    assert st.unfinished() == 0
+
+
+@suite.test
+def one_worker_holds_all_the_memory_in_headers(st):
+    """They cannot be written down: the largest is refused, not the one that comes elsewhere."""
+    name, other = st.account(), st.account()
+    worker, talks = st.on_one_worker("smtp", 15)
+    talk = st.on_another("smtp", worker)
+    for i, slow in enumerate(talks):
+        slow.ehlo()
+        slow.envelope("eve@far.test", name)
+        slow.expect(354, "DATA")
+        slow.send(header(i, 200_000))
+    until(lambda: BUDGET / 2 < st.unfinished() <= BUDGET, "the memory they share")
+    talk.ehlo()
+    for i in range(3):
+        talk.envelope("eve@far.test", other)
+        assert talk.data(header(i, 100_000) + REST)[0] == 250
+    check_all(st, other, range(3))
+    for client in [talk, *talks]:
+        client.close()
+    until(lambda: st.unfinished() == 0, "the end of all")
+
+
+@suite.test
+def many_small_ones_hold_all_the_memory(st):
+    """Of each there is too little to be worth a write; nobody waits for them all the same."""
+    name, other = st.account(), st.account()
+    slow, content = [], SLOW + 39 * LINE
+    while len(slow) * len(content) < BUDGET - 2 * len(content):
+        talk = Talk(st.ports["lmtp"])
+        talk.ehlo(verb="LHLO")
+        talk.envelope("eve@far.test", name)
+        talk.expect(354, "DATA")
+        talk.send(content)
+        slow.append(talk)
+    until(lambda: st.unfinished() >= len(slow) * len(content), "all of their bytes")
+    for at, (service, verb) in enumerate((("smtp", "EHLO"), ("lmtp", "LHLO"))):
+        with Talk(st.ports[service]) as talk:
+            talk.ehlo(verb=verb)
+            for i, size in enumerate(SIZES):
+                deliver(talk, other, at * len(SIZES) + i, size)
+    check_all(st, other, range(2 * len(SIZES)))
+    for talk in slow:
         talk.close()
     until(lambda: st.unfinished() == 0, "the end of all")
 
