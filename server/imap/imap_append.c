@@ -4,17 +4,17 @@
  * What can be refused is refused before the client sends the message. Its bytes go from the receive
  * callback into the store and the summary, without a fiber and without a copy of the whole. A single
  * message is one record with its delivery in it. Of several the bodies are stored first, held and
- * in no mailbox; one record then delivers all of them, so a command that breaks off leaves nothing. */
+ * in no mailbox (imap_kept.h); one record then delivers all of them, so a command that breaks off leaves
+ * nothing. */
 #include "server/imap/imap_int.h"
 
 #include "core/worker.h"
+#include "server/imap/imap_kept.h"
 #include "server/summing.h"
 #include "store/message.h"
 #include "store/store.h"
 
 enum {
-	MESSAGES_MAX = 1000,    /* of one command */
-	KEPT_MAX = 1024 * 1024, /* bytes of what is known of them: they must fit into a record */
 	SLOW_BYTES = 64 * 1024, /* so many in the time of imap.send, or the client is too slow */
 	COMMAND_MS = 2 * 3600 * 1000,
 };
@@ -32,11 +32,11 @@ struct imap_append_state {
 	const char *bad; /* what is wrong with it: BAD */
 	enum err err;
 	bool binary;
-	/* Those before, each held. */
-	struct deliver *rows;
-	struct blob_ref *refs;
-	size_t len, cap;
+	struct imap_kept kept;         /* those before */
 	struct room_sum before, taken; /* all of them but the last, and all */
+	/* Of what is said between messages: of the one at hand, and of the next. */
+	struct arena said[2];
+	unsigned turn;
 };
 
 void imap_append_drop(struct imap_session *s)
@@ -48,8 +48,9 @@ void imap_append_drop(struct imap_session *s)
 	s->append = NULL;
 	summing_drop(&a->summing);
 	blob_drop(&a->body);
-	for (size_t i = 0; i < a->len; i++)
-		store_release(imap_store_of(s), &a->refs[i]);
+	imap_kept_drop(&a->kept);
+	arena_done(&a->said[0]);
+	arena_done(&a->said[1]);
 }
 
 /* --- Before a message ----------------------------------------------------------------------------- */
@@ -102,7 +103,7 @@ static enum verdict offer(struct imap_append_state *a)
 		return imap_no(s, IMAP_CODE_CANNOT, "An empty message: nothing was appended");
 	if (part->bytes > (uint64_t)s->head.setup->imap->append_max)
 		return imap_no(s, IMAP_CODE_TOOBIG, "The message is too large");
-	if (a->len == MESSAGES_MAX || s->arena.used_bytes > KEPT_MAX)
+	if (imap_kept_full(&a->kept))
 		return imap_no(s, IMAP_CODE_LIMIT, "Too many messages in one command");
 	err = imap_has_room(s, &a->taken);
 	if (err)
@@ -130,6 +131,7 @@ enum verdict imap_do_append(struct imap_session *s, const union imap_args *args)
 	a->session = s;
 	a->item = args->append.item;
 	a->until = worker_now(s->head.door->w) + COMMAND_MS;
+	imap_kept_begin(&a->kept, imap_store_of(s));
 	s->append = a;
 	verdict = err ? imap_no_destination(s, err) : offer(a);
 	end_step(s);
@@ -184,62 +186,25 @@ size_t imap_take_literal(struct imap_session *s, slice in, bool *stop)
 
 /* --- Behind a message ----------------------------------------------------------------------------- */
 
-/* A row more of both arrays. */
-static void make_room(struct imap_append_state *a)
-{
-	struct arena *arena = &a->session->arena;
-	size_t cap = a->cap ? a->cap * 2 : 1;
-	struct deliver *rows;
-	struct blob_ref *refs;
-
-	if (a->len < a->cap)
-		return;
-	rows = arena_array(arena, struct deliver, cap);
-	refs = arena_array(arena, struct blob_ref, cap);
-	if (a->len) {
-		memcpy(rows, a->rows, a->len * sizeof(*rows));
-		memcpy(refs, a->refs, a->len * sizeof(*refs));
-	}
-	a->rows = rows;
-	a->refs = refs;
-	a->cap = cap;
-}
-
-static enum err fill_summary(struct imap_append_state *a, struct deliver *d)
-{
-	struct arena *arena = &a->session->arena, building = { 0 };
-	uint64_t *keys = arena_array(arena, uint64_t, SUMMARY_REFS_MAX + 1);
-	struct out row = out_arena(&building);
-	struct summary made;
-	enum err err = summing_end(&a->summing, &row);
-
-	if (summary_open(out_written(&row), &made)) {
-		d->thread_key_count =
-			MIN(summary_thread_keys(&made, keys), (unsigned)MESSAGE_THREAD_KEYS_MAX);
-		d->thread_keys = keys;
-	}
-	if (row.len <= MESSAGE_SUMMARY_MAX)
-		d->summary = arena_dup(arena, out_written(&row));
-	arena_done(&building);
-	return err;
-}
-
-static enum err row_of(struct imap_append_state *a, struct deliver **out)
+/* In the arena of the command. */
+static enum err describe(struct imap_append_state *a, struct deliver *d)
 {
 	struct imap_session *s = a->session;
 	struct deliver_target *target = arena_new(&s->arena, struct deliver_target);
-	struct deliver *d;
+	struct arena building = { 0 };
+	struct out row = out_arena(&building);
+	enum err err = summing_end(&a->summing, &row);
 
-	make_room(a);
-	d = &a->rows[a->len];
 	*target = (struct deliver_target){ .account = s->account,
 		.mailbox = a->mailbox,
 		.flags = a->item.flags.system & MESSAGE_FLAGS,
 		.keywords = imap_keyword_names(s, &a->item.flags),
 		.received = a->item.has_date ? a->item.date.at : worker_wall(s->head.door->w) };
 	*d = (struct deliver){ .targets = target, .target_count = 1 };
-	*out = d;
-	return fill_summary(a, d);
+	imap_kept_describe(&s->arena, out_written(&row), d);
+	d->summary = arena_dup(&s->arena, d->summary);
+	arena_done(&building);
+	return err;
 }
 
 static void count_in(struct imap_append_state *a, uint64_t bytes)
@@ -249,28 +214,37 @@ static void count_in(struct imap_append_state *a, uint64_t bytes)
 	a->taken.messages++;
 }
 
-/* One record: the body, and with `deliver` where it goes. Afterwards it is among the held ones. */
-static enum err store_body(struct imap_append_state *a, bool deliver)
+/* One record: the body, and with `deliver` where it goes. Held then. */
+static enum err store_body(struct imap_append_state *a, const struct deliver *d, bool deliver,
+	struct blob_ref *out)
 {
 	struct imap_session *s = a->session;
-	struct deliver *d;
-	enum err err = row_of(a, &d);
 	struct store_message msg = { .body = &a->body,
 		.deliver = deliver ? d : NULL,
 		.ask = deliver,
 		.at = worker_wall(s->head.door->w) };
-	struct blob_ref *ref = &a->refs[a->len];
+	enum err err = store_message_append(imap_store_of(s), &msg, out);
 
 	if (!err)
-		err = store_message_append(imap_store_of(s), &msg, ref);
-	if (err)
-		return err;
-	d->blob = ref->id;
-	d->low = ref->low;
-	d->size = ref->size;
-	a->len++;
-	count_in(a, ref->size);
-	return OK;
+		count_in(a, out->size);
+	return err;
+}
+
+/* One of several, among those before it then. */
+static enum err keep_body(struct imap_append_state *a)
+{
+	struct arena *arena = &a->session->arena;
+	struct arena_mark mark = arena_mark(arena);
+	struct blob_ref ref;
+	struct deliver d;
+	enum err err = describe(a, &d);
+
+	if (!err)
+		err = store_body(a, &d, false, &ref);
+	if (!err)
+		err = imap_kept_add(&a->kept, &d, &ref);
+	arena_rollback(arena, mark);
+	return err;
 }
 
 static enum verdict appended(struct imap_append_state *a, const struct delivered *at, modseq pos)
@@ -286,27 +260,18 @@ static enum verdict appended(struct imap_append_state *a, const struct delivered
 		return DONE;
 	}
 	out_printf(&code, "APPENDUID %u %u", at->uid_validity, at->uid);
-	if (a->len > 1)
-		out_printf(&code, ":%zu", at->uid + a->len - 1);
+	if (a->kept.len > 1)
+		out_printf(&code, ":%zu", at->uid + a->kept.len - 1);
 	return imap_ok_code(s, out_written(&code));
 }
 
-static enum verdict finish_one(struct imap_append_state *a)
+/* Where a stored message came to. */
+static enum verdict tell_where(struct imap_append_state *a, modseq pos)
 {
 	struct imap_session *s = a->session;
-	struct room_sum none = { 0 }, one = { .bytes = a->body.size, .messages = 1 };
 	struct delivered at;
-	struct room *room;
-	enum err err = imap_take_room(s, &none, &one, &room);
-	modseq pos;
+	enum err err = message_delivered(imap_store_of(s), pos, s->account, &at);
 
-	if (!err)
-		err = store_body(a, true);
-	pos = err ? 0 : a->refs[0].id;
-	room_end(room, pos);
-	if (err)
-		return imap_no_err(s, err);
-	err = message_delivered(imap_store_of(s), pos, s->account, &at);
 	if (!err)
 		return appended(a, &at, pos);
 	if (err == ERR_NOT_FOUND) /* the account is gone */
@@ -315,20 +280,41 @@ static enum verdict finish_one(struct imap_append_state *a)
 	return imap_ok(s);
 }
 
+static enum verdict finish_one(struct imap_append_state *a)
+{
+	struct imap_session *s = a->session;
+	struct room_sum none = { 0 }, one = { .bytes = a->body.size, .messages = 1 };
+	struct blob_ref ref = { 0 };
+	struct deliver d;
+	struct room *room;
+	enum verdict verdict;
+	enum err err = imap_take_room(s, &none, &one, &room);
+
+	if (!err)
+		err = describe(a, &d);
+	if (!err)
+		err = store_body(a, &d, true, &ref);
+	room_end(room, err ? 0 : ref.id);
+	if (err)
+		return imap_no_err(s, err);
+	verdict = tell_where(a, ref.id);
+	store_release(imap_store_of(s), &ref);
+	return verdict;
+}
+
 static enum verdict finish_many(struct imap_append_state *a)
 {
 	struct imap_session *s = a->session;
-	struct deliver_many many;
 	struct delivered first;
 	struct room *room = NULL;
 	modseq pos = 0;
-	enum err err = store_body(a, false);
+	enum err err = keep_body(a);
 
-	many = (struct deliver_many){ .messages = a->rows, .len = a->len };
 	if (!err)
 		err = imap_take_room(s, &a->before, &a->taken, &room);
 	if (!err)
-		err = message_deliver_many(imap_store_of(s), &many, &first, &pos);
+		err = imap_kept_deliver(&a->kept, &imap_station_of(s->head.door->w)->kept, &first,
+			&pos);
 	room_end(room, pos);
 	if (err == ERR_TOO_LARGE)
 		return imap_no(s, IMAP_CODE_LIMIT, "Too many messages in one command");
@@ -338,7 +324,7 @@ static enum verdict finish_many(struct imap_append_state *a)
 /* The message is here, and another one is to come. */
 static enum verdict keep_and_offer(struct imap_append_state *a, const struct imap_append_item *next)
 {
-	enum err err = store_body(a, false);
+	enum err err = keep_body(a);
 
 	if (err)
 		return imap_no_err(a->session, err);
@@ -355,7 +341,7 @@ static void go_on(struct conn *c)
 	if (s->run->part.message)
 		verdict = keep_and_offer(a, a->next);
 	else
-		verdict = a->len ? finish_many(a) : finish_one(a);
+		verdict = a->kept.len ? finish_many(a) : finish_one(a);
 	end_step(s);
 	if (s->input != IMAP_IN_MESSAGE)
 		imap_finish(s, verdict);
@@ -365,11 +351,12 @@ static void go_on(struct conn *c)
 static const char *read_part(struct imap_append_state *a, const struct imap_part *part)
 {
 	struct imap_session *s = a->session;
-	struct imap_lex lex =
-		imap_lex_of(&s->arena, arena_dup(&s->arena, part->text), &s->run->limits);
+	struct arena *said = &a->said[a->turn++ % 2];
 
+	arena_reset(said);
+	struct imap_lex lex = imap_lex_of(said, arena_dup(said, part->text), &s->run->limits);
 	lex.utf8 = imap_utf8(s);
-	a->next = arena_new(&s->arena, struct imap_append_item);
+	a->next = arena_new(said, struct imap_append_item);
 	if (imap_parse_append_next(&lex, a->item.utf8, part->message, a->next))
 		return NULL;
 	return lex.why ? lex.why : "Wrong arguments";

@@ -44,6 +44,7 @@ struct imap_station {
 	 * stand between what lives for long. */
 	struct arena spare[16];
 	unsigned spares;
+	struct fiber_mutex kept; /* imap_kept_deliver's */
 };
 struct imap_station *imap_station_of(struct worker *w);
 

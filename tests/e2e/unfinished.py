@@ -169,6 +169,49 @@ def several_in_one_append(st):
         client.close()
 
 
+WIDE = 20  # messages of one command
+
+
+def wide(i):
+    """A message of which much is to be known."""
+    more = ", ".join(f'"{"name " * 20}" <a{k}@far.test>' for k in range(200))
+    return (header(i, 0) + b"To: <somebody@own.test>" +
+            f", {more}".replace(", ", ",\r\n ").encode() + b"\r\n\r\nHello.\r\n")
+
+
+def append_many(client, first):
+    """All of them have come; the command goes on."""
+    for i in range(first, first + WIDE):
+        message = wide(i)
+        client.send((b" " if i > first else b"x APPEND INBOX ") + b"{%d+}\r\n" % len(message) + message)
+
+
+@suite.test
+def what_is_known_of_those_before_counts_too(st):
+    name = st.account()
+    with Imap(st.ports["imap"], name, PASSWORD) as client:
+        append_many(client, 0)
+        until(lambda: st.unfinished() >= (WIDE - 1) * 20_000, "what is known of them")
+    until(lambda: st.unfinished() == 0, "the end of it")
+
+
+@suite.test
+def many_in_one_append(st):
+    """What is known of them is made again, of those that had to forget it."""
+    name = st.account()
+    clients = [Imap(st.ports["imap"], name, PASSWORD) for _ in range(CLIENTS // 3)]
+    for at, client in enumerate(clients):
+        append_many(client, at * WIDE)
+    until(lambda: BUDGET / 2 < st.unfinished() <= BUDGET, "the memory they share")
+    for client in clients:
+        client.send(b"\r\n")
+        assert client.end(b"x").ok
+    assert st.unfinished() == 0
+    check_all(st, name, range(len(clients) * WIDE))
+    for client in clients:
+        client.close()
+
+
 @suite.test
 def large_bodies_behind_large_headers(st):
     """The header is given back before the body comes."""
