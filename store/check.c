@@ -201,7 +201,10 @@ static void check_counts(struct rows *rs, slice key, slice value)
 static void check_row(struct rows *rs, struct index_txn *txn, slice key, slice value)
 {
 	struct check_report *r = rs->ck->report;
+	const char *wrong = check_directory(txn, key, value);
 
+	if (wrong)
+		bad_row(rs, key, wrong);
 	switch (key.ptr[0]) {
 	case KEYS_ENTRY:
 		check_entry(rs, txn, key, value);

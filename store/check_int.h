@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* check_int.h - what check.c, rebuild.c, unfinished.c and mailbox_check.c share. Nobody else includes it. */
+/* check_int.h - what check.c, account_check.c, rebuild.c, unfinished.c and mailbox_check.c share. Nobody else includes it. */
 #ifndef STORE_CHECK_INT_H
 #define STORE_CHECK_INT_H
 
@@ -19,6 +19,8 @@ void check_body(struct check *ck, uint64_t id);
 /* For journal_look: tells, and counts as lost. */
 void check_gap(void *arg, const struct journal_gap *gap);
 enum err check_open(struct check *ck, bool read_only);
+/* account_check.c: what is wrong with a row of the directory; NULL: nothing, or it is another kind of row. */
+const char *check_directory(struct index_txn *txn, slice key, slice value);
 /* mailbox_check.c: the rows of mailboxes of one shard. */
 enum err mailbox_check(struct check *ck, struct index_txn *txn);
 /* rebuild.c: the n-th recipient of the meta as an entry on hold, unless there is a row. False: there is no

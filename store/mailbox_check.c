@@ -92,7 +92,8 @@ struct box_check {
 	struct keys_place at;
 	struct keys_mailbox_row row, counted;
 	struct runs live;
-	modseq created; /* of the message before */
+	uint64_t keywords; /* bits that have a name */
+	modseq created;    /* of the message before */
 };
 
 static bool check_message(struct checking *c, slice key, slice value, void *arg)
@@ -117,6 +118,8 @@ static bool check_message(struct checking *c, slice key, slice value, void *arg)
 		check_bad(c, key, "its uid is said to be gone, or to come");
 	if (m.created < b->created || m.changed < m.created || m.changed > b->row.highest)
 		check_bad(c, key, "its times of change are out of order");
+	if (m.keywords & ~b->keywords)
+		check_bad(c, key, "it has keywords without a name");
 	b->created = m.created;
 	keys_reference(&other, m.blob, &place);
 	if (!check_there(c, &other, &value))
@@ -129,6 +132,24 @@ static bool check_message(struct checking *c, slice key, slice value, void *arg)
 	else if (m.no_uidl && keys_get_body(value, &body) && body.uidl.len)
 		check_bad(c, key, "a unique id came with it");
 	return true;
+}
+
+static void check_keywords(struct checking *c, struct box_check *b)
+{
+	struct keys_keywords row;
+	struct keys_buf key;
+	slice value, name;
+
+	keys_mailbox(&key, KEYS_KEYWORDS, b->at.account, b->at.mailbox);
+	if (!check_there(c, &key, &value))
+		return;
+	if (!keys_get_keywords(value, &row) || row.changed > b->row.highest) {
+		check_bad(c, keys_slice(&key), "no keywords, or such to come");
+		b->keywords = UINT64_MAX;
+		return;
+	}
+	while (slice_cut(&row.names, 0, &name))
+		b->keywords = b->keywords << 1 | 1;
 }
 
 static bool check_log(struct checking *c, slice key, slice value, void *arg)
@@ -193,6 +214,7 @@ static bool check_mailbox(struct checking *c, slice key, slice value, void *arg)
 		c->err = err;
 	else if (err)
 		check_bad(c, key, "its list of what is gone");
+	check_keywords(c, &b);
 	keys_mailbox(&prefix, KEYS_MESSAGE, b.at.account, b.at.mailbox);
 	check_each(c, keys_slice(&prefix), check_message, &b);
 	keys_mailbox(&prefix, KEYS_CHANGE_LOG, b.at.account, b.at.mailbox);

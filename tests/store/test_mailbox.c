@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Mailboxes as a session sees them: names, counters, subscriptions, usage. */
+#include "store/account.h"
 #include "store/check.h"
 #include "tests/store/mailbox_support.h"
 
@@ -367,4 +368,57 @@ Test(mailbox, fsck_counts_and_compares)
 	cr_assert_eq(check_store(&run, &report), OK);
 	cr_expect_eq(report.result, CHECK_REPAIRED);
 	box_open(&box, &keep_nothing, NULL);
+}
+
+/* One row is wrong, and a rebuild makes it anew. */
+static void is_found(slice what, slice with)
+{
+	struct check_run run = { .options = &box.options };
+	struct check_report report;
+
+	box_close(&box);
+	cr_assert_gt(overwrite(what, with), 0u, "%.*s", SLICE_ARG(what));
+	cr_assert_eq(check_store(&run, &report), OK);
+	cr_expect_eq(report.result, CHECK_DAMAGED, "%.*s", SLICE_ARG(with));
+	cr_expect_geq(report.bad_rows, 1u, "%.*s", SLICE_ARG(with));
+	run.rebuild = true;
+	cr_assert_eq(check_store(&run, &report), OK);
+	cr_expect_eq(report.result, CHECK_REPAIRED, "%.*s", SLICE_ARG(with));
+	box_open(&box, &keep_nothing, NULL);
+}
+
+/* A row's value stands behind its key; its first byte is a version. */
+Test(mailbox, fsck_reads_the_directory)
+{
+	struct domain d = { .name = SLICE("own.test") };
+	struct account acc = { .local = SLICE("bob"), .domain = d.name, .id = ALICE + 7 };
+	struct alias alias = {
+		.local = SLICE("all"), .domain = d.name, .targets = SLICE("bob@own.test")
+	};
+
+	cr_assert_eq(domain_put(box.st, &d, ROW_CREATE), OK);
+	cr_assert_eq(account_put(box.st, &acc, ROW_CREATE), OK);
+	cr_assert_eq(alias_put(box.st, &alias, ROW_CREATE), OK);
+	is_found(SLICE("Down.test\2"), SLICE("Down.test\x77"));
+	is_found(SLICE("Aown.test\0bob\2"), SLICE("Aown.test\0bob\x77"));
+	is_found(SLICE("Oown.test\0all\2"), SLICE("Oown.test\0all\x77"));
+	is_found(SLICE("Down.test\2"), SLICE("Down.tesu\2")); /* the others' domain */
+}
+
+Test(mailbox, fsck_reads_keywords)
+{
+	struct delivering d = { .account = ALICE, .seed = 1, .size = 100 };
+	struct runs uids = { 0 };
+	struct message_store store = { .account = ALICE,
+		.mailbox = MAILBOX_INBOX,
+		.uids = &uids,
+		.mode = MESSAGE_ADD,
+		.keywords = SLICE("first\0second\0") };
+
+	cr_assert_eq(deliver_one(box.st, &d), OK);
+	cr_assert(runs_add(&uids, 1));
+	cr_assert_eq(message_store(box.st, &store, NULL), OK);
+	is_found(SLICE("first\0second\0"), SLICE("first\0second."));
+	is_found(SLICE("first\0second\0"), SLICE("firstXsecond\0")); /* one name less */
+	runs_done(&uids);
 }
