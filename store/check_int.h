@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* check_int.h - what check.c, account_check.c, rebuild.c, unfinished.c and mailbox_check.c share. Nobody else includes it. */
+/* check_int.h - what check.c, account_check.c, rebuild.c, unfinished.c and mailbox_check.c share. Nobody
+ * else includes it. */
 #ifndef STORE_CHECK_INT_H
 #define STORE_CHECK_INT_H
 
