@@ -658,11 +658,12 @@ class Run:
             self.both(who, command)
 
     def is_free(self, who, name):
-        """No mailbox and no level on either side, and what is above it is a mailbox."""
+        """No mailbox and no level on either side, and all above it are mailboxes."""
         if any(answer.named(b"LIST") for answer in self.both(who, b'LIST "" ' + name)):
             return False
-        above = name[:-1].rpartition(b"/")[0]
-        return not above or self.both(who, b"STATUS " + above + b'" (MESSAGES)')[0].ok
+        levels = name[:-1].split(b"/")[:-1]
+        return all(self.both(who, b"STATUS " + b"/".join(levels[:n + 1]) + b'" (MESSAGES)')[0].ok
+                   for n in range(len(levels)))
 
     def leave(self, name):
         """Dovecot cuts sessions off whose mailbox goes; what ours do is for another test."""
