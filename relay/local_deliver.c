@@ -37,7 +37,8 @@ static enum err find_folder(struct local *l, const struct local_target *t, uint3
 	return err == ERR_NOT_FOUND || err == ERR_INVALID ? OK : err;
 }
 
-static void add_thread_keys(struct local *l, slice row, struct deliver *d)
+/* What the summary says of all of them. */
+static void add_known(struct local *l, slice row, struct deliver *d, struct deliver_target *targets)
 {
 	uint64_t *keys = arena_array(l->arena, uint64_t, SUMMARY_REFS_MAX + 1);
 	struct summary s;
@@ -46,6 +47,8 @@ static void add_thread_keys(struct local *l, slice row, struct deliver *d)
 		return;
 	d->thread_key_count = MIN(summary_thread_keys(&s, keys), (unsigned)MESSAGE_THREAD_KEYS_MAX);
 	d->thread_keys = keys;
+	for (size_t i = 0; i < d->target_count; i++)
+		targets[i].open_end = s.open_end;
 }
 
 enum err local_deliver(struct local *l, const struct local_mail *mail, const struct deliver **out)
@@ -70,7 +73,7 @@ enum err local_deliver(struct local *l, const struct local_mail *mail, const str
 		if (!err)
 			err = find_folder(l, t, &row->mailbox);
 	}
-	add_thread_keys(l, mail->summary, d);
+	add_known(l, mail->summary, d, rows);
 	if (mail->summary.len <= MESSAGE_SUMMARY_MAX)
 		d->summary = mail->summary;
 	*out = d;

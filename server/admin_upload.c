@@ -84,9 +84,11 @@ static enum err store_message(struct admin *admin, struct coming *m)
 	enum err err = summing_end(&m->summing, &row);
 
 	m->target.keywords = slice_of(m->flags.keywords, m->flags.len);
-	if (summary_open(out_written(&row), &s))
+	if (summary_open(out_written(&row), &s)) {
 		deliver.thread_key_count =
 			MIN(summary_thread_keys(&s, keys), (unsigned)MESSAGE_THREAD_KEYS_MAX);
+		m->target.open_end = s.open_end;
+	}
 	if (row.len <= MESSAGE_SUMMARY_MAX)
 		deliver.summary = out_written(&row);
 	if (!err)

@@ -10,6 +10,10 @@ enum {
 	HAS_THREAD = 1 << 6,
 	HAS_NO_UIDL = 1 << 7,
 	USAGE_DROPPED = 1 << 0,
+	/* Above enum mailbox_use in the same number. */
+	HAS_OPEN_ENDS = 1 << 20,
+	/* Before a unique id, which has no such byte: the body's last line is not ended. */
+	OPEN_END = 0x7f,
 };
 
 /* --- Keys --- */
@@ -212,7 +216,7 @@ bool keys_get_sums(slice in, struct keys_sums *out)
 void keys_put_mailbox(struct out *o, const struct keys_mailbox_row *row)
 {
 	out_u8(o, VALUE_VERSION);
-	out_varint(o, row->use);
+	out_varint(o, row->use | (row->open_ends ? (uint32_t)HAS_OPEN_ENDS : 0));
 	out_u32(o, row->uid_validity);
 	out_varint(o, row->uid_next);
 	out_varint(o, row->messages);
@@ -228,8 +232,11 @@ void keys_put_mailbox(struct out *o, const struct keys_mailbox_row *row)
 
 bool keys_get_mailbox(slice in, struct keys_mailbox_row *out)
 {
-	return take_version(&in) && take_varint32(&in, &out->use) &&
-		take_u32(&in, &out->uid_validity) && take_varint32(&in, &out->uid_next) &&
+	bool good = take_version(&in) && take_varint32(&in, &out->use);
+
+	out->open_ends = good && out->use & HAS_OPEN_ENDS;
+	out->use &= ~(uint32_t)HAS_OPEN_ENDS;
+	return good && take_u32(&in, &out->uid_validity) && take_varint32(&in, &out->uid_next) &&
 		take_varint32(&in, &out->messages) && take_varint32(&in, &out->unseen) &&
 		take_varint32(&in, &out->deleted) && take_varint32(&in, &out->log_rows) &&
 		take_varint(&in, &out->bytes) && take_varint(&in, &out->highest) &&
@@ -376,6 +383,21 @@ bool keys_get_message(slice in, struct message *m)
 
 /* --- Bodies --- */
 
+void keys_put_uidl(struct out *o, slice uidl, bool open_end)
+{
+	out_varint(o, uidl.len + open_end);
+	if (open_end)
+		out_u8(o, OPEN_END);
+	out_slice(o, uidl);
+}
+
+void keys_cut_uidl(slice *uidl, bool *open_end)
+{
+	*open_end = uidl->len && uidl->ptr[0] == OPEN_END;
+	if (*open_end)
+		*uidl = slice_skip(*uidl, 1);
+}
+
 size_t keys_put_body(struct out *o, const struct keys_body *body)
 {
 	size_t from = o->len;
@@ -387,7 +409,7 @@ size_t keys_put_body(struct out *o, const struct keys_body *body)
 	for (unsigned i = 0; i < body->key_count; i++)
 		out_u64(o, body->keys[i]);
 	out_field(o, body->splice);
-	out_field(o, body->uidl);
+	keys_put_uidl(o, body->uidl, body->open_end);
 	out_varint(o, body->summary_len);
 	size_t used = o->len - from;
 	size_t fits = used < KEYS_ROW_BYTES ? KEYS_ROW_BYTES - used : 0;
@@ -410,6 +432,7 @@ bool keys_get_body(slice in, struct keys_body *out)
 		out->keys[i] = quick_u64(&q);
 	out->splice = quick_field(&q);
 	out->uidl = quick_field(&q);
+	keys_cut_uidl(&out->uidl, &out->open_end);
 	uint64_t len = quick_varint(&q);
 	out->summary_len = (uint32_t)len;
 	out->summary = slice_of(q.at, (size_t)(q.end - q.at));

@@ -102,6 +102,7 @@ bool keys_get_sums(slice value, struct keys_sums *out) must_use;
 struct keys_mailbox_row {
 	uint32_t use, uid_validity, uid_next, messages, unseen, deleted;
 	uint32_t log_rows; /* in the change log */
+	bool open_ends;    /* a message that came had its last line not ended */
 	uint64_t bytes;
 	modseq highest, horizon;
 	wall_ms created;
@@ -133,9 +134,13 @@ struct keys_body {
 	unsigned key_count;
 	uint64_t keys[MESSAGE_THREAD_KEYS_MAX];
 	slice splice, uidl;
+	bool open_end; /* its last line is not ended */
 	uint32_t summary_len;
 	slice summary; /* the beginning of it */
 };
+/* The two as one field; cut: of the field that was read. */
+void keys_put_uidl(struct out *o, slice uidl, bool open_end);
+void keys_cut_uidl(slice *uidl, bool *open_end);
 /* Puts as much of body->summary as fits KEYS_ROW_BYTES, and returns how much that was. */
 size_t keys_put_body(struct out *o, const struct keys_body *body);
 bool keys_get_body(slice value, struct keys_body *out) must_use;

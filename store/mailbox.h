@@ -48,6 +48,7 @@ struct mailbox {
 	modseq horizon; /* the change log is whole from here on; older: compare rows */
 	wall_ms created;
 	bool subscribed;
+	bool open_ends; /* there is, or was, a message whose last line is not ended by CRLF */
 };
 
 /* --- The account's own row --- */

@@ -129,8 +129,8 @@ static bool check_message(struct checking *c, slice key, slice value, void *arg)
 	keys_add_u8(&other, 0);
 	if (!check_there(c, &other, &value))
 		check_bad(c, key, "nothing is known of its body");
-	else if (m.no_uidl && keys_get_body(value, &body) && body.uidl.len)
-		check_bad(c, key, "a unique id came with it");
+	else if (m.no_uidl && keys_get_body(value, &body) && (body.uidl.len || body.open_end))
+		check_bad(c, key, "a unique id came with it, or its last line is open");
 	return true;
 }
 

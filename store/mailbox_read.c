@@ -33,6 +33,7 @@ void mailbox_of_row(struct mailbox *out, uint32_t id, const struct keys_mailbox_
 {
 	*out = (struct mailbox){ .id = id,
 		.use = row->use,
+		.open_ends = row->open_ends,
 		.name = keys_text_slice(&row->name),
 		.uid_validity = row->uid_validity,
 		.uid_next = row->uid_next,

@@ -62,7 +62,7 @@ static void put_target(struct out *o, const struct deliver_target *t)
 	out_signed(o, t->received);
 	out_field(o, t->keywords);
 	out_field(o, t->splice);
-	out_field(o, t->uidl);
+	keys_put_uidl(o, t->uidl, t->open_end);
 }
 
 void message_put_delivery(struct out *o, const struct deliver *d, const struct delivery_body *body)
@@ -95,10 +95,13 @@ uint16_t message_delivery_shards(const struct deliver *d, unsigned count)
 
 bool message_next_target(slice *targets, struct deliver_target *out)
 {
-	return take_u64(targets, &out->account) && take_varint32(targets, &out->mailbox) &&
-		take_varint32(targets, &out->flags) && take_signed(targets, &out->received) &&
-		take_field(targets, &out->keywords) && take_field(targets, &out->splice) &&
-		take_field(targets, &out->uidl) && target_ok(out);
+	if (!take_u64(targets, &out->account) || !take_varint32(targets, &out->mailbox) ||
+		!take_varint32(targets, &out->flags) || !take_signed(targets, &out->received) ||
+		!take_field(targets, &out->keywords) || !take_field(targets, &out->splice) ||
+		!take_field(targets, &out->uidl))
+		return false;
+	keys_cut_uidl(&out->uidl, &out->open_end);
+	return target_ok(out);
 }
 
 bool message_get_delivery(slice in, struct delivery *out)

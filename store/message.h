@@ -42,7 +42,7 @@ struct message {
 	uint64_t size;     /* splice and body */
 	modseq created, changed;
 	wall_ms received, saved; /* internal date; when it came into this mailbox */
-	bool no_uidl;            /* none came with it; false: MESSAGE_WANT_UIDL says */
+	bool no_uidl;            /* no unique id, no open end; false: MESSAGE_WANT_UIDL says */
 };
 
 /* --- Delivery: in the same record as the body, store_message.deliver --- */
@@ -53,6 +53,7 @@ struct deliver_target {
 	slice keywords; /* names, each ended by NUL; too many are dropped */
 	slice splice;   /* header lines of this delivery, read before the body */
 	slice uidl;     /* of an imported message; empty: made from the email id */
+	bool open_end;  /* the last line is not ended by CRLF */
 	wall_ms received;
 };
 struct deliver {
@@ -136,10 +137,12 @@ struct message_row {
 	struct message m;
 	/* With MESSAGE_WANT_SUMMARY; empty when it was too long. */
 	slice summary, splice, uidl;
+	bool open_end;
 };
 enum {
 	MESSAGE_WANT_SUMMARY = 1 << 0,
-	MESSAGE_WANT_UIDL = 1 << 1, /* that alone: without a look at what is kept of most bodies */
+	MESSAGE_WANT_UIDL =
+		1 << 1, /* that and open_end alone: without a look at what is kept of most bodies */
 };
 struct message_found {
 	struct runs *uids; /* initialised */

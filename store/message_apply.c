@@ -40,6 +40,7 @@ static enum err deliver_into(struct changing *ch, struct boxed *box, const struc
 		err = reference_put(ch, box->id, &m);
 	box->row.uid_next++;
 	box->row.highest = ch->pos;
+	box->row.open_ends |= t->open_end;
 	boxed_count(ch, box, &m, 1);
 	return err;
 }

@@ -143,6 +143,7 @@ enum err body_add(struct changing *ch, const struct delivery *d, const struct de
 			.thread = m->blob,
 			.splice = t->splice,
 			.uidl = t->uidl,
+			.open_end = t->open_end,
 			.summary_len = (uint32_t)d->summary.len,
 			.summary = d->summary };
 		copy_keys(&body, d);
@@ -154,7 +155,7 @@ enum err body_add(struct changing *ch, const struct delivery *d, const struct de
 	}
 	m->thread = body.thread;
 	m->size = d->size + body.splice.len;
-	m->no_uidl = !body.uidl.len;
+	m->no_uidl = !body.uidl.len && !body.open_end;
 	return err;
 }
 

@@ -137,6 +137,7 @@ static enum err save_both(struct copying *cp)
 	enum err err = keywords_save(cp->ch, cp->to->id, &cp->to_set);
 
 	cp->to->row.highest = cp->ch->pos;
+	cp->to->row.open_ends |= cp->source.row.open_ends;
 	if (!err && cp->c->mode)
 		err = log_end(&cp->lg);
 	if (!err && (cp->c->mode || cp->to == &cp->source))

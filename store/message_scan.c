@@ -191,6 +191,7 @@ static enum err read_body(struct scanning *sc)
 		return ERR_CORRUPT;
 	row->splice = sc->parsed.splice;
 	row->uidl = sc->parsed.uidl;
+	row->open_end = sc->parsed.open_end;
 	row->summary = sc->parsed.summary;
 	return keys_body_pieces(&sc->parsed) ? join_pieces(sc) : OK;
 }
@@ -248,7 +249,7 @@ static enum err take_row(struct scanning *sc)
 	if (wants_body(scan, m))
 		err = read_body(sc);
 	else
-		sc->row.summary = sc->row.splice = sc->row.uidl = (slice){ 0 };
+		sc->row = (struct message_row){ .m = *m };
 	if (err)
 		return err;
 	if (scan->ahead)

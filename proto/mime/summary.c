@@ -51,6 +51,7 @@ bool summary_open(slice row, struct summary *out)
 	out->has_sent = flags & ROW_HAS_SENT;
 	out->reply = flags & ROW_REPLY;
 	out->has_attachment = flags & ROW_HAS_ATTACHMENT;
+	out->open_end = flags & ROW_OPEN_END;
 	out->sent_zone = (int16_t)get_be(row, QUICK_ZONE, 2);
 	out->header_len = (uint32_t)get_be(row, QUICK_HEADER, 4);
 	out->sent = (wall_ms)get_be(row, QUICK_SENT, 8);
@@ -77,8 +78,11 @@ bool summary_agrees(slice stored, slice made)
 	if (!summary_open(stored, &old) || !summary_open(made, &now) ||
 		stored.ptr[QUICK_VERSION] == made.ptr[QUICK_VERSION])
 		return false;
-	/* Behind the version stand the numbers, up to the lengths of what is behind them. */
-	return slice_eq(slice_sub(stored, 1, QUICK_PREVIEW), slice_sub(made, 1, QUICK_PREVIEW)) &&
+	if ((stored.ptr[QUICK_FLAGS] ^ made.ptr[QUICK_FLAGS]) & ROW_FLAGS_OF_OLD)
+		return false;
+	/* Behind them stand the numbers, up to the lengths of what is behind these. */
+	return slice_eq(slice_sub(stored, QUICK_ZONE, QUICK_PREVIEW),
+		       slice_sub(made, QUICK_ZONE, QUICK_PREVIEW)) &&
 		slice_eq(old.ref_bytes, now.ref_bytes) && slice_eq(old.base_key, now.base_key) &&
 		slice_eq(old.preview, now.preview);
 }

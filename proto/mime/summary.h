@@ -77,6 +77,7 @@ struct summary {
 	bool has_sent;       /* a Date field that could be read */
 	bool reply;          /* base subject extraction took a "Re:" or "Fwd:" off (RFC 5256 2.1) */
 	bool has_attachment; /* a part that a reader would offer for saving */
+	bool open_end;       /* the last line is not ended by CRLF; false before version 3 */
 	wall_ms sent;        /* UTC; 0 unless has_sent */
 	int sent_zone;  /* minutes east of UTC that the field states: SENTON asks for its own day */
 	uint64_t size;  /* bytes of the message */

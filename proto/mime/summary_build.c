@@ -27,6 +27,7 @@ struct summary_builder {
 	unsigned open_count;
 	bool stopped, truncated, has_attachment;
 	uint64_t fed, fed_lines;       /* handed in */
+	bool cr, crlf;                 /* the last byte is CR; the last two are CRLF */
 	uint64_t at, lines;            /* gone through the walker */
 	size_t headers;                /* bytes of header blocks so far */
 	uint64_t passed, passed_lines; /* of the header at hand: too long to be kept */
@@ -333,8 +334,20 @@ static bool step(struct summary_builder *b, slice *in, bool last)
 	}
 }
 
+static void note_end(struct summary_builder *b, slice piece)
+{
+	if (!piece.len)
+		return;
+	char last = piece.ptr[piece.len - 1];
+	bool cr = piece.len > 1 ? piece.ptr[piece.len - 2] == '\r' : b->cr;
+
+	b->crlf = cr && last == '\n';
+	b->cr = last == '\r';
+}
+
 void summary_add(struct summary_builder *b, slice piece)
 {
+	note_end(b, piece);
 	b->fed += piece.len;
 	b->fed_lines += count_lines(piece);
 	while (!b->stopped && step(b, &piece, false)) {
@@ -351,7 +364,8 @@ static void put_quick(const struct summary_builder *b, struct out *row)
 	quick[QUICK_VERSION] = SUMMARY_VERSION;
 	quick[QUICK_FLAGS] =
 		(char)((b->truncated ? ROW_TRUNCATED : 0) | (q->has_sent ? ROW_HAS_SENT : 0) |
-			(q->reply ? ROW_REPLY : 0) | (b->has_attachment ? ROW_HAS_ATTACHMENT : 0));
+			(q->reply ? ROW_REPLY : 0) | (b->has_attachment ? ROW_HAS_ATTACHMENT : 0) |
+			(b->fed && !b->crlf ? ROW_OPEN_END : 0));
 	put_be(quick + QUICK_ZONE, (uint64_t)(int64_t)q->zone, 2);
 	put_be(quick + QUICK_HEADER, b->header_len, 4);
 	put_be(quick + QUICK_SENT, (uint64_t)q->sent, 8);

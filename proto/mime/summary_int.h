@@ -15,6 +15,9 @@ enum {
 	ROW_HAS_SENT = 2,
 	ROW_REPLY = 4,
 	ROW_HAS_ATTACHMENT = 8,
+	ROW_OPEN_END = 16,
+	ROW_FLAGS_OF_OLD =
+		ROW_HAS_SENT | ROW_REPLY | ROW_HAS_ATTACHMENT, /* the same in all versions */
 };
 
 /* Where the numbers of the quick part stand. */

@@ -201,7 +201,7 @@ static enum err describe(struct imap_append_state *a, struct deliver *d)
 		.keywords = imap_keyword_names(s, &a->item.flags),
 		.received = a->item.has_date ? a->item.date.at : worker_wall(s->head.door->w) };
 	*d = (struct deliver){ .targets = target, .target_count = 1 };
-	imap_kept_describe(&s->arena, out_written(&row), d);
+	imap_kept_describe(&s->arena, out_written(&row), d, target);
 	d->summary = arena_dup(&s->arena, d->summary);
 	arena_done(&building);
 	return err;

@@ -123,7 +123,8 @@ static enum err read_body(struct imap_kept *k, const struct blob_ref *ref,
 	return err;
 }
 
-void imap_kept_describe(struct arena *a, slice summary, struct deliver *d)
+void imap_kept_describe(struct arena *a, slice summary, struct deliver *d,
+	struct deliver_target *target)
 {
 	uint64_t *keys = arena_array(a, uint64_t, SUMMARY_REFS_MAX + 1);
 	struct summary made;
@@ -132,6 +133,8 @@ void imap_kept_describe(struct arena *a, slice summary, struct deliver *d)
 		d->thread_key_count =
 			MIN(summary_thread_keys(&made, keys), (unsigned)MESSAGE_THREAD_KEYS_MAX);
 		d->thread_keys = keys;
+		if (target)
+			target->open_end = made.open_end;
 	}
 	if (summary.len <= MESSAGE_SUMMARY_MAX)
 		d->summary = summary;
@@ -150,7 +153,7 @@ static enum err know_again(struct imap_kept *k, struct imap_kept_row *row)
 		return err;
 	}
 	summary_end(builder, &made);
-	imap_kept_describe(&building, out_written(&made), &d);
+	imap_kept_describe(&building, out_written(&made), &d, NULL);
 	know(k, row, &d);
 	arena_done(&building);
 	count(k);

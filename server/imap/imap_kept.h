@@ -27,8 +27,9 @@ struct imap_kept {
 	struct blob_aside own, memory; /* of rows and words; of `known` */
 };
 
-/* A message's summary, and from it what else `d` says of it; keys in the arena. */
-void imap_kept_describe(struct arena *a, slice summary, struct deliver *d);
+/* A message's summary, and from it what else `d` and its target (NULL: known) say of it; keys in the arena. */
+void imap_kept_describe(struct arena *a, slice summary, struct deliver *d,
+	struct deliver_target *target);
 
 void imap_kept_begin(struct imap_kept *k, struct store *st);
 /* No more may come. */

@@ -25,6 +25,9 @@ enum pop3_state { POP3_AUTHORIZATION, POP3_TRANSACTION, POP3_STATES };
 /* What the next bytes are. */
 enum pop3_input { POP3_IN_LINE, POP3_IN_AUTH, POP3_IN_NOTHING };
 
+/* What ends a message whose last line is open. */
+enum { POP3_LINE_END = 2 };
+
 struct pop3_place;
 
 /* INBOX as it was at some moment; of all sessions of a worker that saw it so. Never changes. */
@@ -32,7 +35,8 @@ struct pop3_snapshot {
 	struct list_link link;
 	struct pop3_place *place;
 	struct runs uids; /* message numbers are ranks in it */
-	uint64_t bytes;
+	uint64_t bytes;   /* as they are sent */
+	bool open_ends;   /* some are sent with a line end more than they have */
 	uint32_t uid_validity, uid_next, messages;
 	modseq as_of; /* it contains everything before */
 	uint32_t refs;

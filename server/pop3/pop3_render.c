@@ -32,6 +32,12 @@ static size_t room(const struct pop3_work *k)
 
 /* --- Rows --------------------------------------------------------------------------------------------- */
 
+/* RFC 1939 11: of what is sent, which ends with a line end. */
+static uint64_t size_of(const struct message_row *row)
+{
+	return row->m.size + (row->open_end ? POP3_LINE_END : 0);
+}
+
 static bool take_row(void *arg, const struct message_row *row)
 {
 	struct pop3_work *k = arg;
@@ -41,7 +47,7 @@ static bool take_row(void *arg, const struct message_row *row)
 	k->rows[k->row_count++] = (struct pop3_row){ .uid = row->m.uid,
 		.copy = row->m.created != row->m.blob,
 		.blob = row->m.blob,
-		.size = row->m.size,
+		.size = size_of(row),
 		.splice = arena_dup(&k->arena, row->splice),
 		.uidl = arena_dup(&k->arena, row->uidl) };
 	return true;
@@ -52,12 +58,12 @@ static bool wants_body(const struct pop3_item *item)
 	return item->kind == POP3_RETR || item->kind == POP3_TOP;
 }
 
-/* Splices are kept with the summary, and ids that came with a message. */
-static unsigned wants(const struct pop3_item *item)
+/* Splices are kept with the summary, ids that came with a message, and how it ends. */
+static unsigned wants(struct pop3_work *k, const struct pop3_item *item)
 {
 	if (wants_body(item))
 		return MESSAGE_WANT_SUMMARY;
-	return item->kind == POP3_UIDL ? MESSAGE_WANT_UIDL : 0;
+	return item->kind == POP3_UIDL || drop_of(k)->snap->open_ends ? MESSAGE_WANT_UIDL : 0;
 }
 
 /* Also of what a command before may mark as deleted: that is looked at when its turn comes. */
@@ -70,7 +76,7 @@ static enum err name_uids(struct pop3_work *k, struct runs *uids, unsigned *want
 		if (uid && !runs_add(uids, uid))
 			return ERR_NOMEM;
 		if (uid)
-			*want |= wants(item);
+			*want |= wants(k, item);
 	}
 	return OK;
 }
@@ -182,7 +188,7 @@ static bool list_row(void *arg, const struct message_row *row)
 	struct pop3_row line = { .uid = row->m.uid,
 		.copy = row->m.created != row->m.blob,
 		.blob = row->m.blob,
-		.size = row->m.size,
+		.size = size_of(row),
 		.uidl = row->uidl };
 
 	if (room(k) < LINE_ROOM)
@@ -210,7 +216,7 @@ static struct message_scan listing_scan(struct pop3_work *k)
 	return (struct message_scan){ .account = drop_of(k)->account,
 		.mailbox = MAILBOX_INBOX,
 		.uids = &drop_of(k)->snap->uids,
-		.want = wants(&k->items[k->at]),
+		.want = wants(k, &k->items[k->at]),
 		.from = k->next_uid,
 		.each = list_row,
 		.arg = k };

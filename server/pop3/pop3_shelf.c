@@ -10,6 +10,7 @@
 
 #include "core/fiber.h"
 #include "core/worker.h"
+#include "store/message.h"
 
 enum { OPEN_BYTES = 4096 };
 
@@ -152,6 +153,27 @@ static enum err find_same(struct store *st, struct pop3_place *p, struct pop3_sn
 	return err;
 }
 
+static bool add_open_end(void *arg, const struct message_row *row)
+{
+	struct pop3_snapshot *snap = arg;
+
+	snap->bytes += row->open_end ? POP3_LINE_END : 0;
+	return true;
+}
+
+/* RFC 1939 11: sizes are those of what is sent. */
+static enum err count_open_ends(struct store *st, struct pop3_snapshot *snap)
+{
+	struct message_scan scan = { .account = snap->place->account,
+		.mailbox = MAILBOX_INBOX,
+		.uids = &snap->uids,
+		.want = MESSAGE_WANT_UIDL,
+		.each = add_open_end,
+		.arg = snap };
+
+	return snap->open_ends ? message_scan(st, &scan) : OK;
+}
+
 static enum err read_snapshot(struct store *st, struct pop3_place *p, struct pop3_snapshot **out)
 {
 	struct pop3_snapshot *snap = calloc(1, sizeof(*snap));
@@ -163,13 +185,17 @@ static enum err read_snapshot(struct store *st, struct pop3_place *p, struct pop
 		return ERR_NOMEM;
 	err = mailbox_open(st, p->account, MAILBOX_INBOX, &a, &opened, &snap->uids);
 	arena_done(&a);
+	snap->place = p;
+	snap->refs = 1;
+	if (!err) {
+		snap->bytes = opened.mailbox.bytes;
+		snap->open_ends = opened.mailbox.open_ends;
+		err = count_open_ends(st, snap);
+	}
 	if (err) {
 		free_snapshot(snap);
 		return err;
 	}
-	snap->place = p;
-	snap->refs = 1;
-	snap->bytes = opened.mailbox.bytes;
 	snap->uid_validity = opened.mailbox.uid_validity;
 	snap->uid_next = opened.mailbox.uid_next;
 	snap->messages = opened.mailbox.messages;

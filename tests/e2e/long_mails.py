@@ -8,11 +8,13 @@ import re
 
 from stage import Stage
 from support import PASSWORD, PATIENCE_S, Place, Ringpost, Suite
+from talk import Talk
 
 CONFIG = {"auth": {"fail_delay": "10ms", "fail_delay_max": "20ms"}, "pop3": {"plain_login": True},
           "imap": {"plain_login": True}}
 poplib._MAXLINE = 1 << 20
 imaplib._MAXLINE = 8 << 20
+imaplib.MapCRLF = re.compile(rb"(?!)")  # APPEND byte for byte
 KB, MB = 1 << 10, 1 << 20
 SEEN = 2 * MB  # of a header, by FETCH of fields and SEARCH
 
@@ -41,7 +43,7 @@ class Both(Stage):
 
 @contextlib.contextmanager
 def stage():
-    with Place() as place, Ringpost(place, CONFIG, services=("imap", "pop3")) as server:
+    with Place() as place, Ringpost(place, CONFIG, services=("smtp", "imap", "pop3")) as server:
         yield Both(place, server)
         server.stop()
         # Compares what is kept of each message with its bytes.
@@ -176,6 +178,110 @@ def envelopes_are_whole(st):
     assert numbers(imap.search(None, "CC", "late@x.test")) == [3]
     assert numbers(imap.search(None, "SUBJECT", '"word word"')) == [2]
     assert numbers(imap.sort("(SUBJECT)", "UTF-8", "1:3")) == [3, 1, 2]
+
+
+ENDS = [b"A: b\r\n\r\nwhole\r\n", b"A: b\r\n\r\nopen", b"A: b\r\n\r\nLF\n", b"A: b\r\n\r\nCR\r", b"A: b\r\n\r\n",
+        b"A: b\r\n", b"A: b", b"\n", b"A: b\r\n\r\n" + b"long " * 100000, b"A: b\r\n\r\n.\r\n.",
+        b"A: b\r\n\r\nwhole\r\n" * 20000]
+
+
+def retrieved(pop, command):
+    """The answer and the bytes behind it, as they are: poplib takes LF for a line end."""
+    pop._putcmd(command)
+    answer, lines = pop._getresp(), []
+    while (line := pop.file.readline()) != b".\r\n" or (lines and not lines[-1].endswith(b"\r\n")):
+        begins = not lines or lines[-1].endswith(b"\r\n")
+        lines.append(line[1:] if begins and line.startswith(b".") else line)
+    return answer, b"".join(lines)
+
+
+def check_sizes(st, name, messages):
+    """What POP3 tells of sizes is what it sends (RFC 1939 11); the line end it adds is not the message's."""
+    imap, pop = st.imap(name), st.pop3(name)
+    imap.select()
+    sizes = [int(line.split()[1]) for line in pop.list()[1]]
+    assert pop.stat() == (len(messages), sum(sizes)), (pop.stat(), sizes)
+    for number, message in enumerate(messages, 1):
+        answer, sent = retrieved(pop, f"RETR {number}")
+        assert sent == message + (b"" if message.endswith(b"\r\n") else b"\r\n"), message[-20:]
+        assert sizes[number - 1] == len(sent) == int(answer.split()[1]), (message[-20:], sizes[number - 1], answer)
+        assert int(pop.list(number).split()[2]) == len(sent)
+        assert retrieved(pop, f"TOP {number} 1000000") == (answer, sent)
+        assert fetch(imap, number, "BODY.PEEK[]") == message
+        assert f"RFC822.SIZE {len(message)})".encode() in fetch(imap, number, "RFC822.SIZE")
+    for number, size in enumerate(sizes, 1):
+        pop.dele(number)
+        assert pop.stat() == (len(messages) - number, sum(sizes[number:]))
+    pop.rset()
+    assert pop.stat() == (len(messages), sum(sizes))
+    pop.quit()
+
+
+@suite.test
+def messages_without_an_end_have_the_sizes_that_are_sent(st):
+    name = st.account()
+    imap = st.imap(name)
+    for message in ENDS:
+        assert imap.append("INBOX", "", None, message)[0] == "OK"
+    check_sizes(st, name, ENDS)
+    # Those that were elsewhere before; many in one APPEND are the same road as copies.
+    other = st.account()
+    imap = st.imap(other)
+    for n, message in enumerate(ENDS):
+        assert imap.append("Archive", "", None, message)[0] == "OK"
+        imap.select("Archive")
+        assert imap.copy("1", "INBOX")[0] == "OK"
+        imap.store("1", "+FLAGS", r"\Deleted")
+        imap.expunge()
+    check_sizes(st, other, ENDS)
+    imap.select()
+    imap._simple_command("MOVE", "1:*", "Drafts")
+    imap.select("Drafts")
+    imap._simple_command("MOVE", "1:*", "INBOX")
+    check_sizes(st, other, ENDS)
+    # From a Maildir, with LF as line ends.
+    third, folder = st.account(), st.folder("ends")
+    for sub in ("cur", "new", "tmp"):
+        st.folder(f"ends/{sub}")
+    files = [b"A: b\n\nwhole\n", b"A: b\n\nopen", b"A: b\n\n", b"A: b", b"A: b\n\nCRLF\r\n"]
+    for n, data in enumerate(files):
+        with open(f"{folder}/cur/{1000 + n}.x:2,S", "wb") as f:
+            f.write(data)
+    st.server.cli("import", third, folder)
+    wanted = [data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") for data in files]
+    check_sizes(st, third, wanted)
+    # Not one of those that are there is open any more.
+    pop = st.pop3(third)
+    pop.dele(2)
+    pop.dele(4)
+    pop.quit()
+    check_sizes(st, third, [wanted[0], wanted[2], wanted[4]])
+    with Talk(st.ports["smtp"]) as talk:
+        talk.ehlo()
+        body = b"Subject: x\r\n\r\nopen"
+        for line in ("MAIL FROM:<a@far.test>", f"RCPT TO:<{third}>"):
+            assert talk.ask(line)[0] == 250
+        talk.send(b"BDAT %d LAST\r\n" % len(body) + body)
+        assert talk.reply()[0] == 250
+    imap = st.imap(third)
+    imap.select()
+    check_sizes(st, third, [wanted[0], wanted[2], wanted[4], fetch(imap, 4, "BODY.PEEK[]")])
+    assert fetch(imap, 4, "BODY.PEEK[]").endswith(b"open")
+
+
+@suite.test
+def what_is_known_of_ends_survives_a_rebuild(_):
+    with Place() as place, Ringpost(place, CONFIG, services=("smtp", "imap", "pop3")) as server:
+        st = Both(place, server)
+        name = st.account()
+        imap = st.imap(name)
+        for message in ENDS:
+            imap.append("INBOX", "", None, message)
+        imap.logout()
+        server.stop()
+        server.cli("fsck", "--rebuild")
+        server.start()
+        check_sizes(st, name, ENDS)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ static void body(slice in)
 	must(out_ok(&o) && put <= b.summary.len && o.len <= KEYS_ROW_BYTES);
 	must(keys_get_body(out_written(&o), &again) && again.summary.len == put &&
 		again.summary_len == b.summary_len && again.key_count == b.key_count &&
-		slice_eq(again.uidl, b.uidl));
+		slice_eq(again.uidl, b.uidl) && again.open_end == b.open_end);
 }
 
 static void small_rows(slice in)

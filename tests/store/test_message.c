@@ -712,10 +712,12 @@ static bool keep_id(void *arg, const struct message_row *row)
 	return true;
 }
 
-static void deliver_with_id(slice uidl)
+static void deliver_with_id(slice uidl, bool open_end)
 {
 	struct blob_writer b = { 0 };
-	struct deliver_target target = { .account = ALICE, .mailbox = MAILBOX_INBOX, .uidl = uidl };
+	struct deliver_target target = {
+		.account = ALICE, .mailbox = MAILBOX_INBOX, .uidl = uidl, .open_end = open_end
+	};
 	struct deliver deliver = { .targets = &target, .target_count = 1, .summary = SLICE("s") };
 	struct store_message msg = { .body = &b, .deliver = &deliver, .at = 5 };
 	struct blob_ref ref;
@@ -734,9 +736,9 @@ Test(message, ids_are_read_without_summaries)
 		.want = MESSAGE_WANT_UIDL,
 		.each = keep_id };
 
-	deliver_with_id(SLICE(""));
-	deliver_with_id(SLICE("abc"));
-	deliver_with_id(SLICE(""));
+	deliver_with_id(SLICE(""), false);
+	deliver_with_id(SLICE("abc"), false);
+	deliver_with_id(SLICE(""), false);
 	/* The rows are written anew. */
 	cr_assert_eq(store_flags("1:3", MESSAGE_ADD, MESSAGE_SEEN, "", NULL), OK);
 	cr_assert_eq(store_sync_all(box.st, ALICE), OK);
@@ -746,4 +748,49 @@ Test(message, ids_are_read_without_summaries)
 	cr_expect_str_eq(ids[0], "");
 	cr_expect_str_eq(ids[1], "abc");
 	cr_expect_str_eq(ids[2], "");
+}
+
+static char ends[16];
+
+static bool keep_end(void *arg, const struct message_row *row)
+{
+	size_t len = strlen(ends);
+
+	snprintf(ends + len, sizeof(ends) - len, "%c%.*s", row->open_end ? '!' : '.',
+		SLICE_ARG(row->uidl));
+	return true;
+}
+
+static bool may_have_open_ends(slice name)
+{
+	struct arena memory = { 0 };
+	struct mailbox m;
+
+	cr_assert_eq(mailbox_find(box.st, ALICE, name, &memory, &m), OK);
+	arena_done(&memory);
+	return m.open_ends;
+}
+
+Test(message, open_ends_are_known_without_summaries)
+{
+	struct message_scan query = { .account = ALICE,
+		.mailbox = MAILBOX_INBOX,
+		.want = MESSAGE_WANT_UIDL,
+		.each = keep_end };
+	slice longest =
+		SLICE("0123456789012345678901234567890123456789012345678901234567890123456789");
+
+	deliver_with_id(SLICE(""), false);
+	cr_assert_eq(store_sync_all(box.st, ALICE), OK);
+	cr_expect_not(may_have_open_ends(SLICE("INBOX")));
+	deliver_with_id(SLICE(""), true);
+	deliver_with_id(SLICE("abc"), true);
+	deliver_with_id(SLICE("de"), false);
+	cr_assert_eq(store_flags("1:4", MESSAGE_ADD, MESSAGE_SEEN, "", NULL), OK);
+	cr_assert_eq(store_sync_all(box.st, ALICE), OK);
+	cr_assert_eq(message_scan(box.st, &query), OK);
+	cr_expect_str_eq(ends, ".!!abc.de");
+	cr_expect(may_have_open_ends(SLICE("INBOX")));
+	cr_expect_not(may_have_open_ends(SLICE("Sent")));
+	deliver_with_id(longest, true);
 }
