@@ -224,7 +224,14 @@ def messages_without_an_end_have_the_sizes_that_are_sent(st):
     for message in ENDS:
         assert imap.append("INBOX", "", None, message)[0] == "OK"
     check_sizes(st, name, ENDS)
-    # Those that were elsewhere before; many in one APPEND are the same road as copies.
+    many = st.account()
+    imap = st.imap(many)
+    imap.send(b"m APPEND INBOX" + b"".join(b" {%d+}\r\n" % len(data) + data for data in ENDS) + b"\r\n")
+    while not (line := imap.readline()).startswith(b"m "):
+        pass
+    assert line.startswith(b"m OK"), line
+    check_sizes(st, many, ENDS)
+    # Those that were elsewhere before.
     other = st.account()
     imap = st.imap(other)
     for n, message in enumerate(ENDS):
