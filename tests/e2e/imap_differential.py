@@ -485,6 +485,21 @@ def copy_to_nothing(run, who, command, ours, theirs):
         ours["status"] == "NO"
 
 
+TWICE = "COPY copies once what its set names twice (RFC 9051 9, sequence-set); to Dovecot it is not there any more"
+
+
+@allowed(TWICE)
+def named_twice(run, who, command, ours, theirs):
+    words = re.match(rb"((?:UID )?)COPY (\S+) ", command)
+    if not words or not only(ours, theirs, "status", "code") or (ours["status"], theirs["status"]) != ("OK", "NO"):
+        return False
+    named = run.ours.ask(who, words[1] + b"FETCH " + words[2] + b" UID").fetched()
+    runs = [list(map(int, one.split(b":"))) for one in ours["code"][1].split(b",")]
+    if [int(items[b"UID"]) for _, items in named] != [uid for one in runs for uid in range(one[0], one[-1] + 1)]:
+        return False
+    raise Anew(TWICE)  # theirs has no copy
+
+
 @allowed("SORT: equal texts are told apart by the next key (RFC 5256 3); Dovecot gives some of them numbers that differ")
 def sorted_by_the_book(run, who, command, ours, theirs):
     return only(ours, theirs, "sort") and sorted(ours["sort"][0]) == sorted(theirs["sort"][0]) and \
@@ -651,6 +666,9 @@ class Run:
                 there = self.both(who, b"STATUS " + words[2] + b" (MESSAGES)")
                 if not there[0].ok or (words[3] and not self.is_free(who, words[3])):
                     continue
+            if words and words[1] == b"DELETE" and not self.both(who, b"STATUS " + words[2] + b" (MESSAGES)")[0].ok and \
+                    self.theirs.ask(who, b'LIST "" ' + words[2]).named(b"LIST"):
+                continue  # a mere level that Dovecot kept
             if command.startswith((b"RENAME", b"DELETE")):
                 if b'"Archive"' in command or b'"Trash"' in command:
                     continue  # made again by Dovecot when used
