@@ -454,7 +454,7 @@ bool keys_get_log(slice in, enum keys_log_kind *out_kind, slice *out_runs)
 	uint8_t kind;
 
 	if (!take_version(&in) || !take_u8(&in, &kind) ||
-		(kind != KEYS_LOG_FLAGS && kind != KEYS_LOG_GONE) || !keys_runs_ok(in))
+		(kind != KEYS_LOG_FLAGS && kind != KEYS_LOG_GONE))
 		return false;
 	*out_kind = kind == KEYS_LOG_FLAGS ? KEYS_LOG_FLAGS : KEYS_LOG_GONE;
 	*out_runs = in;
@@ -468,11 +468,27 @@ void keys_put_run(struct out *o, uint32_t *last, const struct run *run)
 	*last = run->last;
 }
 
+/* Both are mostly short: a byte each. */
+static bool next_short_run(struct keys_runs *in, struct run *out)
+{
+	const unsigned char *bytes = (const unsigned char *)in->in.ptr;
+
+	if (in->in.len < 2 || (bytes[0] | bytes[1]) & 0x80 || !bytes[0] ||
+		in->last > UINT32_MAX - 2 * 0x7f)
+		return false;
+	out->first = in->last + bytes[0];
+	out->last = in->last = out->first + bytes[1];
+	in->in = slice_skip(in->in, 2);
+	return true;
+}
+
 bool keys_next_run(struct keys_runs *in, struct run *out)
 {
 	uint64_t gap, more;
 	slice rest = in->in;
 
+	if (next_short_run(in, out))
+		return true;
 	if (!take_varint(&rest, &gap) || !take_varint(&rest, &more) || !gap ||
 		gap > UINT32_MAX - in->last || more > UINT32_MAX - in->last - gap)
 		return false;

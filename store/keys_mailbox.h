@@ -151,7 +151,7 @@ static inline unsigned keys_body_pieces(const struct keys_body *body)
 		KEYS_ROW_BYTES);
 }
 
-/* One piece of the log: a kind, then runs. */
+/* One piece of the log: a kind, then runs, which are not looked at here. */
 enum keys_log_kind { KEYS_LOG_FLAGS = 1, KEYS_LOG_GONE = 2 };
 void keys_put_log(struct out *o, enum keys_log_kind kind);
 bool keys_get_log(slice value, enum keys_log_kind *out_kind, slice *out_runs) must_use;

@@ -159,7 +159,7 @@ static bool check_log(struct checking *c, slice key, slice value, void *arg)
 	slice runs;
 
 	b->counted.log_rows++;
-	if (!keys_get_log(value, &kind, &runs))
+	if (!keys_get_log(value, &kind, &runs) || !keys_runs_ok(runs))
 		check_bad(c, key, "no piece of a log");
 	return true;
 }
@@ -209,7 +209,7 @@ static bool check_mailbox(struct checking *c, slice key, slice value, void *arg)
 		.mailbox = b.at.mailbox,
 		.from = 1,
 		.uid_next = b.row.uid_next };
-	enum err err = read_uids(c->txn, &query, &b.live);
+	enum err err = read_uid_set(c->txn, &query, &b.live);
 	if (err == ERR_NOMEM)
 		c->err = err;
 	else if (err)

@@ -58,7 +58,7 @@ enum err read_position(struct index_txn *txn, modseq *out)
 	return take_u64(&value, out) ? OK : ERR_CORRUPT;
 }
 
-enum err read_uids(struct index_txn *txn, const struct uids_query *q, struct runs *uids)
+enum err read_uids(struct index_txn *txn, const struct uids_query *q, struct run_pile *uids)
 {
 	struct index_cursor c = { 0 };
 	struct keys_buf prefix, from;
@@ -72,8 +72,8 @@ enum err read_uids(struct index_txn *txn, const struct uids_query *q, struct run
 	while (!err && !failed) {
 		if (!keys_get_u32(c.value, &first) || keys_last_u32(c.key) >= q->uid_next)
 			failed = ERR_CORRUPT;
-		else if (first > at && !runs_add_range(uids, at, first - 1))
-			failed = ERR_NOMEM;
+		else if (first > at)
+			run_pile_add(uids, at, first - 1);
 		at = keys_last_u32(c.key) + 1;
 		if (!failed)
 			err = index_next(&c);
@@ -81,7 +81,20 @@ enum err read_uids(struct index_txn *txn, const struct uids_query *q, struct run
 	index_cursor_done(&c);
 	if (failed || err != ERR_NOT_FOUND)
 		return failed ? failed : err;
-	return at < q->uid_next && !runs_add_range(uids, at, q->uid_next - 1) ? ERR_NOMEM : OK;
+	if (at < q->uid_next)
+		run_pile_add(uids, at, q->uid_next - 1);
+	return OK;
+}
+
+enum err read_uid_set(struct index_txn *txn, const struct uids_query *q, struct runs *uids)
+{
+	struct run_pile pile = { 0 };
+	enum err err = read_uids(txn, q, &pile);
+
+	if (!err && !run_pile_into(&pile, uids))
+		err = ERR_NOMEM;
+	run_pile_done(&pile);
+	return err;
 }
 
 /* --- Usage --- */
@@ -338,7 +351,7 @@ static enum err open_txn(struct index_txn *txn, void *arg)
 	struct uids_query query = {
 		.account = r->account, .mailbox = r->id, .from = 1, .uid_next = m->uid_next
 	};
-	return read_uids(txn, &query, r->uids);
+	return read_uid_set(txn, &query, r->uids);
 }
 
 /* long: what it fills stands in two places, since a session keeps the uids and not the rest */

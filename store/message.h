@@ -146,7 +146,7 @@ enum {
 };
 struct message_found {
 	struct runs *uids; /* initialised */
-	bool known;        /* uids are complete */
+	bool known;        /* uids are complete: what is changed is among them */
 };
 /* `each` runs on a helper thread inside a read transaction: it must not wait; slices die with the
  * call. False ends the scan, and the row at hand counts as not seen. */
@@ -157,7 +157,8 @@ struct message_scan {
 	uint32_t from;           /* uids below are passed over */
 	modseq changed_since; /* 0: all; only rows with changed above it, found by the change log */
 	/* With changed_since, may be NULL: what the log named when the scan began, for the calls that go on
-	 * with it, which then need not read the log. Zeroed at first, and the caller's to end. */
+	 * with it, which then need not read the log; or what message_changes said of the same time. Else
+	 * zeroed at first; the caller's to end. */
 	struct message_found *found;
 	unsigned want;
 	bool (*each)(void *arg, const struct message_row *row);

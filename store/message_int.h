@@ -6,6 +6,7 @@
 #ifndef STORE_MESSAGE_INT_H
 #define STORE_MESSAGE_INT_H
 
+#include "core/base/run_pile.h"
 #include "store/index.h"
 #include "store/keys_mailbox.h"
 
@@ -133,6 +134,9 @@ struct uids_query {
 	uint32_t mailbox, from, uid_next;
 };
 enum err read_uids(struct index_txn *txn, const struct uids_query *query,
+	struct run_pile *uids) must_use;
+/* The same, added to a set. */
+enum err read_uid_set(struct index_txn *txn, const struct uids_query *query,
 	struct runs *uids) must_use;
 
 /* --- Outcomes as bytes --- */

@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-enum { NEXT_TRIES = 3 };
+enum { NEXT_TRIES = 3, NEAR = 8 };
 
 /* --- What changed since: the log for flags and removal, the order of rows for what is new --- */
 
@@ -20,18 +20,27 @@ struct since {
 	struct keys_place at; /* the mailbox; uid is not used */
 	uint32_t uid_next;
 	modseq since;
-	struct runs *changed, *gone; /* may be NULL */
+	struct run_pile changed, gone;
 };
+
+static void since_done(struct since *s)
+{
+	run_pile_done(&s->changed);
+	run_pile_done(&s->gone);
+}
 
 static enum err add_log(struct since *s, slice value)
 {
 	enum keys_log_kind kind;
-	slice runs;
+	struct keys_runs runs = { 0 };
+	struct run run;
 
-	if (!keys_get_log(value, &kind, &runs))
+	if (!keys_get_log(value, &kind, &runs.in))
 		return ERR_CORRUPT;
-	struct runs *to = kind == KEYS_LOG_GONE ? s->gone : s->changed;
-	return !to || mailbox_take_runs(runs, to) ? OK : ERR_NOMEM;
+	struct run_pile *to = kind == KEYS_LOG_GONE ? &s->gone : &s->changed;
+	while (keys_next_run(&runs, &run))
+		run_pile_add(to, run.first, run.last);
+	return runs.in.len ? ERR_CORRUPT : OK;
 }
 
 static enum err read_log(struct since *s)
@@ -99,21 +108,31 @@ static enum err first_new(struct since *s, uint32_t *out)
 	return err;
 }
 
+/* What changed and then went is gone: rows of messages that are not there need not be looked for. */
+static enum err without_gone(struct since *s)
+{
+	struct run_list gone;
+
+	return run_pile_list(&s->gone, &gone) && run_pile_without(&s->changed, gone) ? OK :
+										       ERR_NOMEM;
+}
+
 /* Within the horizon. */
 static enum err read_since(struct since *s)
 {
 	uint32_t from;
 	enum err err = read_log(s);
 
-	if (!err && s->changed)
+	if (!err)
 		err = first_new(s, &from);
-	if (err || !s->changed)
+	if (err)
 		return err;
 	struct uids_query query = { .account = s->at.account,
 		.mailbox = s->at.mailbox,
 		.from = from,
 		.uid_next = s->uid_next };
-	return read_uids(s->txn, &query, s->changed);
+	err = read_uids(s->txn, &query, &s->changed);
+	return err ? err : without_gone(s);
 }
 
 /* --- Scanning --- */
@@ -262,12 +281,23 @@ static enum err take_row(struct scanning *sc)
 static enum err seek_row(struct scanning *sc, uint32_t uid)
 {
 	struct keys_buf from = sc->prefix;
+	enum err err = OK;
 
-	/* The cursor may stand there already, behind a small gap. */
-	if (sc->at_row && keys_last_u32(sc->rows.key) >= uid)
-		return OK;
+	/* The cursor may stand there already, behind a small gap, or a few rows before it. */
+	for (unsigned i = 0; sc->at_row && !err; i++) {
+		uint32_t at = keys_last_u32(sc->rows.key);
+
+		if (at >= uid)
+			return OK;
+		if (i == NEXT_TRIES || uid - at > NEAR)
+			break;
+		err = index_next_many(&sc->rows);
+		sc->at_row = !err;
+	}
+	if (err)
+		return err;
 	keys_add_u32(&from, uid);
-	enum err err = index_seek(sc->txn, &sc->rows, keys_slice(&from), keys_slice(&sc->prefix));
+	err = index_seek(sc->txn, &sc->rows, keys_slice(&from), keys_slice(&sc->prefix));
 	sc->at_row = !err;
 	return err;
 }
@@ -300,7 +330,7 @@ static enum err scan_runs(struct scanning *sc)
 	return err == ERR_NOT_FOUND ? OK : err;
 }
 
-/* What the log names now, or named when the scan began. */
+/* What the log names now, of those that are asked for. */
 static enum err find_changed(struct scanning *sc, const struct keys_mailbox_row *row,
 	struct message_found *found)
 {
@@ -308,13 +338,15 @@ static enum err find_changed(struct scanning *sc, const struct keys_mailbox_row 
 	struct since s = { .txn = sc->txn,
 		.at = { .account = scan->account, .mailbox = scan->mailbox },
 		.uid_next = row->uid_next,
-		.since = scan->changed_since,
-		.changed = found->uids };
-	enum err err = found->known ? OK : read_since(&s);
+		.since = scan->changed_since };
+	enum err err = read_since(&s);
 
+	if (!err && scan->uids && !run_pile_within(&s.changed, scan->uids))
+		err = ERR_NOMEM;
+	if (!err && !run_pile_into(&s.changed, found->uids))
+		err = ERR_NOMEM;
+	since_done(&s);
 	found->known = !err;
-	sc->over = found->uids;
-	sc->also = scan->uids;
 	return err;
 }
 
@@ -329,8 +361,12 @@ static enum err scan_changed(struct scanning *sc, const struct keys_mailbox_row 
 
 	if (row->highest <= scan->changed_since)
 		return OK;
-	if (found->known || scan->changed_since >= row->horizon)
+	if (!found->known && scan->changed_since >= row->horizon)
 		err = find_changed(sc, row, found);
+	if (found->known) {
+		sc->over = found->uids;
+		sc->also = scan->uids;
+	}
 	if (!err)
 		err = scan_runs(sc);
 	runs_done(&changed);
@@ -422,8 +458,8 @@ static enum err read_all(struct since *s)
 
 		if (!keys_get_message(c.value, &m))
 			failed = ERR_CORRUPT;
-		else if (m.changed > s->since && !runs_add(s->changed, keys_last_u32(c.key)))
-			failed = ERR_NOMEM;
+		else if (m.changed > s->since)
+			run_pile_add(&s->changed, keys_last_u32(c.key), keys_last_u32(c.key));
 		if (!failed)
 			err = index_next(&c);
 	}
@@ -431,37 +467,25 @@ static enum err read_all(struct since *s)
 	return failed ? failed : err == ERR_NOT_FOUND ? OK : err;
 }
 
+/* Every uid that is not there. */
 static enum err add_holes(struct since *s)
 {
-	struct runs live = { 0 };
+	struct run_pile live = { 0 };
+	struct run_list list;
 	struct uids_query query = { .account = s->at.account,
 		.mailbox = s->at.mailbox,
 		.from = 1,
 		.uid_next = s->uid_next };
-	struct runs_walk walk = { .set = &live };
-	struct run run;
 	enum err err = read_uids(s->txn, &query, &live);
-	uint32_t at = 1;
 
-	for (; !err && runs_walk_next(&walk, &run); at = run.last + 1)
-		if (run.first > at && !runs_add_range(s->gone, at, run.first - 1))
-			err = ERR_NOMEM;
-	if (!err && at < s->uid_next && !runs_add_range(s->gone, at, s->uid_next - 1))
+	if (!err && !run_pile_list(&live, &list))
 		err = ERR_NOMEM;
-	runs_done(&live);
+	if (!err && s->uid_next > 1)
+		run_pile_add(&s->gone, 1, s->uid_next - 1);
+	if (!err && !run_pile_without(&s->gone, list))
+		err = ERR_NOMEM;
+	run_pile_done(&live);
 	return err;
-}
-
-/* What changed and then went is gone. */
-static enum err without_gone(struct since *s)
-{
-	struct runs_walk walk = { .set = s->gone };
-	struct run run;
-
-	while (runs_walk_next(&walk, &run))
-		if (!runs_remove_range(s->changed, run.first, run.last))
-			return ERR_NOMEM;
-	return OK;
 }
 
 static enum err keywords_changed(struct index_txn *txn, struct message_changes *args)
@@ -480,15 +504,27 @@ static enum err keywords_changed(struct index_txn *txn, struct message_changes *
 	return OK;
 }
 
+static enum err read_changes(struct since *s, struct message_changes *args)
+{
+	enum err err = args->exact ? read_since(s) : read_all(s);
+
+	if (!err && !args->exact)
+		err = add_holes(s);
+	if (!err &&
+		(!run_pile_into(&s->changed, args->changed) ||
+			!run_pile_into(&s->gone, args->gone)))
+		err = ERR_NOMEM;
+	since_done(s);
+	return err;
+}
+
 static enum err changes_txn(struct index_txn *txn, void *arg)
 {
 	struct message_changes *args = arg;
 	struct keys_mailbox_row row;
 	struct since s = { .txn = txn,
 		.at = { .account = args->account, .mailbox = args->mailbox },
-		.since = args->since,
-		.changed = args->changed,
-		.gone = args->gone };
+		.since = args->since };
 	enum err err = read_mailbox_row(txn, args->account, args->mailbox, &row);
 
 	if (!err)
@@ -502,11 +538,7 @@ static enum err changes_txn(struct index_txn *txn, void *arg)
 	args->keywords = false;
 	if (row.highest <= args->since)
 		return OK;
-	err = args->exact ? read_since(&s) : read_all(&s);
-	if (!err && !args->exact)
-		err = add_holes(&s);
-	if (!err)
-		err = without_gone(&s);
+	err = read_changes(&s, args);
 	return err ? err : keywords_changed(txn, args);
 }
 

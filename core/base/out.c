@@ -82,16 +82,6 @@ void out_slice(struct out *o, slice s)
 	out_bytes(o, s.ptr, s.len);
 }
 
-void out_str(struct out *o, const char *text)
-{
-	out_bytes(o, text, strlen(text));
-}
-
-void out_char(struct out *o, char c)
-{
-	out_bytes(o, &c, 1);
-}
-
 void out_fill(struct out *o, char c, size_t n)
 {
 	while (n-- && !o->overflow)
@@ -100,13 +90,19 @@ void out_fill(struct out *o, char c, size_t n)
 
 void out_uint(struct out *o, uint64_t n)
 {
+	static const char pairs[] =
+		"00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+		"40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+		"8081828384858687888990919293949596979899";
 	char digits[20];
 	size_t at = sizeof(digits);
 
-	do {
-		digits[--at] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n);
+	for (; n >= 100; n /= 100)
+		memcpy(digits + (at -= 2), pairs + n % 100 * 2, 2);
+	if (n >= 10)
+		memcpy(digits + (at -= 2), pairs + n * 2, 2);
+	else
+		digits[--at] = (char)('0' + n);
 	out_bytes(o, digits + at, sizeof(digits) - at);
 }
 
@@ -150,7 +146,7 @@ static void out_be(struct out *o, uint64_t n, size_t bytes)
 
 void out_u8(struct out *o, uint8_t n)
 {
-	out_be(o, n, 1);
+	out_char(o, (char)n);
 }
 
 void out_u16(struct out *o, uint16_t n)
@@ -171,10 +167,10 @@ void out_u64(struct out *o, uint64_t n)
 void out_varint(struct out *o, uint64_t n)
 {
 	while (n >= 0x80) {
-		out_u8(o, (uint8_t)(n | 0x80));
+		out_char(o, (char)(n | 0x80));
 		n >>= 7;
 	}
-	out_u8(o, (uint8_t)n);
+	out_char(o, (char)n);
 }
 
 void out_signed(struct out *o, int64_t n)
@@ -236,7 +232,7 @@ bool take_u64(slice *in, uint64_t *out)
 	return take_be(in, 8, out);
 }
 
-bool take_varint(slice *in, uint64_t *out)
+bool take_long_varint(slice *in, uint64_t *out)
 {
 	uint64_t n = 0;
 

@@ -32,8 +32,6 @@ struct out out_arena(struct arena *a);
 
 void out_bytes(struct out *o, const void *bytes, size_t len);
 void out_slice(struct out *o, slice s);
-void out_str(struct out *o, const char *text);
-void out_char(struct out *o, char c);
 void out_fill(struct out *o, char c, size_t n);
 void out_uint(struct out *o, uint64_t n);
 void out_int(struct out *o, int64_t n);
@@ -65,9 +63,41 @@ bool take_u8(slice *in, uint8_t *out) must_use;
 bool take_u16(slice *in, uint16_t *out) must_use;
 bool take_u32(slice *in, uint32_t *out) must_use;
 bool take_u64(slice *in, uint64_t *out) must_use;
-bool take_varint(slice *in, uint64_t *out) must_use;
+bool take_long_varint(slice *in, uint64_t *out) must_use;
 bool take_varint32(slice *in, uint32_t *out) must_use;
 bool take_signed(slice *in, int64_t *out) must_use;
 bool take_field(slice *in, slice *out) must_use;
+
+/* --- What answers of a million lines are made of stands here whole --- */
+
+static inline void out_char(struct out *o, char c)
+{
+	if (o->len < o->cap && !o->overflow)
+		o->buf[o->len++] = c;
+	else
+		out_bytes(o, &c, 1);
+}
+
+static inline void out_str(struct out *o, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (__builtin_constant_p(len) && o->cap - o->len >= len && !o->overflow) {
+		memcpy(o->buf + o->len, text, len);
+		o->len += len;
+	} else {
+		out_bytes(o, text, len);
+	}
+}
+
+/* Most have one byte. */
+static inline bool take_varint(slice *in, uint64_t *out)
+{
+	if (!in->len || (unsigned char)*in->ptr & 0x80)
+		return take_long_varint(in, out);
+	*out = (unsigned char)*in->ptr;
+	*in = slice_skip(*in, 1);
+	return true;
+}
 
 #endif

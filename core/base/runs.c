@@ -13,6 +13,7 @@ enum {
 	MERGE = FAN / 4, /* a node with fewer looks for a neighbour to join */
 	JOINED = FAN * 3 / 4,
 	HEIGHT_MAX = 12,
+	CLIMB_STEPS = 16, /* before it pays to go down from the root */
 };
 
 struct leaf {
@@ -707,6 +708,27 @@ uint32_t runs_rank(const struct runs *r, uint32_t n)
 	if (p.step[0].at < leaf->len && leaf->runs[p.step[0].at].first <= n)
 		rank += n - leaf->runs[p.step[0].at].first + 1;
 	return rank;
+}
+
+static void climb_to(struct runs_climb *c, uint32_t n)
+{
+	c->walk = (struct runs_walk){ .set = c->set, .from = n };
+	c->there = runs_walk_next(&c->walk, &c->run);
+	c->before = n ? runs_rank(c->set, n - 1) : 0;
+	c->begun = true;
+}
+
+uint32_t runs_climb_rank(struct runs_climb *c, uint32_t n)
+{
+	for (unsigned i = 0; i < CLIMB_STEPS && c->there && c->run.last < n; i++) {
+		c->before += size_of(c->run);
+		c->there = runs_walk_next(&c->walk, &c->run);
+	}
+	if (!c->begun || (c->there && c->run.last < n))
+		climb_to(c, n);
+	if (!c->there)
+		return c->set->count;
+	return c->before + (n >= c->run.first ? n - c->run.first + 1 : 0);
 }
 
 uint32_t runs_nth(const struct runs *r, uint32_t rank)

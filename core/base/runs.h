@@ -65,4 +65,16 @@ struct runs_walk {
 };
 bool runs_walk_next(struct runs_walk *w, struct run *out);
 
+/* runs_rank for numbers that ascend, mostly by small steps: again of a set that does not change.
+ * Zeroed but for the set. */
+struct runs_climb {
+	const struct runs *set;
+	/* private */
+	struct runs_walk walk;
+	struct run run;  /* the first that ends at or behind the last number, perhaps cut */
+	uint32_t before; /* members before it */
+	bool begun, there;
+};
+uint32_t runs_climb_rank(struct runs_climb *c, uint32_t n);
+
 #endif

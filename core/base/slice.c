@@ -24,11 +24,6 @@ bool slice_eq_nocase(slice a, slice b)
 	return true;
 }
 
-bool slice_starts(slice s, slice prefix)
-{
-	return s.len >= prefix.len && slice_eq(slice_sub(s, 0, prefix.len), prefix);
-}
-
 bool slice_starts_nocase(slice s, slice prefix)
 {
 	return s.len >= prefix.len && slice_eq_nocase(slice_sub(s, 0, prefix.len), prefix);
@@ -37,14 +32,6 @@ bool slice_starts_nocase(slice s, slice prefix)
 bool slice_ends_nocase(slice s, slice suffix)
 {
 	return s.len >= suffix.len && slice_eq_nocase(slice_skip(s, s.len - suffix.len), suffix);
-}
-
-slice slice_sub(slice s, size_t from, size_t to)
-{
-	to = MIN(to, s.len);
-	from = MIN(from, to);
-	/* ptr may be NULL in an empty slice; adding 0 to it is defined only with this test. */
-	return (slice){ .ptr = from ? s.ptr + from : s.ptr, .len = to - from };
 }
 
 ptrdiff_t slice_find(slice s, char byte)

@@ -42,12 +42,22 @@ static inline bool slice_eq(slice a, slice b)
 int slice_cmp(slice a, slice b);
 /* ASCII letters only; other bytes compare as they are. */
 bool slice_eq_nocase(slice a, slice b);
-bool slice_starts(slice s, slice prefix);
+static inline bool slice_starts(slice s, slice prefix)
+{
+	return s.len >= prefix.len &&
+		(prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
+}
 bool slice_starts_nocase(slice s, slice prefix);
 bool slice_ends_nocase(slice s, slice suffix);
 
 /* `from` and `to` are clamped to the length. */
-slice slice_sub(slice s, size_t from, size_t to);
+static inline slice slice_sub(slice s, size_t from, size_t to)
+{
+	to = MIN(to, s.len);
+	from = MIN(from, to);
+	/* ptr may be NULL in an empty slice; adding 0 to it is defined only with this test. */
+	return (slice){ .ptr = from ? s.ptr + from : s.ptr, .len = to - from };
+}
 static inline slice slice_skip(slice s, size_t n)
 {
 	return slice_sub(s, n, s.len);

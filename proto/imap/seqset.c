@@ -148,7 +148,7 @@ struct run_list imap_seqset_resolve(struct arena *a, const struct imap_seqset *s
 
 /* --- Writing --- */
 
-static void put_run(struct out *o, struct run run, bool first)
+void imap_put_run(struct out *o, struct run run, bool first)
 {
 	if (!first)
 		out_char(o, ',');
@@ -162,7 +162,7 @@ static void put_run(struct out *o, struct run run, bool first)
 void imap_put_runs(struct out *o, struct run_list list)
 {
 	for (size_t i = 0; i < list.len; i++)
-		put_run(o, list.runs[i], i == 0);
+		imap_put_run(o, list.runs[i], i == 0);
 }
 
 void imap_put_runs_of(struct out *o, const struct runs *set, uint32_t first, uint32_t last)
@@ -173,7 +173,7 @@ void imap_put_runs_of(struct out *o, const struct runs *set, uint32_t first, uin
 
 	while (runs_walk_next(&walk, &run) && run.first <= last) {
 		run.last = MIN(run.last, last);
-		put_run(o, run, !begun);
+		imap_put_run(o, run, !begun);
 		begun = true;
 	}
 }

@@ -24,6 +24,8 @@ bool imap_lex_uidset(struct imap_lex *x, struct run_list *out);
  * `saved`, which is the session's. */
 struct run_list imap_seqset_resolve(struct arena *a, const struct imap_seqset *set, uint32_t last);
 
+/* "5", "1:3", with a comma before it unless it is the first. */
+void imap_put_run(struct out *o, struct run run, bool first);
 /* "1:3,5"; nothing for an empty list. */
 void imap_put_runs(struct out *o, struct run_list list);
 /* The whole of a set in the same form, members from `first` to `last`. */

@@ -251,35 +251,25 @@ static enum err mark_seen(struct imap_session *s, struct fetch_job *job)
 
 /* --- VANISHED (RFC 7162 3.2.6) ----------------------------------------------------------------------- */
 
-static struct run_list list_of(struct arena *a, const struct runs *set)
+/* What it finds that changed the scan need not look for again. */
+static enum err tell_vanished(struct imap_session *s, struct fetch_job *job)
 {
-	struct run_builder b = { .a = a };
-	struct runs_walk walk = { .set = set };
-	struct run r;
-
-	while (runs_walk_next(&walk, &r))
-		run_builder_add(&b, r.first, r.last);
-	return run_builder_list(&b);
-}
-
-static enum err tell_vanished(struct imap_session *s, const struct imap_fetch *fetch)
-{
-	struct runs changed = { 0 }, gone = { 0 };
+	const struct imap_fetch *fetch = job->args;
+	struct runs gone = { 0 };
 	struct message_changes args = { .account = s->account,
 		.mailbox = s->box->view->watch.mailbox,
 		.since = fetch->since,
-		.changed = &changed,
+		.changed = &job->changed,
 		.gone = &gone };
-	enum err err = message_changes(imap_store_of(s), &args);
+	enum err err = message_changes(job->store, &args);
 
+	job->found.known = !err;
 	if (!err) {
 		uint32_t last = MAX(runs_last(&s->box->view->uids), 1u);
 		struct run_list asked = imap_seqset_resolve(&s->arena, &fetch->set, last);
-		struct run_list told = run_list_both(&s->arena, list_of(&s->arena, &gone), asked);
 
-		err = imap_put_vanished(s, told, true);
+		err = imap_put_vanished(s, &gone, asked, true);
 	}
-	runs_done(&changed);
 	runs_done(&gone);
 	return err;
 }
@@ -297,6 +287,7 @@ enum err fetch_take_copies(struct imap_session *s, struct fetch_job *job, struct
 	if (!imap_runs_of(uids, &job->uids) ||
 		!imap_runs_of(imap_uids_to_seqs(s, uids), &job->seqs))
 		return ERR_NOMEM;
+	job->climb.set = &job->uids;
 	return OK;
 }
 
@@ -317,7 +308,7 @@ static enum err flow(struct imap_session *s, struct fetch_job *job)
 	if (args->sets_seen && !s->box->read_only)
 		err = mark_seen(s, job);
 	if (!err && args->vanished)
-		err = tell_vanished(s, args);
+		err = tell_vanished(s, job);
 	if (!err && job->uids.count >= WARM_ROWS)
 		message_warm(job->store, &job->scan);
 	if (!err && job->uids.count)

@@ -79,7 +79,8 @@ struct fetch_job {
 	struct imap_flow flow;
 	struct store *store;
 	const struct imap_fetch *args;
-	struct runs uids, seqs; /* of the command, member for member */
+	struct runs uids, seqs;  /* of the command, member for member */
+	struct runs_climb climb; /* along the uids */
 	const slice *keywords;
 	size_t keyword_count;
 	struct message_scan scan;

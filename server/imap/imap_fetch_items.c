@@ -170,7 +170,7 @@ void fetch_put_items(struct fetch_job *job, const struct fetch_row *row)
 	unsigned left = job->items & ~(unsigned)IMAP_FETCH_PREVIEW_LAZY;
 
 	out_str(o, "* ");
-	out_uint(o, runs_nth(&job->seqs, runs_rank(&job->uids, row->m.uid)));
+	out_uint(o, runs_nth(&job->seqs, runs_climb_rank(&job->climb, row->m.uid)));
 	out_str(o, " FETCH (");
 	for (; left; left &= left - 1) {
 		put_item(job, row, left & -left);

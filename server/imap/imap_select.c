@@ -77,17 +77,6 @@ static void put_opened(struct imap_session *s, const struct mailbox *m)
 
 /* --- QRESYNC (RFC 7162 3.2.5) ----------------------------------------------------------------- */
 
-static struct run_list list_of(struct imap_session *s, const struct runs *set)
-{
-	struct run_builder b = { .a = &s->arena };
-	struct runs_walk walk = { .set = set };
-	struct run r;
-
-	while (runs_walk_next(&walk, &r))
-		run_builder_add(&b, r.first, r.last);
-	return run_builder_list(&b);
-}
-
 /* What the client need not be told: pairs of number and uid that agree say that nothing below is
  * gone (3.2.5.2). Returns the first uid worth telling. */
 static uint32_t first_unsure(struct imap_session *s, const struct imap_select *args)
@@ -108,16 +97,15 @@ static uint32_t first_unsure(struct imap_session *s, const struct imap_select *a
 static enum err put_gone(struct imap_session *s, const struct imap_select *args, bool exact,
 	const struct runs *gone)
 {
-	struct run_list list = list_of(s, gone);
 	uint32_t from = exact ? 1 : first_unsure(s, args);
 	struct run window = { from, s->box->told_uid };
+	struct run_list within = { .runs = &window, .len = 1 };
 
 	if (window.first > window.last)
 		return OK;
-	list = run_list_both(&s->arena, list, (struct run_list){ .runs = &window, .len = 1 });
 	if (args->has_known)
-		list = run_list_both(&s->arena, list, args->known);
-	return imap_put_vanished(s, list, true);
+		within = run_list_both(&s->arena, args->known, within);
+	return imap_put_vanished(s, gone, within, true);
 }
 
 static enum err resync(struct imap_session *s, const struct imap_select *args)
@@ -132,6 +120,7 @@ static enum err resync(struct imap_session *s, const struct imap_select *args)
 	struct imap_changed what = { .since = args->modseq,
 		.upto = s->box->told_uid,
 		.only = args->has_known ? &args->known : NULL,
+		.named = &changed,
 		.own = true };
 	enum err err = OK;
 

@@ -8,6 +8,7 @@
 
 #include "core/worker.h"
 #include "proto/imap/flags.h"
+#include "proto/imap/seqset.h"
 #include "server/imap/imap_int.h"
 #include "server/imap/imap_out.h"
 #include "store/message.h"
@@ -60,44 +61,67 @@ void imap_put_flag_names(struct imap_session *s)
 
 /* --- What is gone ----------------------------------------------------------------------------- */
 
-enum err imap_put_vanished(struct imap_session *s, struct run_list uids, bool earlier)
+/* What a set and a list have in common, run by run. */
+struct common {
+	struct runs_walk walk;
+	struct run_list list;
+	struct run run; /* of the set, what is left of it */
+	bool there;
+};
+
+static bool common_next(struct common *c, struct run *out)
 {
-	for (size_t i = 0; i < uids.len;) {
+	while (c->there && c->list.len) {
+		struct run with = *c->list.runs;
+		struct run r = { MAX(c->run.first, with.first), MIN(c->run.last, with.last) };
+
+		if (with.last < c->run.last) {
+			c->list.runs++;
+			c->list.len--;
+		} else {
+			c->there = runs_walk_next(&c->walk, &c->run);
+		}
+		if (r.first <= r.last) {
+			*out = r;
+			return true;
+		}
+	}
+	return false;
+}
+
+enum err imap_put_vanished(struct imap_session *s, const struct runs *gone, struct run_list within,
+	bool earlier)
+{
+	struct common c = { .walk = { .set = gone, .from = within.len ? within.runs->first : 1 },
+		.list = within };
+	struct run run;
+	enum err err = OK;
+
+	c.there = runs_walk_next(&c.walk, &c.run);
+	for (bool more = common_next(&c, &run); more && !err;) {
 		struct out *o = imap_out(s);
 		char buf[VANISHED_BYTES];
 		struct out line = out_fixed(buf, sizeof(buf));
-		size_t first = i;
-		enum err err;
 
-		for (; i < uids.len && line.len + 32 < sizeof(buf); i++) {
-			out_printf(&line, "%s%u", i > first ? "," : "", uids.runs[i].first);
-			if (uids.runs[i].last > uids.runs[i].first)
-				out_printf(&line, ":%u", uids.runs[i].last);
-		}
-		out_printf(o, "* VANISHED %s", earlier ? "(EARLIER) " : "");
+		for (; more && line.len + 32 < sizeof(buf); more = common_next(&c, &run))
+			imap_put_run(&line, run, line.len == 0);
+		out_str(o, earlier ? "* VANISHED (EARLIER) " : "* VANISHED ");
 		out_slice(o, out_written(&line));
 		out_str(o, "\r\n");
 		err = imap_out_wait(s);
-		if (err)
-			return err;
 	}
-	return OK;
+	return err;
 }
 
 static enum err tell_vanished(struct imap_session *s)
 {
-	struct arena a = { 0 };
-	struct run_builder b = { .a = &a };
-	struct runs_walk walk = { .set = &s->box->pending };
-	struct run r;
+	struct runs gone = s->box->pending; /* while we wait, more may come */
+	struct run all = { 1, UINT32_MAX };
 	enum err err;
 
-	while (runs_walk_next(&walk, &r))
-		run_builder_add(&b, r.first, r.last);
-	runs_done(&s->box->pending);
 	s->box->pending = (struct runs){ 0 };
-	err = imap_put_vanished(s, run_builder_list(&b), false);
-	arena_done(&a);
+	err = imap_put_vanished(s, &gone, (struct run_list){ .runs = &all, .len = 1 }, false);
+	runs_done(&gone);
 	return err;
 }
 
@@ -169,10 +193,16 @@ static void put_row(struct imap_session *s, const struct row *row)
 
 	if (!seq)
 		return;
-	out_printf(o, "* %u FETCH (UID %u ", seq, row->uid);
-	if (imap_is(s, IMAP_EN_CONDSTORE))
-		out_printf(o, "MODSEQ (%llu) ", (unsigned long long)row->changed);
-	out_str(o, "FLAGS (");
+	out_str(o, "* ");
+	out_uint(o, seq);
+	out_str(o, " FETCH (UID ");
+	out_uint(o, row->uid);
+	if (imap_is(s, IMAP_EN_CONDSTORE)) {
+		out_str(o, " MODSEQ (");
+		out_uint(o, row->changed);
+		out_char(o, ')');
+	}
+	out_str(o, " FLAGS (");
 	put_flags(o, s->box->view, row->flags, row->keywords);
 	out_str(o, "))\r\n");
 }
@@ -183,7 +213,8 @@ enum err imap_put_changed(struct imap_session *s, const struct imap_changed *wha
 		.highest = s->box->view->highest,
 		.rows = calloc(ROWS_A_TIME, sizeof(struct row)) };
 	struct runs uids = { 0 };
-	struct message_found found = { .uids = &uids };
+	struct message_found found = { .uids = what->named ? what->named : &uids,
+		.known = what->named != NULL };
 	struct message_scan scan = { .account = s->account,
 		.mailbox = s->box->view->watch.mailbox,
 		.changed_since = what->since,

@@ -105,11 +105,13 @@ struct imap_changed {
 	modseq since;
 	uint32_t upto;               /* only uids up to it */
 	const struct run_list *only; /* NULL: all */
+	struct runs *named;          /* NULL, or what message_changes says changed since */
 	bool own;                    /* ours too */
 };
 enum err imap_put_changed(struct imap_session *s, const struct imap_changed *what) must_use;
-/* "* VANISHED 3:5", " (EARLIER)" with `earlier`; waits for the client now and then. */
-enum err imap_put_vanished(struct imap_session *s, struct run_list uids, bool earlier) must_use;
+/* "* VANISHED 3:5" of those that the list has, " (EARLIER)" with `earlier`; waits for the client now and then. */
+enum err imap_put_vanished(struct imap_session *s, const struct runs *gone, struct run_list within,
+	bool earlier) must_use;
 /* The names of the mailbox's keywords behind its system flags: "* FLAGS (...)" and PERMANENTFLAGS. */
 void imap_put_flag_names(struct imap_session *s);
 

@@ -213,3 +213,22 @@ Test(runs, appending_fills_its_leaves)
 	cr_assert_leq(r.height, 3);
 	runs_done(&r);
 }
+
+/* By steps small and large, into runs, between them and behind all. */
+Test(runs, climbing_gives_the_rank_of_each)
+{
+	for (uint32_t step = 1; step < 100; step += step / 2 + 1) {
+		struct runs r = { 0 };
+		struct runs_climb c = { .set = &r };
+
+		cr_assert_eq(runs_climb_rank(&c, 7), 0);
+		for (uint32_t n = 5; n < 4000; n += 1 + n % 5)
+			cr_assert(runs_add_range(&r, n, n + n % 3));
+		cr_assert(runs_add_range(&r, UINT32_MAX - 1, UINT32_MAX));
+		c = (struct runs_climb){ .set = &r };
+		for (uint32_t n = step - 1; n < 4100; n += step)
+			cr_assert_eq(runs_climb_rank(&c, n), runs_rank(&r, n), "%u", n);
+		cr_assert_eq(runs_climb_rank(&c, UINT32_MAX), r.count);
+		runs_done(&r);
+	}
+}
