@@ -28,6 +28,8 @@ enum err apply_delete_prefix(struct apply *ap, slice prefix, size_t limit, bool 
  * ends the cursor's validity: seek again behind the key (copied) that was last seen. */
 enum err apply_seek(struct apply *ap, struct index_cursor *c, slice from, slice prefix) must_use;
 enum err apply_next(struct index_cursor *c) must_use;
+/* Deletes the row at the cursor; apply_next then goes to what stands behind it. */
+enum err apply_delete_here(struct index_cursor *c) must_use;
 void apply_seek_done(struct index_cursor *c);
 /* The shard's; see absent.h. */
 struct absent *apply_absent(struct apply *ap);

@@ -373,3 +373,91 @@ enum err conversation_set(struct changing *ch, struct conversation *c)
 		return settle_one(ch, c);
 	return err || !is_empty(&table) ? err : forget_child(ch, c->row.key, c->level);
 }
+
+/* --- Many at once --- */
+
+/* How often the key stands at `at`. */
+static uint32_t times(const uint64_t *keys, size_t len, size_t at)
+{
+	size_t end = at;
+
+	while (end < len && keys[end] == keys[at])
+		end++;
+	return (uint32_t)(end - at);
+}
+
+static void take_away(struct keys_threads *table, uint64_t key, uint32_t n)
+{
+	unsigned at = keys_threads_position(table, key);
+	struct keys_thread t = keys_thread_at(table, at);
+
+	if (t.count > n) {
+		t.count -= n;
+		must(keys_threads_replace(table, at, &t)); /* no field grows */
+	} else {
+		keys_threads_remove(table, at);
+	}
+}
+
+/* Of those that stand in a table a body fewer; the others are left, at the front of the array. */
+static enum err leave_table(struct changing *ch, uint64_t *keys, size_t *len, unsigned level)
+{
+	uint64_t first = keys[0];
+	struct keys_threads table;
+	struct keys_thread row;
+	struct keys_buf place;
+	bool copied = false;
+	uint8_t children;
+	size_t left = 0;
+	slice value;
+
+	table_key(&place, ch, first, level);
+	enum err err = apply_get(ch->ap, keys_slice(&place), &value);
+	if (err)
+		return err;
+	for (size_t at = 0; at < *len;) {
+		uint32_t n = times(keys, *len, at);
+
+		if (!keys_find_thread(value, keys[at], &row, &children))
+			return ERR_CORRUPT;
+		if (row.count && !copied && !keys_get_threads(value, &table))
+			return ERR_CORRUPT;
+		copied = copied || row.count;
+		if (row.count)
+			take_away(&table, keys[at], n);
+		else if (children >> conversation_child(keys[at], level) & 1)
+			for (uint32_t i = 0; i < n; i++)
+				keys[left++] = keys[at + i];
+		at += n;
+	}
+	*len = left;
+	if (copied)
+		err = save(ch, first, level, &table);
+	return err || !copied || !is_empty(&table) ? err : forget_child(ch, first, level);
+}
+
+/* Down the tree once, with what belongs to each child. */
+static enum err leave_below(struct changing *ch, uint64_t *keys, size_t len, unsigned level)
+{
+	enum err err = leave_table(ch, keys, &len, level);
+
+	if (err == ERR_NOT_FOUND) /* a child that its parent promised must be there */
+		return level ? ERR_CORRUPT : OK;
+	for (size_t at = 0; !err && at < len;) {
+		unsigned child = conversation_child(keys[at], level);
+		size_t end = at;
+
+		while (end < len && conversation_child(keys[end], level) == child)
+			end++;
+		err = level + 1 < KEYS_THREADS_LEVELS ?
+			leave_below(ch, keys + at, end - at, level + 1) :
+			ERR_CORRUPT;
+		at = end;
+	}
+	return err;
+}
+
+enum err conversation_leave(struct changing *ch, uint64_t *keys, size_t len)
+{
+	return len ? leave_below(ch, keys, len, 0) : OK;
+}

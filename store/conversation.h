@@ -32,6 +32,10 @@ enum err conversation_add(struct changing *ch, const struct keys_thread *row) mu
 /* Another count of what was found; 0: forgets it. */
 enum err conversation_set(struct changing *ch, struct conversation *c) must_use;
 
+/* A body fewer has each of these keys, which are sorted; some may stand there more than once. Quicker
+ * than one by one: tables that many of them stand in are changed once. Uses the array up. */
+enum err conversation_leave(struct changing *ch, uint64_t *keys, size_t len) must_use;
+
 /* Where a key's table of a level begins, and which child of that table the key belongs to. */
 uint64_t conversation_begin(uint64_t key, unsigned level);
 unsigned conversation_child(uint64_t key, unsigned level);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 enum { PATH_BYTES = 1024, MAX_READERS = 1024, MAP_MIN = 4 * 1024 * 1024 };
+enum { COMMIT_SHARE = 4, GATHER_MAX_MS = 250 };
 
 enum err index_err(int rc)
 {
@@ -308,6 +309,8 @@ static void finish_commit(struct shard *sh)
 	};
 
 	timer_disarm(&sh->timer);
+	if (ix->home)
+		sh->commit_ms = worker_now(ix->home) - sh->commit_began;
 	atomic_fetch_add(&ix->commits, 1);
 	atomic_fetch_add(&ix->records, ap->records);
 	atomic_fetch_sub(&ix->lag, sh->loose_bytes);
@@ -353,6 +356,8 @@ static void work_now(struct shard *sh, bool commit)
 		finish_work(sh);
 		return;
 	}
+	if (commit)
+		sh->commit_began = worker_now(sh->ix->home);
 	sh->job = (struct job){ .run = run_job, .done = job_done };
 	job_send(&sh->job, &sh->queue);
 }
@@ -381,6 +386,14 @@ static bool wants_apply(const struct shard *sh)
 	return sh->first && (sh->eager || !list_empty(&sh->askers) || sh->fed_bytes >= APPLY_BYTES);
 }
 
+/* Where a commit takes long because much is changed here and there, it pays to change more of it at once. */
+static msec gather_ms(const struct shard *sh)
+{
+	msec least = sh->ix->gather_ms;
+
+	return MAX(least, MIN(sh->commit_ms * COMMIT_SHARE, (msec)GATHER_MAX_MS));
+}
+
 void shard_kick(struct shard *sh)
 {
 	struct index *ix = sh->ix;
@@ -392,7 +405,7 @@ void shard_kick(struct shard *sh)
 	if (commit || wants_apply(sh))
 		work_now(sh, commit);
 	else if (ix->home && (sh->first || sh->loose_bytes) && !timer_armed(&sh->timer))
-		timer_arm_in(ix->home, &sh->timer, ix->gather_ms);
+		timer_arm_in(ix->home, &sh->timer, gather_ms(sh));
 }
 
 journal_pos index_shard_position(const struct index *ix, unsigned shard)

@@ -90,6 +90,11 @@ enum err apply_next(struct index_cursor *c)
 	return index_next(c);
 }
 
+enum err apply_delete_here(struct index_cursor *c)
+{
+	return change_err(mdb_cursor_del(c->lmdb, 0));
+}
+
 void apply_seek_done(struct index_cursor *c)
 {
 	index_cursor_done(c);

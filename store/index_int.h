@@ -97,6 +97,7 @@ struct shard {
 	struct list waiters; /* for a commit */
 	struct list askers;  /* for an outcome */
 	struct timer timer;
+	msec commit_began, commit_ms; /* the last one */
 	bool busy, commit_wanted, eager, failing;
 	struct outcomes known;
 

@@ -16,6 +16,12 @@ enum {
 	PICK_ROWS = 64
 };
 
+/* Keys of conversations that bodies leave: all at the end, which is quicker. */
+struct leaving {
+	uint64_t *keys;
+	size_t len, cap;
+};
+
 /* An account under change. */
 struct changing {
 	struct apply *ap;
@@ -26,6 +32,7 @@ struct changing {
 	struct keys_usage usage;
 	int64_t bytes, messages; /* to be added to it and to its domain's */
 	enum err outcome;
+	struct leaving *leaving; /* NULL: each at once */
 };
 /* Only the account is set by the caller. */
 enum err account_begin(struct changing *ch) must_use;
@@ -92,6 +99,9 @@ enum err body_add(struct changing *ch, const struct delivery *d, const struct de
 	struct message *m) must_use;
 enum err body_there(struct changing *ch, uint64_t blob, bool *out) must_use;
 enum err reference_put(struct changing *ch, uint32_t mailbox, const struct message *m) must_use;
+/* From here on until the end nothing is added. */
+void leaving_begin(struct changing *ch, struct leaving *leaving);
+enum err leaving_end(struct changing *ch, enum err err) must_use;
 /* With the account's last reference its body's row goes too. */
 enum err reference_drop(struct changing *ch, uint32_t mailbox, const struct message *m) must_use;
 

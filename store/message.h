@@ -31,7 +31,7 @@ enum {
 	MESSAGE_TARGETS_MAX = 1000,
 	MESSAGE_CHANGE_MAX =
 		4096, /* messages one change should name, so that others get their turn */
-	MESSAGE_EXPUNGE_MAX = 1024 /* a record removes: each takes some ten rows along */
+	MESSAGE_EXPUNGE_MAX = 2048 /* a record removes: each takes some ten rows along */
 };
 
 struct message {

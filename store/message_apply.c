@@ -277,6 +277,7 @@ static enum err expunge_box(struct changing *ch, const struct mailbox_change *c,
 {
 	struct boxed box;
 	struct logging lg = { .ch = ch, .box = &box, .kind = KEYS_LOG_GONE, .also = o };
+	struct leaving leaving;
 	bool more = false;
 	enum err err = boxed_load(ch, c->mailbox, &box);
 
@@ -286,7 +287,8 @@ static enum err expunge_box(struct changing *ch, const struct mailbox_change *c,
 	}
 	out_u8(o, 0);
 	log_begin(&lg);
-	err = expunge_rows(ch, c, &lg, &more);
+	leaving_begin(ch, &leaving);
+	err = leaving_end(ch, expunge_rows(ch, c, &lg, &more));
 	if (!err)
 		err = log_end(&lg);
 	o->buf[0] = more;
@@ -324,8 +326,10 @@ enum err apply_expunge(struct changing *ch, const struct mailbox_change *c)
 static enum err purge_messages(struct changing *ch, const struct mailbox_change *c, uint32_t *left)
 {
 	struct picking p = { .ch = ch, .mailbox = c->mailbox, .all = true };
+	struct leaving leaving;
 	enum err err = OK;
 
+	leaving_begin(ch, &leaving);
 	while (!err && *left) {
 		err = pick(&p);
 		if (err || !p.len)
@@ -334,7 +338,7 @@ static enum err purge_messages(struct changing *ch, const struct mailbox_change 
 			err = message_row_delete(ch, p.rows[i].mailbox, &p.rows[i].m);
 		*left -= MIN(*left, (uint32_t)p.len);
 	}
-	return err;
+	return leaving_end(ch, err);
 }
 
 static void prefix_of(struct keys_buf *key, const struct changing *ch, enum keys_kind kind,

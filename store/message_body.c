@@ -6,6 +6,10 @@
  * else it begins one, named by the blob. Later keys never join two that exist. */
 #include "store/conversation.h"
 
+#include <stdlib.h>
+
+enum { LEAVING_FIRST = 1024 };
+
 static void body_key(struct keys_buf *key, const struct changing *ch, uint64_t blob, uint8_t piece)
 {
 	keys_account(key, KEYS_BODY, ch->account);
@@ -56,10 +60,56 @@ static enum err join_thread(struct changing *ch, struct keys_body *body)
 	return err;
 }
 
+static enum err leave_later(struct leaving *l, const struct keys_body *body)
+{
+	if (!body->key_count)
+		return OK;
+	if (l->len + body->key_count > l->cap) {
+		size_t cap = MAX(l->cap * 2, (size_t)LEAVING_FIRST);
+		uint64_t *keys = realloc(l->keys, cap * sizeof(*keys));
+
+		if (!keys)
+			return ERR_NOMEM;
+		l->keys = keys;
+		l->cap = cap;
+	}
+	memcpy(l->keys + l->len, body->keys, body->key_count * sizeof(*l->keys));
+	l->len += body->key_count;
+	return OK;
+}
+
+void leaving_begin(struct changing *ch, struct leaving *leaving)
+{
+	*leaving = (struct leaving){ 0 };
+	ch->leaving = leaving;
+}
+
+static int key_order(const void *left, const void *right)
+{
+	uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+
+	return (a > b) - (a < b);
+}
+
+enum err leaving_end(struct changing *ch, enum err err)
+{
+	struct leaving *l = ch->leaving;
+
+	ch->leaving = NULL;
+	if (!err && l->len) {
+		qsort(l->keys, l->len, sizeof(*l->keys), key_order);
+		err = conversation_leave(ch, l->keys, l->len);
+	}
+	free(l->keys);
+	return err;
+}
+
 static enum err leave_thread(struct changing *ch, const struct keys_body *body)
 {
 	enum err err = OK;
 
+	if (ch->leaving)
+		return leave_later(ch->leaving, body);
 	for (unsigned i = 0; !err && i < body->key_count; i++) {
 		struct conversation c;
 
@@ -159,21 +209,36 @@ enum err body_add(struct changing *ch, const struct delivery *d, const struct de
 	return err;
 }
 
+/* Its row with all pieces: a look is more than half of what a deletion costs. */
+static enum err take_body(struct changing *ch, uint64_t blob, struct keys_body *out)
+{
+	struct index_cursor c = { 0 };
+	struct keys_buf key;
+
+	keys_account(&key, KEYS_BODY, ch->account);
+	keys_add_u64(&key, blob);
+	enum err err = apply_seek(ch->ap, &c, keys_slice(&key), keys_slice(&key));
+	if (!err && !keys_get_body(c.value, out))
+		err = ERR_CORRUPT;
+	bool there = !err;
+	while (!err) {
+		err = apply_delete_here(&c);
+		if (!err)
+			err = apply_next(&c);
+	}
+	apply_seek_done(&c);
+	return there && err == ERR_NOT_FOUND ? OK : err;
+}
+
 static enum err drop_body(struct changing *ch, uint64_t blob, struct keys_body *out)
 {
-	struct keys_buf key;
-	enum err err = get_body(ch, blob, out);
+	enum err err = take_body(ch, blob, out);
 
 	if (err) { /* not there: fsck tells of it, and nobody waits for a repair */
 		*out = (struct keys_body){ 0 };
 		return err == ERR_NOT_FOUND ? OK : err;
 	}
-	err = leave_thread(ch, out);
-	for (unsigned i = 0; !err && i <= keys_body_pieces(out); i++) {
-		body_key(&key, ch, blob, (uint8_t)i);
-		err = apply_delete(ch->ap, keys_slice(&key));
-	}
-	return err;
+	return leave_thread(ch, out);
 }
 
 /* --- References --- */
@@ -214,19 +279,36 @@ static enum err drop_early(struct changing *ch, uint64_t blob, const struct keys
 	return apply_delete(ch->ap, keys_slice(&key));
 }
 
-enum err reference_drop(struct changing *ch, uint32_t mailbox, const struct message *m)
+/* *out_named: the account still has another one. */
+static enum err take_reference(struct changing *ch, uint32_t mailbox, const struct message *m,
+	bool *out_named)
 {
 	struct keys_place place = { .account = ch->account, .mailbox = mailbox, .uid = m->uid };
-	struct keys_body body;
-	struct keys_buf key;
-	bool named = true;
+	struct index_cursor c = { 0 };
+	struct keys_buf key, prefix;
 
 	keys_reference(&key, m->blob, &place);
-	enum err err = apply_delete(ch->ap, keys_slice(&key));
-	keys_number(&key, KEYS_REFERENCE, m->blob);
-	keys_add_u64(&key, ch->account);
-	if (!err)
-		err = is_named(ch, &key, &named);
+	keys_number(&prefix, KEYS_REFERENCE, m->blob);
+	keys_add_u64(&prefix, ch->account);
+	enum err err = apply_seek(ch->ap, &c, keys_slice(&prefix), keys_slice(&prefix));
+	bool first = !err && slice_eq(c.key, keys_slice(&key));
+	if (first)
+		err = apply_delete_here(&c);
+	if (!err && first)
+		err = apply_next(&c);
+	apply_seek_done(&c);
+	*out_named = !err;
+	if (err)
+		return err == ERR_NOT_FOUND ? OK : err;
+	return first ? OK : apply_delete(ch->ap, keys_slice(&key));
+}
+
+enum err reference_drop(struct changing *ch, uint32_t mailbox, const struct message *m)
+{
+	struct keys_body body;
+	bool named;
+	enum err err = take_reference(ch, mailbox, m, &named);
+
 	if (err || named)
 		return err;
 	err = drop_body(ch, m->blob, &body);
