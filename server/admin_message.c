@@ -299,10 +299,14 @@ static enum err expunge(struct change *c, const struct runs *uids)
 	return err;
 }
 
-static json_t *count_answer(json_t *answer, const char *what, uint64_t count)
+/* Runs the change, and says how many messages it was. */
+static json_t *count_changed(struct change *change, json_t *request,
+	enum err (*fn)(struct change *c, const struct runs *uids), const char *what)
 {
+	json_t *answer = change_messages(change->admin, request, change, fn);
+
 	if (!json_object_get(answer, "error"))
-		json_object_set_new(answer, what, json_integer((json_int_t)count));
+		json_object_set_new(answer, what, json_integer((json_int_t)change->count));
 	return answer;
 }
 
@@ -313,9 +317,7 @@ static json_t *message_delete(struct admin *admin, json_t *request)
 
 	if (!answer && !admin_text(request, "uids").len)
 		return admin_error("which messages? (1:5,7,9:*)");
-	return answer ? answer :
-			count_answer(change_messages(admin, request, &change, expunge), "deleted",
-				change.count);
+	return answer ? answer : count_changed(&change, request, expunge, "deleted");
 }
 
 static enum err copy(struct change *c, const struct runs *uids)
@@ -357,7 +359,7 @@ static json_t *message_copy_to(struct admin *admin, json_t *request)
 	err = mailbox_find(admin->store, change.at.account, to, &admin->arena, &change.to);
 	if (err)
 		return admin_result(err, "mailbox", to);
-	return count_answer(change_messages(admin, request, &change, copy), "copied", change.count);
+	return count_changed(&change, request, copy, "copied");
 }
 
 const struct admin_row admin_message_rows[] = {

@@ -131,6 +131,8 @@ static json_t *show(struct batch *b, json_t *request, const struct admin_place *
 		return admin_error("not a message number: %.*s", SLICE_ARG(name));
 	if (json_object_get(request, "offset") && !admin_number(request, "offset", &b->offset))
 		return admin_error("not an offset");
+	name = arena_printf(&b->admin->arena, "%llu of %.*s", (unsigned long long)uid,
+		SLICE_ARG(at->mailbox.name));
 	b->max = admin_flag(request, "many") && !b->offset ? MANY : 1;
 	scan.from = (uint32_t)uid;
 	enum err err = message_scan(b->admin->store, &scan);

@@ -279,7 +279,7 @@ def commands_change_messages(s):
     s.server.cli("message", "flag", BOB, "INBOX", str(uid), "--set", r"\Flagged", "--add", "other")
     assert flags() == [[r"\Flagged", "other"]], flags()
     s.server.cli("mailbox", "create", BOB, "Keep")
-    s.server.cli("message", "copy", BOB, "INBOX", str(uid), "--to", "Keep")
+    assert s.server.cli_json("message", "copy", BOB, "INBOX", str(uid), "--to", "Keep") == {"copied": 1}
     assert flags("Keep") == [[r"\Flagged", "other"]]
     s.server.cli("message", "copy", BOB, "Keep", "1:*", "--to", "Archive", "--move")
     assert not s.rows(BOB, "Keep") and flags("Archive")
@@ -287,7 +287,9 @@ def commands_change_messages(s):
     names = [r["mailbox"] for r in s.server.cli_json("mailbox", "list", BOB)]
     assert "Kept/deep" in names and "Keep" not in names, names
     s.server.cli("mailbox", "delete", BOB, "Kept/deep")
-    s.server.cli("message", "delete", BOB, "INBOX", str(uid))
+    assert s.server.cli_json("message", "delete", BOB, "INBOX", f"{uid},999999") == {"deleted": 1}
+    done = s.server.cli("message", "show", BOB, "INBOX", str(uid), check=False)
+    assert done.returncode == 1 and f"message {uid} of INBOX: not found" in done.stderr, done
     assert not s.uids(BOB, subject)
     count = s.server.cli_json("quota", "recount", BOB)
     assert count["right"] and count["counted_messages"] > 0, count
