@@ -214,6 +214,10 @@ bool import_folder(struct import *im, slice folder, slice mailbox)
 	if (im->folder && im->unsaved && !mark(im))
 		return false;
 	im->folders++;
+	if (mailbox.len >= sizeof(im->mailbox)) {
+		cli_fail("mailbox %.*s: too long a name", SLICE_ARG(mailbox));
+		return false;
+	}
 	snprintf(im->mailbox, sizeof(im->mailbox), "%.*s", SLICE_ARG(mailbox));
 	im->folder = json_object_get(folders, name);
 	fresh = !im->folder;

@@ -409,6 +409,10 @@ def wrong_sources_are_told(s):
                         (s.place.file("text", "hello\n"), "neither")):
         done = s.server.cli("import", account, path, check=False)
         assert done.returncode == 1 and words in done.stderr, done
+    # A name that is cut would be another mailbox's.
+    done = s.server.cli("import", account, s.place.file("empty", ""), "--mailbox", "x" * 256, check=False)
+    assert done.returncode == 1 and "too long a name" in done.stderr, done
+    assert not any(box.startswith("xxx") for box in s.boxes(account))
     done = s.server.cli("import", "nobody@own.test", s.place.file("empty", ""), check=False)
     assert done.returncode == 1 and "not found" in done.stderr, done
 
