@@ -6,8 +6,6 @@
  * dropped mailbox left to be purged is no fault. */
 #include "store/mailbox_check_int.h"
 
-#include "core/base/runs.h"
-
 struct domain_sum {
 	struct map_link link;
 	slice name;
@@ -86,152 +84,7 @@ static bool account_dropped(struct checking *c, uint64_t account)
 	return c->last_dropped;
 }
 
-/* --- A mailbox with its messages --- */
-
-struct box_check {
-	struct keys_place at;
-	struct keys_mailbox_row row, counted;
-	struct runs live;
-	uint64_t keywords; /* bits that have a name */
-	modseq created;    /* of the message before */
-};
-
-static bool check_message(struct checking *c, slice key, slice value, void *arg)
-{
-	struct box_check *b = arg;
-	struct keys_place place;
-	struct message m;
-	struct keys_body body;
-	struct keys_buf other;
-
-	if (!keys_parse_message(key, &place) || !keys_get_message(value, &m)) {
-		check_bad(c, key, "no message");
-		return true;
-	}
-	b->counted.messages++;
-	b->counted.unseen += !(m.flags & MESSAGE_SEEN);
-	b->counted.deleted += (m.flags & MESSAGE_DELETED) != 0;
-	b->counted.bytes += m.size;
-	c->rows++;
-	c->marked += (m.flags & MESSAGE_DELETED) != 0;
-	if (!runs_has(&b->live, place.uid))
-		check_bad(c, key, "its uid is said to be gone, or to come");
-	if (m.created < b->created || m.changed < m.created || m.changed > b->row.highest)
-		check_bad(c, key, "its times of change are out of order");
-	if (m.keywords & ~b->keywords)
-		check_bad(c, key, "it has keywords without a name");
-	b->created = m.created;
-	keys_reference(&other, m.blob, &place);
-	if (!check_there(c, &other, &value))
-		check_bad(c, key, "its body is not held");
-	keys_account(&other, KEYS_BODY, place.account);
-	keys_add_u64(&other, m.blob);
-	keys_add_u8(&other, 0);
-	if (!check_there(c, &other, &value))
-		check_bad(c, key, "nothing is known of its body");
-	else if (m.no_uidl && keys_get_body(value, &body) && (body.uidl.len || body.open_end))
-		check_bad(c, key, "a unique id came with it, or its last line is open");
-	return true;
-}
-
-static void check_keywords(struct checking *c, struct box_check *b)
-{
-	struct keys_keywords row;
-	struct keys_buf key;
-	slice value, name;
-
-	keys_mailbox(&key, KEYS_KEYWORDS, b->at.account, b->at.mailbox);
-	if (!check_there(c, &key, &value))
-		return;
-	if (!keys_get_keywords(value, &row) || row.changed > b->row.highest) {
-		check_bad(c, keys_slice(&key), "no keywords, or such to come");
-		b->keywords = UINT64_MAX;
-		return;
-	}
-	while (slice_cut(&row.names, 0, &name))
-		b->keywords = b->keywords << 1 | 1;
-}
-
-static bool check_log(struct checking *c, slice key, slice value, void *arg)
-{
-	struct box_check *b = arg;
-	enum keys_log_kind kind;
-	slice runs;
-
-	b->counted.log_rows++;
-	if (!keys_get_log(value, &kind, &runs) || !keys_runs_ok(runs))
-		check_bad(c, key, "no piece of a log");
-	return true;
-}
-
-/* Runs of uids that are gone are joined, or opening the mailbox would cost more and more. */
-static bool check_hole(struct checking *c, slice key, slice value, void *arg)
-{
-	uint32_t first, last = keys_last_u32(key), *before = arg;
-
-	if (!keys_get_u32(value, &first) || first > last || (*before && first <= *before + 1))
-		check_bad(c, key, "no run of uids, or not apart from the one before");
-	*before = last;
-	return true;
-}
-
-static bool same_counts(const struct keys_mailbox_row *a, const struct keys_mailbox_row *b)
-{
-	return a->messages == b->messages && a->unseen == b->unseen && a->deleted == b->deleted &&
-		a->bytes == b->bytes && a->log_rows == b->log_rows;
-}
-
-static void check_name(struct checking *c, slice key, const struct box_check *b)
-{
-	struct keys_buf other;
-	uint32_t id;
-	slice value;
-
-	keys_account(&other, KEYS_MAILBOX_NAME, b->at.account);
-	keys_add_name(&other, keys_text_slice(&b->row.name));
-	if (!check_there(c, &other, &value) || !keys_get_u32(value, &id) || id != b->at.mailbox)
-		check_bad(c, key, "its name does not lead to it");
-}
-
-static bool check_mailbox(struct checking *c, slice key, slice value, void *arg)
-{
-	struct box_check b = { .at = { 0 } };
-	struct keys_buf prefix;
-	uint32_t hole = 0;
-
-	if (!keys_parse_mailbox(key, &b.at.account, &b.at.mailbox) ||
-		!keys_get_mailbox(value, &b.row)) {
-		check_bad(c, key, "no mailbox");
-		return true;
-	}
-	check_name(c, key, &b);
-	struct uids_query query = { .account = b.at.account,
-		.mailbox = b.at.mailbox,
-		.from = 1,
-		.uid_next = b.row.uid_next };
-	enum err err = read_uid_set(c->txn, &query, &b.live);
-	if (err == ERR_NOMEM)
-		c->err = err;
-	else if (err)
-		check_bad(c, key, "its list of what is gone");
-	check_keywords(c, &b);
-	keys_mailbox(&prefix, KEYS_MESSAGE, b.at.account, b.at.mailbox);
-	check_each(c, keys_slice(&prefix), check_message, &b);
-	keys_mailbox(&prefix, KEYS_CHANGE_LOG, b.at.account, b.at.mailbox);
-	check_each(c, keys_slice(&prefix), check_log, &b);
-	keys_mailbox(&prefix, KEYS_HOLE, b.at.account, b.at.mailbox);
-	check_each(c, keys_slice(&prefix), check_hole, &hole);
-	if (!same_counts(&b.row, &b.counted))
-		check_bad_count(c, key, "counters do not agree with the messages");
-	if (b.live.count != b.counted.messages)
-		check_bad(c, key, "uids that are neither there nor gone");
-	runs_done(&b.live);
-	c->boxes++;
-	c->mailboxes++;
-	c->account.messages += b.counted.messages;
-	c->account.bytes += b.counted.bytes;
-	return !c->err;
-}
+/* --- Names --- */
 
 static bool count_name(struct checking *c, slice key, slice value, void *arg)
 {
@@ -336,6 +189,22 @@ static bool check_mailbox_account(struct checking *c, slice key, slice value, vo
 	return true;
 }
 
+static bool check_subscribed(struct checking *c, slice key, slice value, void *arg)
+{
+	struct keys_buf other;
+	uint64_t account;
+	slice name;
+
+	if (!keys_parse_account(key, &account, &name)) {
+		check_bad(c, key, "no name");
+		return true;
+	}
+	keys_account(&other, KEYS_USAGE, account);
+	if (!check_there(c, &other, &value) && !account_dropped(c, account))
+		check_bad(c, key, "its account has no usage");
+	return true;
+}
+
 static bool is_dropped(struct checking *c, const struct keys_place *place)
 {
 	struct keys_buf key;
@@ -361,6 +230,23 @@ static bool check_orphan(struct checking *c, slice key, slice value, void *arg)
 	c->marked += keys_get_message(value, &m) && m.flags & MESSAGE_DELETED;
 	if (!is_dropped(c, &place))
 		check_bad(c, key, "it is in no mailbox");
+	return true;
+}
+
+/* Keywords, logs and holes. */
+static bool check_home(struct checking *c, slice key, slice value, void *arg)
+{
+	struct keys_place place;
+	struct keys_buf box;
+	slice rest;
+
+	if (!keys_parse_account(key, &place.account, &rest) || !take_u32(&rest, &place.mailbox)) {
+		check_bad(c, key, "no row of a mailbox");
+		return true;
+	}
+	keys_mailbox(&box, KEYS_MAILBOX, place.account, place.mailbox);
+	if (!check_there(c, &box, &value) && !is_dropped(c, &place))
+		check_bad(c, key, "its mailbox is not there");
 	return true;
 }
 
@@ -406,17 +292,34 @@ static bool check_reference(struct checking *c, slice key, slice value, void *ar
 	return !c->err;
 }
 
+/* The first that needs the body; its account knows where the body begins. */
+static bool first_needs(struct checking *c, uint64_t blob, struct keys_body *out)
+{
+	struct index_cursor cursor = { 0 };
+	struct keys_place place;
+	struct keys_buf key;
+	slice value;
+
+	keys_number(&key, KEYS_REFERENCE, blob);
+	enum err err = index_seek(c->txn, &cursor, keys_slice(&key), keys_slice(&key));
+	bool found = !err && keys_parse_reference(cursor.key, &blob, &place);
+	index_cursor_done(&cursor);
+	if (!found)
+		return false;
+	keys_account(&key, KEYS_BODY, place.account);
+	keys_add_u64(&key, blob);
+	keys_add_u8(&key, 0);
+	return check_there(c, &key, &value) && keys_get_body(value, out);
+}
+
 static bool check_early(struct checking *c, slice key, slice value, void *arg)
 {
 	struct keys_early_blob early;
-	struct keys_buf prefix;
+	struct keys_body body;
 
-	if (!keys_parse_reference_early(key, &early)) {
+	if (!keys_parse_reference_early(key, &early))
 		check_bad(c, key, "no early part");
-		return true;
-	}
-	keys_number(&prefix, KEYS_REFERENCE, early.blob);
-	if (!check_some_begin(c, &prefix))
+	else if (!first_needs(c, early.blob, &body) || early.blob - body.back != early.low)
 		check_bad(c, key, "no message needs this early part");
 	return true;
 }
@@ -433,10 +336,14 @@ enum err mailbox_check(struct check *ck, struct index_txn *txn)
 	if (c.names != c.boxes)
 		check_bad_count(&c, SLICE("L"), "more names than mailboxes");
 	check_each_kind(&c, KEYS_MAILBOX, check_mailbox_account, NULL);
+	check_each_kind(&c, KEYS_SUBSCRIBED, check_subscribed, NULL);
 	check_each_kind(&c, KEYS_DOMAIN_USAGE, check_domain, NULL);
 	if (c.domain_count)
 		check_bad_count(&c, SLICE("V"), "sums of domains are missing");
 	check_each_kind(&c, KEYS_MESSAGE, check_orphan, NULL);
+	check_each_kind(&c, KEYS_KEYWORDS, check_home, NULL);
+	check_each_kind(&c, KEYS_CHANGE_LOG, check_home, NULL);
+	check_each_kind(&c, KEYS_HOLE, check_home, NULL);
 	check_each_kind(&c, KEYS_MARKED, check_mark, NULL);
 	if (c.marked)
 		check_bad_count(&c, SLICE("J"), "marks and messages to be removed are not as many");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* mailbox_check_int.h - what the files of fsck of mailboxes share: mailbox_check.c (accounts,
- * mailboxes, messages, references) and mailbox_check_bodies.c. Nobody else includes it.
+ * domains, references), mailbox_check_box.c and mailbox_check_bodies.c. Nobody else includes it.
  *
  * One shard, one read transaction, one thread. */
 #ifndef STORE_MAILBOX_CHECK_INT_H
@@ -37,6 +37,9 @@ void check_each_kind(struct checking *c, enum keys_kind kind, check_row_fn *fn, 
 /* The value is valid until the transaction ends. */
 bool check_there(struct checking *c, const struct keys_buf *key, slice *out);
 bool check_some_begin(struct checking *c, const struct keys_buf *prefix);
+
+/* mailbox_check_box.c: a row of a mailbox, with all that belongs to it; adds to the account at hand. */
+bool check_mailbox(struct checking *c, slice key, slice value, void *arg);
 
 /* mailbox_check_bodies.c: what accounts know of bodies, and their conversations. */
 void check_bodies(struct checking *c);
