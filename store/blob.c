@@ -15,17 +15,6 @@ struct block {
 	char bytes[BLOCK_BYTES - sizeof(struct list_link) - sizeof(size_t)];
 };
 
-struct chunk {
-	struct journal_op op;
-	struct list_link link;
-	struct list blocks;
-	slice *parts;
-	struct blob_writer *writer; /* NULL: it was dropped */
-	struct store *store;
-	uint32_t len;
-	bool done;
-};
-
 enum err blobs_new(struct store *st)
 {
 	struct blobs *bs = calloc(1, sizeof(*bs));
@@ -43,6 +32,7 @@ static void end_visits(struct worker *w, void *arg)
 	struct desk *d = arg;
 
 	timer_disarm(&d->timer);
+	timer_disarm(&d->look);
 }
 
 /* What others asked of a desk came before this. */
@@ -86,29 +76,39 @@ void blob_wake(struct blob_writer *b)
 
 /* --- Chunks --- */
 
-static void free_chunk(struct chunk *c)
+static void free_chunk(struct blob_chunk *c)
 {
 	free_blocks(&c->blocks);
 	free(c->parts);
 	free(c);
 }
 
-static void chunk_of_dropped(struct chunk *c, enum err err)
+void blob_chunk_dropped(struct blob_chunk *c, enum err err)
 {
 	if (!err)
 		journal_release(c->store->journal, c->op.pos);
 	free_chunk(c);
 }
 
+void blob_chunk_ended(struct blob_writer *b)
+{
+	if (!worker_self())
+		return;
+	if (b->waiting && !list_has(&b->pause_link))
+		blob_wake(b); /* blob_settle */
+	else
+		desk_look_at(b);
+}
+
 static void chunk_done(struct journal_op *op, enum err err)
 {
-	struct chunk *c = container_of(op, struct chunk, op);
+	struct blob_chunk *c = container_of(op, struct blob_chunk, op);
 	struct blob_writer *b = c->writer;
 
 	free_blocks(&c->blocks);
 	desk_left(&c->store->blobs->desks[op->worker], c->len);
 	if (!b) {
-		chunk_of_dropped(c, err);
+		blob_chunk_dropped(c, err);
 		return;
 	}
 	b->in_flight--;
@@ -120,19 +120,16 @@ static void chunk_done(struct journal_op *op, enum err err)
 		c->done = true;
 		b->low = b->low ? MIN(b->low, op->pos) : op->pos;
 	}
-	if (!worker_self())
-		return;
-	if (b->waiting && !list_has(&b->pause_link))
-		blob_wake(b); /* blob_settle */
-	else
-		desk_look_at(b);
+	if (b->low)
+		desk_streams(b);
+	blob_chunk_ended(b);
 }
 
 /* Hand all blocks of the writer to the journal as one record. */
 static enum err spill(struct blob_writer *b)
 {
 	size_t count = blob_part_count(b);
-	struct chunk *c = calloc(1, sizeof(*c));
+	struct blob_chunk *c = calloc(1, sizeof(*c));
 
 	if (!c || b->chunk_count == FRAME_CHUNKS_MAX) {
 		free(c);
@@ -164,12 +161,28 @@ static enum err spill(struct blob_writer *b)
 	return b->err;
 }
 
+void blob_fail(struct blob_writer *b, enum err err)
+{
+	b->err = b->err ? b->err : err;
+	free_blocks(&b->blocks);
+	desk_count(b, -(int64_t)b->ram);
+	list_remove(&b->stream_link);
+	list_each(&b->chunks, link)
+	{
+		struct blob_chunk *c = container_of(link, struct blob_chunk, link);
+
+		if (!c->done)
+			continue;
+		list_remove(link);
+		blob_chunk_dropped(c, OK);
+	}
+}
+
 void blob_take(struct blob_writer *b)
 {
 	if (!spill(b) || !b->ram)
 		return;
-	free_blocks(&b->blocks);
-	desk_count(b, -(int64_t)b->ram);
+	blob_fail(b, b->err);
 	desk_look_at(b);
 }
 
@@ -257,6 +270,7 @@ enum err blob_write_wait(struct blob_writer *b, slice bytes)
 
 enum err blob_settle(struct blob_writer *b)
 {
+	list_remove(&b->stream_link);
 	desk_remove(b); /* its record names its blocks */
 	while (b->in_flight) {
 		struct fiber_wait wait = { 0 };
@@ -265,6 +279,7 @@ enum err blob_settle(struct blob_writer *b)
 		(void)!fiber_wait_through(&wait);
 		b->waiting = NULL;
 	}
+	desk_find_low(b);
 	return b->err;
 }
 
@@ -293,7 +308,7 @@ static void end_chunks(struct blob_writer *b, bool kept)
 	bool low_seen = !kept;
 
 	for (struct list_link *link; (link = list_pop(&b->chunks));) {
-		struct chunk *c = container_of(link, struct chunk, link);
+		struct blob_chunk *c = container_of(link, struct blob_chunk, link);
 
 		c->writer = NULL;
 		if (!c->done)
@@ -302,7 +317,7 @@ static void end_chunks(struct blob_writer *b, bool kept)
 			low_seen = true;
 			free_chunk(c);
 		} else {
-			chunk_of_dropped(c, OK);
+			blob_chunk_dropped(c, OK);
 		}
 	}
 }
@@ -315,6 +330,7 @@ void blob_end(struct blob_writer *b, bool kept)
 	desk_count(b, -(int64_t)b->ram);
 	free_blocks(&b->blocks);
 	end_chunks(b, kept);
+	list_remove(&b->stream_link);
 	desk_remove(b);
 	b->store = NULL;
 	desk_tell(d);
@@ -348,7 +364,7 @@ void blob_parts(const struct blob_writer *b, slice *out)
 void blob_put_chunks(const struct blob_writer *b, struct out *o)
 {
 	for (const struct list_link *l = b->chunks.head.next; l != &b->chunks.head; l = l->next) {
-		const struct chunk *c = container_of(l, struct chunk, link);
+		const struct blob_chunk *c = container_of(l, struct blob_chunk, link);
 		struct frame_chunk row = { .pos = c->op.pos, .len = c->len };
 
 		frame_put_chunk(o, &row);

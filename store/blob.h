@@ -26,12 +26,13 @@ struct blob_ref {
 };
 
 struct blob_writer {
-	struct store *store;         /* NULL: not begun, or ended */
-	struct list_link link;       /* among the worker's writers of its size */
-	struct list_link pause_link; /* among those told to pause */
-	struct list blocks;          /* bytes not yet submitted, oldest first */
-	struct list chunks;          /* in the journal or on the way there, in order */
-	struct fiber_wait *waiting;  /* a fiber of it that waits */
+	struct store *store;          /* NULL: not begun, or ended */
+	struct list_link link;        /* among the worker's writers of its size */
+	struct list_link pause_link;  /* among those told to pause */
+	struct list_link stream_link; /* among those with chunks in the journal */
+	struct list blocks;           /* bytes not yet submitted, oldest first */
+	struct list chunks;           /* in the journal or on the way there, in order */
+	struct fiber_wait *waiting;   /* a fiber of it that waits */
 	/* Called from the loop after blob_write said ERR_BUSY, once, when it may go on. May be NULL. */
 	void (*resume)(struct blob_writer *b);
 	uint64_t size;   /* all bytes so far */

@@ -28,6 +28,7 @@ void desk_init(struct desk *d, struct store *st)
 	d->timer.fire = visit_in_turn;
 	d->post.run = visit_asked;
 	list_init(&d->paused);
+	desk_init_moves(d);
 	for (size_t i = 0; i < DESK_CLASSES; i++) {
 		list_init(&d->bodies[i]);
 		list_init(&d->asides[i]);

@@ -14,6 +14,18 @@
 
 enum { DESK_CLASSES = 16, DESK_IN_FLIGHT_MAX = 2 };
 
+/* A piece of a body in the journal, or on the way there. */
+struct blob_chunk {
+	struct journal_op op;
+	struct list_link link;
+	struct list blocks;
+	slice *parts;
+	struct blob_writer *writer; /* NULL: it was dropped */
+	struct store *store;
+	uint32_t len;
+	bool done;
+};
+
 struct desk {
 	struct store *store;
 	struct list bodies[DESK_CLASSES];
@@ -21,6 +33,10 @@ struct desk {
 	struct list paused;
 	struct timer timer; /* a visit by itself */
 	struct fiber_mutex again;
+	struct list streamed; /* with chunks in the journal, in the order of their oldest */
+	struct timer look;    /* while there are some */
+	bool moving;          /* a fiber does */
+	enum err move_err;    /* of that one */
 	struct post post;     /* a visit that somebody asked for */
 	_Atomic bool asked;   /* the post is on its way */
 	_Atomic bool waiting; /* some of `paused` for memory */
@@ -63,7 +79,20 @@ void desk_look_at(struct blob_writer *b);
 /* Memory was given back; whoever waits for it is woken soon. */
 void desk_tell(struct desk *d);
 
+/* --- blob_move.c: chunks that stand where the journal wants to free --- */
+void desk_init_moves(struct desk *d);
+/* It has a chunk in the journal. */
+void desk_streams(struct blob_writer *b);
+/* b->low, after chunks of it may have been moved. */
+void desk_find_low(struct blob_writer *b);
+
 /* --- blob.c --- */
+/* The writer was dropped before the chunk came to its end. */
+void blob_chunk_dropped(struct blob_chunk *c, enum err err);
+/* It gives back all that it can. */
+void blob_fail(struct blob_writer *b, enum err err);
+/* One is in flight no more. */
+void blob_chunk_ended(struct blob_writer *b);
 /* All that it has in memory goes to the disk; if that cannot be, the body has failed, and is gone. */
 void blob_take(struct blob_writer *b);
 void blob_wake(struct blob_writer *b);

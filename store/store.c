@@ -306,6 +306,7 @@ void store_close(struct store *st)
 		return;
 	atomic_store(&st->stopping, true);
 	mover_stop(st);
+	blobs_stop(st);
 	journal_pos end = journal_durable(st->journal);
 	if (!st->opt.read_only && end && !index_behind(st->index)) {
 		index_advance(st->index, end, true);

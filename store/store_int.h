@@ -68,6 +68,8 @@ void layout_close(struct store *st);
 /* --- blob.c --- */
 enum err blobs_new(struct store *st);
 void blobs_free(struct store *st);
+/* blob_move.c: (fiber, if there are workers) no body comes any more; nothing goes on behind this. */
+void blobs_stop(struct store *st);
 /* No more spill or write: waits (fiber) until no chunk of it is in flight. */
 enum err blob_settle(struct blob_writer *b);
 /* After the append: gives blocks, chunks and holds back; `kept`: but the hold on b->low, which is

@@ -160,6 +160,11 @@ static bool keep(struct imap_append_state *a, slice piece)
 		stop_keeping(a, "NUL in a literal that is no literal8", OK);
 		return false;
 	}
+	if (imap_kept_too_long(&a->kept)) {
+		stop_keeping(a, NULL, ERR_NOSPACE);
+		imap_kept_drop(&a->kept);
+		return false;
+	}
 	summing_add(&a->summing, piece);
 	err = blob_write(&a->body, piece);
 	if (err && err != ERR_BUSY)

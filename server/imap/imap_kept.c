@@ -52,6 +52,11 @@ bool imap_kept_full(const struct imap_kept *k)
 	return k->len == MESSAGES_MAX || bytes > KEPT_MAX;
 }
 
+bool imap_kept_too_long(const struct imap_kept *k)
+{
+	return k->len && k->rows[0].ref.low < store_oldest_pressure(k->store);
+}
+
 static bool make_room(struct imap_kept *k)
 {
 	size_t cap = k->cap ? 2 * k->cap : 4;

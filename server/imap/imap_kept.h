@@ -34,6 +34,8 @@ void imap_kept_describe(struct arena *a, slice summary, struct deliver *d,
 void imap_kept_begin(struct imap_kept *k, struct store *st);
 /* No more may come. */
 bool imap_kept_full(const struct imap_kept *k);
+/* They keep the journal from freeing what others need: time to let go of them. */
+bool imap_kept_too_long(const struct imap_kept *k);
 /* A message that was stored and is held: it is ours to let go of now, also when ERR_NOMEM comes back. What
  * `d` says is copied. */
 enum err imap_kept_add(struct imap_kept *k, const struct deliver *d,

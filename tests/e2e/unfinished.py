@@ -77,10 +77,11 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage():
+def stage(store=None):
+    config = {**CONFIG, "store": {**CONFIG["store"], **(store or {})}}
     with Place() as place:
         port = place.ports.reserve()
-        with Ringpost(place, {**CONFIG, "metrics": f"127.0.0.1:{port}"},
+        with Ringpost(place, {**config, "metrics": f"127.0.0.1:{port}"},
                       services=("smtp", "lmtp", "imap")) as server:
             yield Stage(server, port)
             server.stop()
@@ -377,6 +378,49 @@ def many_small_ones_hold_all_the_memory(st):
     for talk in slow:
         talk.close()
     until(lambda: st.unfinished() == 0, "the end of all")
+
+
+@suite.test
+def slow_ones_do_not_keep_the_journal(_):
+    """What of them is on the disk is moved on, so that what stands behind it can be freed."""
+    with stage({"segment": "1M", "journal_max": "8M", "reserve": "0"}) as st:
+        name, other = st.account(), st.account()
+        slow = begin(st, "smtp", name, 0)
+        slow.send(REST + 4000 * LINE)
+        client = Imap(st.ports["imap"], name, PASSWORD)
+        client.send(b"x APPEND INBOX {%d+}\r\n" % (len(SLOW) + 5000 * len(LINE)) + SLOW + 4000 * LINE)
+        several = Imap(st.ports["imap"], name, PASSWORD)
+        message = header(1, 0) + REST
+        several.send(b"x APPEND INBOX {%d+}\r\n" % len(message) + message +
+                     b" {%d+}\r\n" % (len(SLOW) + 10_000 * len(LINE)) + SLOW)
+        until(lambda: st.unfinished() > 0, "what is not on the disk")
+
+        lines = iter(range(10_000))
+
+        def taken(i):
+            several.send(LINE)
+            next(lines)
+            with Talk(st.ports["lmtp"]) as talk:
+                talk.ehlo(verb="LHLO")
+                code = talk.ask("MAIL FROM:<eve@far.test>")[0]
+                if code != 250:
+                    return False
+                talk.expect(250, f"RCPT TO:<{other}>")
+                return talk.data(header(i, 500) + REST + 5000 * LINE)[0] == 250
+
+        for i in range(40):
+            until(lambda number=i: taken(number), "room for a message")
+        check_all(st, other, range(40))
+        # They have been kept, unless all went so fast that there was no room to move them to.
+        slow.send(b".\r\n")
+        client.send(1000 * LINE + b"\r\n")
+        several.send((10_000 - next(lines)) * LINE + b"\r\n")
+        assert slow.reply()[0] in (250, 452)
+        assert client.end(b"x").status in ("OK", "NO")
+        assert several.end(b"x").status == "NO"
+        for talk in (slow, client, several):
+            talk.close()
+        until(lambda: st.unfinished() == 0, "the end of all")
 
 
 if __name__ == "__main__":

@@ -361,3 +361,99 @@ Test(engine, without_a_worker_it_catches_up_at_once)
 	box_remove(&box);
 }
 #endif
+
+/* Bodies that come slowly do not keep the journal, which is far smaller than what comes meanwhile. */
+static void begin_slow(struct blob_writer *b, unsigned seed)
+{
+	char buf[3000];
+
+	blob_begin(b, box.st);
+	for (size_t at = 0; at < 300000; at += sizeof(buf)) {
+		body_bytes(seed, at, buf, sizeof(buf));
+		check(blob_write_wait(b, slice_of(buf, sizeof(buf))) == OK);
+	}
+	while (b->in_flight)
+		check(fiber_sleep(1) == OK);
+	check(b->chunk_count);
+}
+
+static void pass_by(unsigned count, msec pause)
+{
+	for (unsigned i = 0; i < count;) {
+		struct blob_ref ref;
+
+		if (put_message(box.st, i, 200000, &ref) != OK) {
+			check(fiber_sleep(10) == OK);
+			continue;
+		}
+		check(message_is(box.st, ref.id, i, 200000));
+		store_release(box.st, &ref);
+		i++;
+		if (pause)
+			check(fiber_sleep(pause) == OK);
+	}
+}
+
+static void come_slowly(struct worker *w)
+{
+	struct blob_writer slow[3] = { 0 };
+	struct blob_ref ref;
+	struct store_message msg = { .meta = SLICE("m"), .body = &slow[0], .at = 1 };
+	struct store_stats s;
+
+	box_open(&box, &keep_nothing, NULL);
+	for (unsigned i = 0; i < array_len(slow); i++)
+		begin_slow(&slow[i], i);
+	pass_by(80, 20);
+	blob_drop(&slow[1]);
+	pass_by(80, 20);
+	check(store_message_append(box.st, &msg, &ref) == OK);
+	check(message_is(box.st, ref.id, 0, 300000));
+	store_release(box.st, &ref);
+	blob_drop(&slow[2]);
+	store_stats(box.st, &s);
+	check(s.held_messages == 0);
+	check(s.body_ram_bytes == 0);
+	box_close(&box);
+}
+
+Test(engine, slow_bodies_do_not_keep_the_journal)
+{
+	box_make(&box);
+	box.options.journal_max_bytes = 8 << 20;
+	run_on_workers(1, come_slowly);
+	box_remove(&box);
+}
+
+/* Nor when there is no time to move them: they fail then, and nobody else. */
+static void come_too_slowly(struct worker *w)
+{
+	struct blob_writer slow[20] = { 0 };
+	struct store_stats s;
+
+	box_open(&box, &keep_nothing, NULL);
+	for (unsigned i = 0; i < array_len(slow); i++)
+		begin_slow(&slow[i], i);
+	pass_by(80, 0);
+	for (unsigned i = 0; i < array_len(slow); i++) {
+		struct blob_ref ref;
+		struct store_message msg = { .meta = SLICE("m"), .body = &slow[i], .at = 1 };
+
+		if (store_message_append(box.st, &msg, &ref) != OK)
+			continue;
+		check(message_is(box.st, ref.id, i, 300000));
+		store_release(box.st, &ref);
+	}
+	store_stats(box.st, &s);
+	check(s.held_messages == 0);
+	check(s.body_ram_bytes == 0);
+	box_close(&box);
+}
+
+Test(engine, bodies_too_slow_for_the_journal_fail_alone)
+{
+	box_make(&box);
+	box.options.journal_max_bytes = 8 << 20;
+	run_on_workers(1, come_too_slowly);
+	box_remove(&box);
+}
