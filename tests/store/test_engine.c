@@ -5,7 +5,10 @@
 #include "core/file.h"
 #include "core/post.h"
 #include "store/account.h"
+#include "store/check.h"
 #include "store/index.h"
+#include "store/mailbox.h"
+#include "store/message.h"
 #include "tests/store/store_support.h"
 
 enum { FIBERS = 20, EACH = 40 };
@@ -394,11 +397,17 @@ static void pass_by(unsigned count, msec pause)
 	}
 }
 
+static uint64_t slow_id;
+
 static void come_slowly(struct worker *w)
 {
 	struct blob_writer slow[3] = { 0 };
 	struct blob_ref ref;
-	struct store_message msg = { .meta = SLICE("m"), .body = &slow[0], .at = 1 };
+	struct deliver_target target = { .account = 7, .mailbox = MAILBOX_INBOX };
+	struct deliver deliver = { .targets = &target, .target_count = 1 };
+	struct store_message msg = {
+		.meta = SLICE(""), .body = &slow[0], .deliver = &deliver, .at = 1
+	};
 	struct store_stats s;
 
 	box_open(&box, &keep_nothing, NULL);
@@ -409,6 +418,7 @@ static void come_slowly(struct worker *w)
 	pass_by(80, 20);
 	check(store_message_append(box.st, &msg, &ref) == OK);
 	check(message_is(box.st, ref.id, 0, 300000));
+	slow_id = ref.id;
 	store_release(box.st, &ref);
 	blob_drop(&slow[2]);
 	store_stats(box.st, &s);
@@ -417,11 +427,25 @@ static void come_slowly(struct worker *w)
 	box_close(&box);
 }
 
+static void slow_body_is_kept(bool rebuild, enum check_result result)
+{
+	struct check_run run = { .options = &box.options, .rebuild = rebuild };
+	struct check_report report;
+
+	cr_assert_eq(check_store(&run, &report), OK);
+	cr_expect_eq(report.result, result);
+	box_open(&box, &keep_nothing, NULL);
+	cr_expect(message_is(box.st, slow_id, 0, 300000));
+	box_close(&box);
+}
+
 Test(engine, slow_bodies_do_not_keep_the_journal)
 {
 	box_make(&box);
 	box.options.journal_max_bytes = 8 << 20;
 	run_on_workers(1, come_slowly);
+	slow_body_is_kept(false, CHECK_CLEAN);
+	slow_body_is_kept(true, CHECK_REPAIRED);
 	box_remove(&box);
 }
 
