@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The second pass trusts the notes of the first: what a part holds is known only at its end, but its
  * header, which names the encoding, must leave first. A body that is quoted-printable or base64 by
- * name and 8-bit in fact is decoded and encoded again. Preamble and epilogue are for nobody's eyes:
- * there, bytes that cannot pass are replaced or dropped. */
+ * name and 8-bit in fact is decoded and encoded again. Preamble, epilogue and what stands behind a
+ * boundary in its line are for nobody's eyes: there, bytes that cannot pass are replaced, by one that
+ * no boundary holds (RFC 2046 5.1.1). Dropping one could make "--b-" CR "-" the end of a multipart. */
 #include "proto/mime/recode.h"
 
 #include "core/base/text.h"
@@ -12,7 +13,7 @@
 #include <emmintrin.h>
 #endif
 
-enum { LINE_MAX_BYTES = 998, RAW_LINE_MAX = 990, CHUNK = 1024 };
+enum { LINE_MAX_BYTES = 998, RAW_LINE_MAX = 990, CHUNK = 1024, INSTEAD = '*' };
 
 /* First note: what the body holds. Second: sealed or not. */
 enum { HAS_8BIT = 1, HAS_BINARY = 2, HAS_NUL = 4, NOT_UTF8 = 8 };
@@ -45,6 +46,15 @@ static unsigned char *notes_of(const struct recode_scan *s, const struct part *p
 	return (unsigned char *)s->notes.buf + (size_t)2 * part->number;
 }
 
+/* Bytes in a boundary that are not as they were, or not told from what was replaced, in its line. */
+static bool is_odd(slice boundary)
+{
+	for (size_t i = 0; i < boundary.len; i++)
+		if (boundary.ptr[i] == INSTEAD || (unsigned char)boundary.ptr[i] < ' ')
+			return true;
+	return false;
+}
+
 static void scan_header(struct recode_scan *s, slice block)
 {
 	const struct part *part = &s->walker.part;
@@ -59,8 +69,10 @@ static void scan_header(struct recode_scan *s, slice block)
 		s->facts.nested_8bit = true;
 	s->facts.long_header |= facts.line_max > LINE_MAX_BYTES;
 	s->facts.binary |= part->encoding == PART_BINARY && !s->sealed_depth;
-	if (ctype_param(&part->type, "boundary", &boundary) && !text_is_ascii(boundary))
-		s->facts.stuck = true;
+	if (ctype_param(&part->type, "boundary", &boundary)) {
+		s->facts.stuck |= !text_is_ascii(boundary);
+		s->odd_boundary |= is_odd(boundary);
+	}
 	out_u8(&s->notes, 0);
 	out_u8(&s->notes, s->sealed_depth > 0);
 	s->line = s->tail = 0;
@@ -152,6 +164,7 @@ static void note(struct recode_scan *s, unsigned char bits)
 	s->facts.sealed_binary |= sealed && binary;
 	s->facts.stuck |= !sealed && (eight_bit || binary) && part->kind == PART_LEAF &&
 		part->encoding == PART_UNKNOWN_ENCODING;
+	s->odd_raw |= !sealed && (eight_bit || binary) && part->kind != PART_LEAF;
 }
 
 static void scan_end_of_part(struct recode_scan *s)
@@ -205,6 +218,7 @@ void recode_scan_add(struct recode_scan *s, slice piece)
 void recode_scan_end(struct recode_scan *s)
 {
 	scan(s, (slice){ 0 }, true);
+	s->facts.stuck |= s->odd_boundary && s->odd_raw;
 }
 
 enum recode_plan recode_plan_for(const struct recode_facts *f, struct recode_hop hop)
@@ -329,6 +343,20 @@ static void put_body(struct recode_run *r, slice piece, struct out *o)
 	}
 }
 
+static void put_raw_char(struct recode_run *r, char c, struct out *o)
+{
+	if (++r->line <= RAW_LINE_MAX)
+		out_char(o, c);
+}
+
+/* A CR that no LF followed. */
+static void put_bare_cr(struct recode_run *r, struct out *o)
+{
+	if (r->cr)
+		put_raw_char(r, INSTEAD, o);
+	r->cr = false;
+}
+
 static void end_body(struct recode_run *r, struct out *o)
 {
 	char buf[8];
@@ -342,11 +370,11 @@ static void end_body(struct recode_run *r, struct out *o)
 		qp_encode_end(&r->qp, o);
 	if (r->action == TO_B64 || r->action == B64_AGAIN)
 		b64_encode_end(&r->b64, o);
+	put_bare_cr(r, o);
 	r->action = COPY;
 	r->qp_in = (struct qp_decoder){ 0 };
 	r->b64_in = (struct b64_decoder){ 0 };
 	r->line = 0;
-	r->cr = false;
 }
 
 /* One byte outside of any part, made fit for the hop. */
@@ -355,10 +383,15 @@ static void put_raw_byte(struct recode_run *r, char c, struct out *o)
 	if (c == '\n') {
 		out_str(o, "\r\n");
 		r->line = 0;
-	} else if (c != '\r' && ++r->line <= RAW_LINE_MAX) {
+		r->cr = false;
+		return;
+	}
+	put_bare_cr(r, o);
+	r->cr = c == '\r';
+	if (!r->cr) {
 		bool bad = c == 0 || ((unsigned char)c > 127 && !r->hop.eight_bit);
 
-		out_char(o, bad ? '?' : c);
+		put_raw_char(r, bad ? INSTEAD : c, o);
 	}
 }
 

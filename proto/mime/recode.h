@@ -22,7 +22,9 @@ struct recode_facts {
 	bool long_header; /* a header line over 998 bytes: no conversion helps */
 	bool sealed_8bit; /* body_8bit inside a part that must not be touched */
 	bool sealed_binary;
-	bool stuck;   /* either in a part of unknown encoding, or 8-bit in a boundary */
+	/* Either in a part of unknown encoding or around parts whose boundary is none of RFC 2046, or
+	 * 8-bit in a boundary. */
+	bool stuck;
 	bool limited; /* beyond the limits: converting is refused */
 	unsigned parts;
 };
@@ -36,6 +38,7 @@ struct recode_scan {
 	size_t line;           /* bytes of the line so far */
 	unsigned tail;         /* UTF-8 bytes that must follow */
 	bool cr;
+	bool odd_boundary, odd_raw; /* what replaces the bytes around parts could make a boundary */
 };
 
 void recode_scan_init(struct recode_scan *s, const struct part_limits *limits);

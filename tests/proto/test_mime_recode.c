@@ -99,7 +99,24 @@ static const struct {
 		"quoted-printable\r\n\r\n=C3=BC\r\n",
 		&plain_hop },
 	{ "preamble and epilogue", MULTI "\r\n" UE "\r\n--b\r\n\r\nx\r\n--b--\r\n" UE,
-		MULTI "\r\n?\?\r\n--b\r\n\r\nx\r\n--b--\r\n?\?", &plain_hop },
+		MULTI "\r\n**\r\n--b\r\n\r\nx\r\n--b--\r\n**", &plain_hop },
+	{ "a bare CR in the line of a boundary",
+		MULTI "\r\n-\r-b\r\n--b-\r-\r\n\r\n" UE "\r\n--b--\r\r\n",
+		MULTI "\r\n-*-b\r\n--b-*-\r\nContent-Type: text/plain; charset=utf-8\r\n" CTE
+		      "quoted-printable\r\n\r\n=C3=BC\r\n--b--*\r\n",
+		&plain_hop },
+	{ "a bare CR before the boundary outside",
+		MULTI "\r\n--b\r\nContent-Type: multipart/digest; boundary=c\r\n\r\n--c--\r" UE
+		      "\r\r\n--b\r\n\r\nx\r\n--b--\r",
+		MULTI "\r\n--b\r\nContent-Type: multipart/digest; boundary=c\r\n\r\n--c--***"
+		      "*\r\n--b\r\n\r\nx\r\n--b--*",
+		&plain_hop },
+	{ "a question mark may belong to a boundary",
+		"Content-Type: multipart/mixed; boundary=\"b?\"\r\n\r\n--b\374\r\n--b?\r\n\r\nx\r\n"
+		"--b?--",
+		"Content-Type: multipart/mixed; boundary=\"b?\"\r\n\r\n--b*\r\n--b?\r\n\r\nx\r\n"
+		"--b?--",
+		&plain_hop },
 	{ "8-bit in quoted-printable",
 		"MIME-Version: 1.0\r\n" CTE "quoted-printable\r\n\r\n=41" UE "\r\n",
 		"MIME-Version: 1.0\r\n" CTE "quoted-printable\r\n\r\nA=C3=BC\r\n", &plain_hop },
@@ -187,6 +204,14 @@ Test(mime_recode, plans_by_table)
 			&plain_hop, RECODE_BOUNCE_BODY },
 		{ "unknown encoding and 8-bit", CTE "x-foo\r\n\r\n" UE "\r\n", &plain_hop,
 			RECODE_BOUNCE_BODY },
+		{ "a boundary of stars and 8-bit before it",
+			"Content-Type: multipart/mixed; boundary=\"*\"\r\n\r\n" UE
+			"\r\n--*\r\n\r\nx\r\n--*--",
+			&plain_hop, RECODE_BOUNCE_BODY },
+		{ "a boundary of stars and 8-bit inside",
+			"Content-Type: multipart/mixed; boundary=\"*\"\r\n\r\n--*\r\n\r\n" UE
+			"\r\n--*--",
+			&plain_hop, RECODE_CONVERT },
 		{ "bare LF", "A: b\r\n\r\na\nb\r\n", &eight_bit_hop, RECODE_CONVERT },
 		{ "bare LF to a binary hop", "A: b\r\n\r\na\nb\r\n", &full_hop, RECODE_AS_IS },
 		{ "bare CR at the end of a part", MULTI "\r\n--b\r\n\r\na\r\r\n--b--\r\n",
