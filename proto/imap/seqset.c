@@ -53,14 +53,19 @@ static bool take_piece(struct imap_lex *x, bool stars, struct run *out)
 	return true;
 }
 
-static bool take_pieces(struct imap_lex *x, bool stars, struct pieces *p, bool *star)
+/* RFC 9051 9 has `$` alone or at the end of a set; here it may stand for any member. */
+static bool take_pieces(struct imap_lex *x, struct pieces *p, struct imap_seqset *set)
 {
 	struct run run;
 
 	do {
-		if (!take_piece(x, stars, &run))
+		if (imap_lex_skip(x, '$')) {
+			set->saved = true;
+			continue;
+		}
+		if (!take_piece(x, true, &run))
 			return false;
-		*star |= run.last == STAR;
+		set->star |= run.last == STAR;
 		add_piece(x->a, p, run);
 	} while (imap_lex_skip(x, ','));
 	return true;
@@ -68,18 +73,16 @@ static bool take_pieces(struct imap_lex *x, bool stars, struct pieces *p, bool *
 
 bool imap_lex_seqset(struct imap_lex *x, struct imap_seqset *out)
 {
+	struct imap_seqset set = { 0 };
 	struct pieces p = { 0 };
-	bool star = false;
 
-	if (imap_lex_skip(x, '$')) {
-		*out = (struct imap_seqset){ .saved = true };
-		return true;
-	}
-	if (!take_pieces(x, true, &p, &star)) {
+	if (!take_pieces(x, &p, &set)) {
 		x->why = "a set of message numbers is malformed";
 		return false;
 	}
-	*out = (struct imap_seqset){ .star = star, .pieces = p.runs, .len = p.len };
+	set.pieces = p.runs;
+	set.len = p.len;
+	*out = set;
 	return true;
 }
 
@@ -119,12 +122,15 @@ static struct run_list normalise(struct run *runs, size_t len)
 bool imap_lex_uidset(struct imap_lex *x, struct run_list *out)
 {
 	struct pieces p = { 0 };
-	bool star = false;
+	struct run run;
 
-	if (!take_pieces(x, false, &p, &star)) {
-		x->why = "a set of uids is malformed";
-		return false;
-	}
+	do {
+		if (!take_piece(x, false, &run)) {
+			x->why = "a set of uids is malformed";
+			return false;
+		}
+		add_piece(x->a, &p, run);
+	} while (imap_lex_skip(x, ','));
 	*out = normalise(p.runs, p.len);
 	return true;
 }
@@ -242,6 +248,17 @@ struct run_list run_list_both(struct arena *a, struct run_list p, struct run_lis
 			j++;
 	}
 	return run_builder_list(&b);
+}
+
+struct run_list run_list_either(struct arena *a, struct run_list p, struct run_list q)
+{
+	struct run *runs = arena_array(a, struct run, p.len + q.len + 1);
+
+	if (p.len)
+		memcpy(runs, p.runs, p.len * sizeof(*runs));
+	if (q.len)
+		memcpy(runs + p.len, q.runs, q.len * sizeof(*runs));
+	return normalise(runs, p.len + q.len);
 }
 
 /* --- Against a mailbox --- */

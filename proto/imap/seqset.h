@@ -10,7 +10,7 @@
 #include "proto/imap/lexer.h"
 
 struct imap_seqset {
-	bool saved;               /* `$`: the saved search result, and nothing else */
+	bool saved;               /* `$` occurs: the saved search result beside the pieces */
 	bool star;                /* `*` occurs */
 	const struct run *pieces; /* as written; 0 stands for `*` */
 	size_t len;
@@ -20,8 +20,8 @@ bool imap_lex_seqset(struct imap_lex *x, struct imap_seqset *out);
 /* The same without `*` and `$`: known-uids, uid-set. */
 bool imap_lex_uidset(struct imap_lex *x, struct run_list *out);
 
-/* `last`: what `*` stands for; numbers beyond it stay. 0 (nothing there): what holds `*` is nothing. Not for
- * `saved`, which is the session's. */
+/* `last`: what `*` stands for; numbers beyond it stay. 0 (nothing there): what holds `*` is nothing. Without
+ * the saved result, which is the session's, and in uids whatever the pieces are. */
 struct run_list imap_seqset_resolve(struct arena *a, const struct imap_seqset *set, uint32_t last);
 
 /* "5", "1:3", with a comma before it unless it is the first. */
@@ -35,6 +35,8 @@ bool run_list_has(struct run_list list, uint32_t n);
 uint64_t run_list_count(struct run_list list);
 /* The numbers that stand in both. */
 struct run_list run_list_both(struct arena *a, struct run_list p, struct run_list q);
+/* The numbers that stand in one of them. */
+struct run_list run_list_either(struct arena *a, struct run_list p, struct run_list q);
 /* Those of `list` that are members of `uids`. */
 struct run_list run_list_existing(struct arena *a, struct run_list list, const struct runs *uids);
 

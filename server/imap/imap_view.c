@@ -382,17 +382,23 @@ static bool any_pending(const struct imap_box *box, uint32_t first, uint32_t las
 	return runs_rank(&box->pending, last) > runs_rank(&box->pending, first - 1);
 }
 
-static struct run_list written_uids(struct imap_session *s, const struct imap_seqset *set)
+/* What is saved are uids, whatever the numbers beside it are. Who is gone from the mailbox since is in it still. */
+static struct run_list with_saved(struct imap_session *s, const struct imap_seqset *set,
+	struct run_list uids)
 {
-	const struct imap_box *box = s->box;
+	struct run_list saved = { .runs = s->box->saved, .len = s->box->saved_len };
+
+	return set->saved ? run_list_either(&s->arena, uids, saved) : uids;
+}
+
+static struct run_list uids_as_uids(struct imap_session *s, const struct imap_seqset *set)
+{
 	uint32_t count = imap_seq_count(s);
 
-	if (set->saved)
-		return (struct run_list){ .runs = box->saved, .len = box->saved_len };
 	return imap_seqset_resolve(&s->arena, set, count ? imap_seq_to_uid(s, count) : 0);
 }
 
-static bool written_seqs(struct imap_session *s, const struct imap_seqset *set,
+static bool seqs_as_uids(struct imap_session *s, const struct imap_seqset *set,
 	struct run_list *out)
 {
 	uint32_t count = imap_seq_count(s);
@@ -413,7 +419,7 @@ struct run_list imap_set_as_written(struct imap_session *s, const struct imap_se
 	struct run known = { 1, s->box->told_uid };
 	struct run_list window = { .runs = &known, .len = known.last > 0 };
 
-	return run_list_both(&s->arena, written_uids(s, set), window);
+	return run_list_both(&s->arena, with_saved(s, set, uids_as_uids(s, set)), window);
 }
 
 bool imap_set_to_uids(struct imap_session *s, const struct imap_seqset *set, struct run_list *out,
@@ -423,10 +429,11 @@ bool imap_set_to_uids(struct imap_session *s, const struct imap_seqset *set, str
 	struct run_list spans;
 	bool gone = false;
 
-	if (s->run->uid || set->saved)
-		spans = written_uids(s, set);
-	else if (!written_seqs(s, set, &spans))
+	if (s->run->uid)
+		spans = uids_as_uids(s, set);
+	else if (!seqs_as_uids(s, set, &spans))
 		return false;
+	spans = with_saved(s, set, spans);
 	for (size_t i = 0; i < spans.len; i++) {
 		add_known(&b, s->box, spans.runs[i].first, spans.runs[i].last);
 		gone = gone || any_pending(s->box, spans.runs[i].first, spans.runs[i].last);

@@ -71,9 +71,9 @@ uint32_t imap_uid_to_seq(const struct imap_session *s, uint32_t uid);
 /* 0: out of range. The message may be gone meanwhile (it is in `pending` then). */
 uint32_t imap_seq_to_uid(const struct imap_session *s, uint32_t seq);
 
-/* The set of a command (numbers, or uids when the command came behind UID; `$` too) as uids of messages
- * that are there, in s->arena. False: a sequence number is out of range (answer BAD; uids never
- * are), or `$` without a saved result is the empty list. *out_gone (may be NULL): some messages of
+/* The set of a command (numbers, or uids when the command came behind UID; `$` too, which is nothing
+ * without a saved result) as uids of messages that are there, in s->arena. False: a sequence number is
+ * out of range (answer BAD; uids never are). *out_gone (may be NULL): some messages of
  * the set were expunged by others and are left out (RFC 2180 4.1: NO [EXPUNGEISSUED]). */
 bool imap_set_to_uids(struct imap_session *s, const struct imap_seqset *set, struct run_list *out,
 	bool *out_gone);

@@ -61,10 +61,14 @@ static void check(struct arena *a, const struct model *m)
 static void check_two(struct arena *a, const struct model *p, const struct model *q)
 {
 	struct run_list both = run_list_both(a, p->list, q->list);
+	struct run_list either = run_list_either(a, p->list, q->list);
 
-	for (uint32_t n = 1; n < TOP; n++)
+	for (uint32_t n = 1; n < TOP; n++) {
 		must(run_list_has(both, n) == (p->bits[n] && q->bits[n]));
+		must(run_list_has(either, n) == (p->bits[n] || q->bits[n]));
+	}
 	must(same(both, run_list_both(a, q->list, p->list)));
+	must(same(either, run_list_either(a, q->list, p->list)));
 }
 
 /* `q` is a mailbox's uids, `p` is asked for. */
@@ -84,7 +88,7 @@ static bool take_model(struct imap_lex *x, uint32_t last, struct model *m)
 {
 	struct imap_seqset set;
 
-	if (!imap_lex_seqset(x, &set) || set.saved || !fill(m, &set, last))
+	if (!imap_lex_seqset(x, &set) || !fill(m, &set, last))
 		return false;
 	m->list = imap_seqset_resolve(x->a, &set, last);
 	check(x->a, m);

@@ -48,6 +48,10 @@ static const struct {
 	{ "1,1,1:2", "1,1,1:2", "1:2", 10 },
 	{ "4294967295", "4294967295", "4294967295", 10 },
 	{ "1:4294967295,3", "1:4294967295,3", "1:4294967295", 10 },
+	{ "$", "$", "", 10 },
+	{ "1,$", "1,$", "1", 10 }, /* the saved result is not resolved here */
+	{ "$,5:*", "5:*,$", "5:10", 10 },
+	{ "2,$,$,4", "2,4,$", "2,4", 10 },
 };
 
 Test(imap_seqset, sets)
@@ -59,6 +63,7 @@ Test(imap_seqset, sets)
 
 		cr_assert(imap_lex_seqset(&x, &set) && imap_lex_end(&x), "%s", rows[i].in);
 		cr_assert_eq(set.star, strchr(rows[i].in, '*') != NULL);
+		cr_assert_eq(set.saved, strchr(rows[i].in, '$') != NULL);
 		imap_text_set(&o, &set);
 		cr_assert(slice_eq(out_written(&o), slice_str(rows[i].written)), "%s", rows[i].in);
 		shows(imap_seqset_resolve(&arena, &set, rows[i].last), rows[i].resolved);
@@ -66,18 +71,10 @@ Test(imap_seqset, sets)
 	arena_done(&arena);
 }
 
-Test(imap_seqset, saved_result)
-{
-	struct imap_lex x = imap_lex_of(&arena, SLICE("$"), &limits);
-	struct imap_seqset set;
-
-	cr_assert(imap_lex_seqset(&x, &set) && set.saved && imap_lex_end(&x));
-}
-
 Test(imap_seqset, refused)
 {
 	static const char *const bad[] = { "", "0", "1,", ",1", "1:", ":1", "a", "1:0",
-		"4294967296", "-1", "1;2", "**" };
+		"4294967296", "-1", "1;2", "**", "$1", "1$", "$,", ",$", "$:2", "2:$", "$$" };
 
 	for (size_t i = 0; i < array_len(bad); i++) {
 		struct imap_lex x = imap_lex_of(&arena, slice_str(bad[i]), &limits);
@@ -95,14 +92,14 @@ Test(imap_seqset, refused)
 Test(imap_seqset, lists)
 {
 	static const struct {
-		const char *p, *q, *both;
+		const char *p, *q, *both, *either;
 	} pairs[] = {
-		{ "1:10", "3:4,9:12", "3:4,9:10" },
-		{ "1,3,5", "2,4", "" },
-		{ "5:9", "1:20", "5:9" },
-		{ "1:3,5:7,9", "3:5", "3,5" },
-		{ "", "1", "" },
-		{ "1:4294967295", "7", "7" },
+		{ "1:10", "3:4,9:12", "3:4,9:10", "1:12" },
+		{ "1,3,5", "2,4", "", "1:5" },
+		{ "5:9", "1:20", "5:9", "1:20" },
+		{ "1:3,5:7,9", "3:5", "3,5", "1:7,9" },
+		{ "", "1", "", "1" },
+		{ "1:4294967295", "7", "7", "1:4294967295" },
 	};
 
 	for (size_t i = 0; i < array_len(pairs); i++) {
@@ -110,6 +107,8 @@ Test(imap_seqset, lists)
 
 		shows(run_list_both(&arena, p, q), pairs[i].both);
 		shows(run_list_both(&arena, q, p), pairs[i].both);
+		shows(run_list_either(&arena, p, q), pairs[i].either);
+		shows(run_list_either(&arena, q, p), pairs[i].either);
 	}
 	cr_assert(run_list_has(list_of("1:3,7"), 7) && !run_list_has(list_of("1:3,7"), 5));
 	cr_assert_eq(run_list_count(list_of("1:4294967295")), UINT32_MAX);

@@ -18,8 +18,6 @@ static void put_end(struct out *o, uint32_t n)
 
 void imap_text_set(struct out *o, const struct imap_seqset *set)
 {
-	if (set->saved)
-		out_char(o, '$');
 	for (size_t i = 0; i < set->len; i++) {
 		if (i)
 			out_char(o, ',');
@@ -29,6 +27,8 @@ void imap_text_set(struct out *o, const struct imap_seqset *set)
 		out_char(o, ':');
 		put_end(o, set->pieces[i].last);
 	}
+	if (set->saved)
+		out_str(o, set->len ? ",$" : "$");
 }
 
 void imap_text_flags(struct out *o, const struct imap_flags *flags)
