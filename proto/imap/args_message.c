@@ -42,8 +42,9 @@ bool imap_parse_append_next(struct imap_lex *x, bool was_utf8, bool message,
 
 	if (was_utf8 && !imap_lex_char(x, ')'))
 		return false;
-	if (!message)
-		return imap_lex_end(x);
+	if (!message) /* not even a space: it announces one more message (RFC 3502) */
+		return imap_lex_at_end(x) ||
+			imap_lex_fail(x, "behind the last message its line must end");
 	if (!take_item(x, &item))
 		return false;
 	*out = item;

@@ -122,6 +122,9 @@ static bool take_word(struct imap_lex *x, unsigned class, const char *why, slice
 		return false;
 	while (len < x->rest.len && class_of(x->rest.ptr[len]) & class)
 		len++;
+	/* Not even RFC 6855 3 has them outside of strings. */
+	if (len < x->rest.len && (unsigned char)x->rest.ptr[len] >= 0x80)
+		return imap_lex_fail(x, "what is not ASCII must stand in quotes, or in a literal");
 	if (!len)
 		return imap_lex_fail(x, why);
 	*out = slice_sub(x->rest, 0, len);
@@ -288,7 +291,13 @@ static bool take_mailbox(struct imap_lex *x, bool create, slice *out)
 {
 	slice raw, name;
 
-	if (!imap_lex_astring(x, &raw) || !decode_name(x, raw, &name))
+	if (!imap_lex_astring(x, &raw))
+		return false;
+	/* Or the begin of a name would be judged as if it were all of it. */
+	if (!imap_lex_at_end(x) && !imap_lex_at(x, ' '))
+		return imap_lex_fail(x,
+			"behind the mailbox name a space is missing, or the name needs quotes");
+	if (!decode_name(x, raw, &name))
 		return false;
 	if (create && name.len > 1 && name.ptr[name.len - 1] == '/')
 		name.len--;

@@ -314,7 +314,7 @@ Test(imap_args, later_parts_of_append)
 		bool utf8, message, good;
 	} rows[] = {
 		{ "", false, false, true },
-		{ " ", false, false, true },
+		{ " ", false, false, false },
 		{ " x", false, false, false },
 		{ " ", false, true, true },
 		{ "", false, true, false },
