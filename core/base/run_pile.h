@@ -26,9 +26,9 @@ void run_pile_append(struct run_pile *p, uint32_t first, uint32_t last);
 /* 1 <= first <= last. */
 static inline void run_pile_add(struct run_pile *p, uint32_t first, uint32_t last)
 {
-	struct run *end = p->runs + p->len - (p->len > 0);
+	struct run *end = p->len ? p->runs + p->len - 1 : NULL;
 
-	if (p->len && first >= end->first && first - 1 <= end->last)
+	if (end && first >= end->first && first - 1 <= end->last)
 		end->last = MAX(end->last, last);
 	else
 		run_pile_append(p, first, last);
