@@ -115,6 +115,7 @@ enum err job_threads_start(unsigned count)
 		return OK;
 	sem_init(&pool.there, 0, 0);
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* a fault that is blocked ends us without its handler */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (pool.count < MIN(count, (unsigned)THREADS_MAX)) {
 		if (pthread_create(&pool.threads[pool.count], NULL, thread_main, NULL) != 0)
@@ -233,6 +234,7 @@ enum err job_queue_start(struct job_queue *queue)
 	t->queue = queue;
 	sem_init(&t->there, 0, 0);
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* a fault that is blocked ends us without its handler */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	int rc = pthread_create(&t->thread, NULL, own_thread_main, t);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

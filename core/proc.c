@@ -12,6 +12,7 @@
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -130,6 +131,36 @@ void proc_start(void)
 	umask(027);
 	sigaction(SIGPIPE, &ignore, NULL);
 	note_all_passed();
+}
+
+/* --- SIGBUS --- */
+
+/* Which file it was cannot be said here: only what is safe in a handler is done. The first thread writes,
+ * others wait for the end. Returning repeats the access, so that the end is the signal's own, at its place;
+ * one that was sent by somebody is raised once more. */
+static void on_bus(int number, siginfo_t *info, void *context)
+{
+	static const char text[] =
+		"ringpost: a file of the data folder that is mapped into memory (an index) ended "
+		"early or could not be read from the disk; look at the disk, run `ringpost fsck`\n";
+	static atomic_flag told = ATOMIC_FLAG_INIT;
+	struct sigaction act = { .sa_handler = SIG_DFL };
+
+	(void)context;
+	while (atomic_flag_test_and_set(&told))
+		pause();
+	if (info->si_code > 0 && info->si_code != BUS_ADRALN)
+		(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+	sigaction(number, &act, NULL);
+	if (info->si_code <= 0)
+		raise(number);
+}
+
+void proc_explain_bus(void)
+{
+	struct sigaction act = { .sa_sigaction = on_bus, .sa_flags = SA_SIGINFO };
+
+	sigaction(SIGBUS, &act, NULL);
 }
 
 int proc_take_socket(const struct addr *addr)

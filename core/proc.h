@@ -18,6 +18,10 @@ void proc_start(void);
 /* The limit that proc_start reached. */
 unsigned proc_files_max(void);
 
+/* From now on a mapped file that ends early, or cannot be read from the disk, is named as the reason on
+ * stderr before SIGBUS ends the process, as it does without this. */
+void proc_explain_bus(void);
+
 /* --- Signals: blocked in all threads started later, read from a descriptor --- */
 /* SIGTERM, SIGINT, SIGHUP, SIGUSR1. Call before any thread starts. A signalfd, non-blocking. */
 enum err proc_signals_open(int *out_fd) must_use;

@@ -374,6 +374,7 @@ static bool start_thread(struct worker *w)
 	sigset_t all, old;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* a fault that is blocked ends us without its handler */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	bool ok = pthread_create(&w->thread, NULL, worker_main, w) == 0;
 

@@ -5,6 +5,7 @@
  * its control socket, or to the data folder when none runs (server/remote.c), worded by the same
  * handlers (server/admin_*.c). Start reading here, then core/worker.h, core/conn.h,
  * server/smtp/smtp_session.c, server/intake.c, relay/queue.h. */
+#include "core/proc.h"
 #include "server/cli.h"
 #include "server/commands.h"
 
@@ -273,5 +274,6 @@ static const struct cli_command commands[] = {
 
 int main(int argc, char **argv)
 {
+	proc_explain_bus();
 	return cli_main(commands, argc, argv);
 }

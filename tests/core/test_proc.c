@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -200,6 +201,40 @@ Test(proc, takes_passed_sockets)
 		_exit(take_passed());
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_expect_eq(status, 0, "%d", WEXITSTATUS(status));
+}
+
+/* --- SIGBUS: the status is the signal's, with the line in front of it only for a mapped file --- */
+
+static void end_by_bus(bool mapped)
+{
+	int out = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	int empty = memfd_create("empty", 0);
+	volatile char *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, empty, 0);
+
+	dup2(out, STDERR_FILENO);
+	proc_explain_bus();
+	if (!mapped)
+		raise(SIGBUS);
+	_exit(map[0]);
+}
+
+Test(proc, a_mapped_file_that_ends_early_is_told)
+{
+	for (int mapped = 0; mapped < 2; mapped++) {
+		struct out o = out_heap(4096);
+		int status = 0;
+		pid_t pid = fork();
+
+		if (pid == 0)
+			end_by_bus(mapped);
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS, "%x", status);
+		cr_assert_eq(proc_read_file(path, 4096, &o), OK);
+		cr_assert_eq(slice_ends_nocase(out_written(&o), SLICE("run `ringpost fsck`\n")),
+			mapped);
+		cr_assert(mapped || !out_written(&o).len);
+		out_heap_done(&o);
+	}
 }
 
 /* --- The helper: the asking process gives up root first, so it needs somebody who may --- */

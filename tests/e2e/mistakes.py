@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import signal
 
 from hop import Hop
 from support import Place, Ringpost, Suite, accepts, message, ringpost, run, submission, submit, until
@@ -255,6 +256,26 @@ def a_lost_file_of_the_journal_is_told_and_passed_over():
             assert len({m.recipients[0] for m in hop.messages}) == 16 - gone == len(hop.messages)
             server.cli("queue", "remove", "--all")
         assert server.cli("fsck").returncode == 0
+
+
+@suite.test
+def an_index_that_was_cut_off_is_told():
+    with Place() as place:
+        server = Ringpost(place)
+        with server:
+            for n in range(20):
+                server.cli("domain", "add", f"d{n}.example")
+        index = os.path.join(server.config["data"], "index")
+        for shard in os.listdir(index):
+            os.truncate(os.path.join(index, shard, "data.mdb"), 2 * os.sysconf("SC_PAGESIZE"))  # what names the trees
+        for command in (["serve"], ["domain", "list"]):
+            done = ringpost(*command, "--config", server.config_path)
+            assert done.returncode == -signal.SIGBUS, (command, done)
+            assert done.stderr.count("ended early or could not be read") == 1 and "run `ringpost fsck`" in done.stderr, done
+        done = server.cli("fsck", check=False)
+        assert done.returncode == 1, done
+        assert server.cli("fsck", "--rebuild", check=False).returncode == 0
+        assert len(server.cli_json("domain", "list")) == 20
 
 
 suite.main()
