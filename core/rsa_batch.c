@@ -318,7 +318,7 @@ static void free_own(void *rng)
 
 static void once(void)
 {
-	slot = worker_slot_new();
+	worker_slot_take(&slot);
 	must(pthread_key_create(&own_rng, free_own) == 0);
 	rsa_batch_take_seeds();
 }

@@ -100,17 +100,16 @@ void timer_arm_in(struct worker *w, struct timer *t, msec ms)
 	timer_wheel_arm(&w->wheel, t, w->now + ms);
 }
 
-unsigned worker_slot_new(void)
+void worker_slot_take(unsigned *slot)
 {
-	unsigned slot = atomic_fetch_add(&slots_used, 1);
-
-	must(slot < WORKER_SLOTS);
-	return slot;
+	if (!*slot)
+		*slot = 1 + atomic_fetch_add(&slots_used, 1);
+	must(*slot < WORKER_SLOTS);
 }
 
 void **worker_slot(struct worker *w, unsigned slot)
 {
-	must(slot < WORKER_SLOTS);
+	must(slot && slot < WORKER_SLOTS);
 	return &w->slots[slot];
 }
 

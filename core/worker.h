@@ -59,9 +59,9 @@ wall_ms clock_wall(void);
 /* clock_now() to the microsecond. */
 int64_t clock_now_us(void);
 
-/* Per-worker storage of other modules: reserve a slot once before workers_start (or from
- * start()); *worker_slot() is NULL until somebody sets it. */
-unsigned worker_slot_new(void);
+/* Per-worker storage of other modules. A slot is taken before workers_start (or from start()), once: of
+ * a number that is not 0 any more nothing is done. *worker_slot() is NULL until somebody sets it. */
+void worker_slot_take(unsigned *slot);
 void **worker_slot(struct worker *w, unsigned slot);
 
 /* Called at the end of every turn, before the system call, in the order they were added. A

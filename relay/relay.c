@@ -32,7 +32,6 @@ static struct {
 	struct relay_gen *gen; /* the newest */
 	struct map_seed seed;
 	unsigned slot;
-	bool slot_taken;
 	_Atomic unsigned started;
 	struct relay_here *here[WORKERS_MAX];
 } relay;
@@ -127,10 +126,7 @@ enum err relay_init(const struct relay_setup *setup, struct out *why)
 
 	if (err)
 		return err;
-	if (!relay.slot_taken) {
-		relay.slot = worker_slot_new();
-		relay.slot_taken = true;
-	}
+	worker_slot_take(&relay.slot);
 	entropy_fill(&relay.seed, sizeof(relay.seed));
 	atomic_store(&relay.started, 0);
 	return OK;

@@ -94,7 +94,7 @@ enum err login_open(struct store *st, const struct auth_options *o, struct login
 		return ERR_NOMEM;
 	l->store = st;
 	l->hash = o->hash;
-	l->slot = worker_slot_new();
+	worker_slot_take(&l->slot);
 	entropy_fill(l->key, sizeof(l->key));
 	err = setting_get(st, &name, &a, &value);
 	if (!err && value.len == LOGIN_KEY_BYTES) {

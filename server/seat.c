@@ -37,13 +37,10 @@ struct seat {
 };
 
 static unsigned slot;
-static bool slot_taken;
 
 void seat_init(void)
 {
-	if (!slot_taken)
-		slot = worker_slot_new();
-	slot_taken = true;
+	worker_slot_take(&slot);
 }
 
 static struct table *table_of(struct worker *w)

@@ -7,13 +7,10 @@
 #include "core/worker.h"
 
 static unsigned slot;
-static bool slot_taken;
 
 void imap_init(void)
 {
-	if (!slot_taken)
-		slot = worker_slot_new();
-	slot_taken = true;
+	worker_slot_take(&slot);
 }
 
 enum err imap_worker_start(struct worker *w)

@@ -25,13 +25,10 @@ struct pop3_place {
 };
 
 static unsigned slot;
-static bool slot_taken;
 
 void pop3_init(void)
 {
-	if (!slot_taken)
-		slot = worker_slot_new();
-	slot_taken = true;
+	worker_slot_take(&slot);
 }
 
 enum err pop3_worker_start(struct worker *w)

@@ -66,7 +66,7 @@ void house_furnish(void)
 	imap_init();
 	pop3_init();
 	seat_init();
-	if (!slots[0]) {
+	if (!slots[1]) {
 		err = imap_worker_start(NULL);
 		must(err == OK);
 		err = pop3_worker_start(NULL);
@@ -102,9 +102,12 @@ bool house_deliver(slice message)
 	struct arena a = { 0 };
 	struct blob_writer body;
 	struct blob_ref ref;
+	struct summary made;
 	enum err err;
 
 	summary_make(message, &row);
+	if (summary_open(out_written(&row), &made))
+		target.open_end = made.open_end;
 	struct deliver deliver = {
 		.summary = out_written(&row), .targets = &target, .target_count = 1
 	};
@@ -133,9 +136,10 @@ void house_session_start(struct door *door, int fd, const struct addr *peer)
 
 /* --- Doubles ------------------------------------------------------------------------------------- */
 
-unsigned worker_slot_new(void)
+void worker_slot_take(unsigned *slot)
 {
-	return next_slot++;
+	if (!*slot)
+		*slot = ++next_slot;
 }
 
 void **worker_slot(struct worker *w, unsigned slot)
