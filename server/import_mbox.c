@@ -194,13 +194,25 @@ static bool read_field(const struct header_field *f, struct out *flags, slice *u
 	return true;
 }
 
+/* ">From " and ">>From " lose a mark, in a header too: export puts one there. */
+static slice unquote(const struct mbox *m, slice line)
+{
+	size_t marks = 0;
+
+	while (m->at_line && marks < line.len && line.ptr[marks] == '>')
+		marks++;
+	return marks && slice_starts(slice_skip(line, marks), SLICE("From ")) ?
+		slice_skip(line, 1) :
+		line;
+}
+
 /* Up to the blank line or the limit. */
 static slice collect_header(struct mbox *m, struct out *o)
 {
 	for (slice line; (line = peek(m)).len && !is_separator(m, line);) {
 		bool blank = is_blank(m, line);
 
-		out_slice(o, line);
+		out_slice(o, unquote(m, line));
 		consume(m, line);
 		if (blank || o->len > HEADER_MAX)
 			break;
@@ -223,18 +235,6 @@ static bool send_header(struct mbox *m, slice block)
 }
 
 /* --- Messages ---------------------------------------------------------------------------------------- */
-
-/* ">From " and ">>From " lose a mark. */
-static slice unquote(const struct mbox *m, slice line)
-{
-	size_t marks = 0;
-
-	while (m->at_line && marks < line.len && line.ptr[marks] == '>')
-		marks++;
-	return marks && slice_starts(slice_skip(line, marks), SLICE("From ")) ?
-		slice_skip(line, 1) :
-		line;
-}
 
 /* Up to the next separator. The blank line before it is not the message's, nor is one at the end. */
 static bool send_body(struct mbox *m, bool skip)

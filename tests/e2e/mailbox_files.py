@@ -315,6 +315,26 @@ def names_too_long_for_a_file_are_shortened(s):
 
 
 @suite.test
+def a_header_that_looks_like_a_separator_comes_back(s):
+    first, second = s.account(), s.account()
+    heads = [b"From : a@b.test\r\n", b">From x@y.test Mon Nov  2 10:00:00 2020\r\n", b">>From : a@b.test\r\n",
+             b"X: y\r\nFrom x@y.test Mon Nov  2 10:00:00 2020\r\n"]
+    messages = [head + b"Subject: n\r\n\r\n>From here\r\n" for head in heads]
+    box, out = s.place.file("heads"), s.place.file("heads.mbox")
+    for sub in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(box, sub))
+    for n, message in enumerate(messages):
+        with open(os.path.join(box, "cur", f"{T0 + n}.m.h:2,"), "wb") as f:
+            f.write(message)
+    assert s.transfer("import", first, box)["imported"] == len(messages)
+    assert s.transfer("export", first, out, "--format", "mbox")["exported"] == len(messages)
+    assert s.transfer("import", second, out)["imported"] == len(messages)
+    for account in (first, second):
+        got = [s.show(account, row["uid"]) for row in s.rows(account)]
+        assert got == messages, got
+
+
+@suite.test
 def odd_names_are_files_of_their_own(s):
     account = s.account()
     names = [".x", "_.x", "__.x", "_x", "y" * 250, "y" * 249 + "z", "\u00e9" * 120, "..", "a/..", "z" * 245 + "/b"]
