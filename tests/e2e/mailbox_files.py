@@ -13,7 +13,8 @@ import time
 
 from support import PATIENCE_S, Place, Suite, submission, until
 
-NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus", "hal", "ida", "jim", "kay", "lou", "may", "nat"]
+NAMES = ["ann", "ben", "cat", "dog", "eve", "fay", "gus", "hal", "ida", "jim", "kay", "lou", "may", "nat",
+         "oda", "pam"]
 T0 = calendar.timegm((2020, 2, 29, 12, 0, 0))
 
 
