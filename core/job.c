@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdlib.h>
 
 enum { THREADS_MAX = 64 };
@@ -107,22 +106,14 @@ static void *thread_main(void *arg)
 
 enum err job_threads_start(unsigned count)
 {
-	sigset_t all, old;
-
 	pool.count = 0;
 	atomic_store(&pool.ending, false);
 	if (ring_backend == &ring_sim)
 		return OK;
 	sem_init(&pool.there, 0, 0);
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS); /* a fault that is blocked ends us without its handler */
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	while (pool.count < MIN(count, (unsigned)THREADS_MAX)) {
-		if (pthread_create(&pool.threads[pool.count], NULL, thread_main, NULL) != 0)
-			break;
+	while (pool.count < MIN(count, (unsigned)THREADS_MAX) &&
+		worker_thread_start(&pool.threads[pool.count], thread_main, NULL))
 		pool.count++;
-	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return pool.count ? OK : ERR_NOMEM;
 }
 
@@ -224,7 +215,6 @@ static void *own_thread_main(void *arg)
 enum err job_queue_start(struct job_queue *queue)
 {
 	struct job_thread *t;
-	sigset_t all, old;
 
 	if (ring_backend == &ring_sim)
 		return OK;
@@ -233,12 +223,7 @@ enum err job_queue_start(struct job_queue *queue)
 		return ERR_NOMEM;
 	t->queue = queue;
 	sem_init(&t->there, 0, 0);
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS); /* a fault that is blocked ends us without its handler */
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int rc = pthread_create(&t->thread, NULL, own_thread_main, t);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc) {
+	if (!worker_thread_start(&t->thread, own_thread_main, t)) {
 		sem_destroy(&t->there);
 		free(t);
 		return ERR_NOMEM;

@@ -367,15 +367,16 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* Helper threads and workers leave all signals to the main thread. */
-static bool start_thread(struct worker *w)
+bool worker_thread_start(pthread_t *out, void *(*run)(void *), void *arg)
 {
+	static const int faults[] = { SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP };
 	sigset_t all, old;
 
 	sigfillset(&all);
-	sigdelset(&all, SIGBUS); /* a fault that is blocked ends us without its handler */
+	for (size_t i = 0; i < array_len(faults); i++)
+		sigdelset(&all, faults[i]); /* one that is blocked ends us without its handler */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	bool ok = pthread_create(&w->thread, NULL, worker_main, w) == 0;
+	bool ok = pthread_create(out, NULL, run, arg) == 0;
 
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return ok;
@@ -447,7 +448,7 @@ static enum err launch_sim(void)
 static enum err launch_threads(void)
 {
 	for (unsigned i = 0; i < workers.count; i++) {
-		if (start_thread(workers.all[i]))
+		if (worker_thread_start(&workers.all[i]->thread, worker_main, workers.all[i]))
 			continue;
 		workers.all[i]->thread = 0;
 		tell(&life.opened, ERR_NOMEM);

@@ -184,6 +184,8 @@ msec worker_may_sleep(struct worker *w);
 /* That sleep in microseconds, cut short by a nap. */
 int64_t worker_sleep_us(const struct worker *w, msec timeout);
 void worker_close(struct worker *w);
+/* A thread that leaves all signals to the main one, but those that a fault of its own raises. */
+bool worker_thread_start(pthread_t *out, void *(*run)(void *), void *arg) must_use;
 void worker_set_self(struct worker *w);
 /* The simulated crash: there are no workers any more. */
 void workers_forget(void);
