@@ -33,8 +33,8 @@ static bool take_task(struct load *load, struct load_task *task)
 	if (load->rate > 0) {
 		uint64_t due = load->start_ns + (uint64_t)((double)number * 1e9 / load->rate);
 
-		while (talk_now_ns() < due) {
-			uint64_t left_ms = (due - talk_now_ns()) / 1000000;
+		for (uint64_t now = talk_now_ns(); now < due; now = talk_now_ns()) {
+			uint64_t left_ms = (due - now) / 1000000;
 
 			if (fiber_sleep((msec)MAX(left_ms, (uint64_t)1)) != OK || over(load))
 				return false;
