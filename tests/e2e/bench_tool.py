@@ -65,6 +65,15 @@ def every_way_of_sending_arrives_once():
 
 
 @suite.test
+def due_times_that_pass_while_they_are_looked_at_end():
+    """The sooner the next one is due, the more often it passes between two looks at the clock."""
+    with Place() as place, BenchSink(place) as sink:
+        report, status = generate(sink.port, "--messages", "30000", "--connections", "4", "--size", "100",
+                                  "--rate", "12000")
+    assert status == 0 and report["accepted"] == 30000, report
+
+
+@suite.test
 def tls_and_login_work():
     with Place() as place:
         cert, key = place.certificate()

@@ -82,6 +82,20 @@ const char *runs_text(const struct runs *runs, char buf[256])
 	return buf;
 }
 
+enum err copy_some(struct store *st, uint64_t account, const char *uids, uint32_t to)
+{
+	struct runs set = runs_of(uids), source = { 0 };
+	struct message_copy args = {
+		.account = account, .from = MAILBOX_INBOX, .to = to, .uids = &set
+	};
+	struct message_copied out = { .source = &source };
+	enum err err = message_copy(st, &args, &out);
+
+	runs_done(&set);
+	runs_done(&source);
+	return err;
+}
+
 void sync_all(struct store *st, uint64_t account)
 {
 	must(store_sync_all(st, account) == OK);

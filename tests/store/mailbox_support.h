@@ -29,6 +29,9 @@ struct runs runs_of(const char *text);
 /* The set as text. */
 const char *runs_text(const struct runs *runs, char buf[256]);
 
+/* Messages of an account's INBOX into one of its mailboxes. */
+enum err copy_some(struct store *st, uint64_t account, const char *uids, uint32_t to);
+
 /* Everything is visible afterwards. */
 void sync_all(struct store *st, uint64_t account);
 
